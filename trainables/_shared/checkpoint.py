@@ -1,0 +1,76 @@
+"""Checkpoint files: one `.npz` per trial, arrays and JSON only, so that reading one never runs anybody's code."""
+
+import json
+import os
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import PyTree
+
+FORMAT = 1
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that cannot be used: damaged, of another format, or of another configuration."""
+
+
+def write_checkpoint(path: Path, trees: Mapping[str, PyTree[Any]], meta: Mapping[str, Any]) -> None:
+    """Write pytrees of arrays under their names with JSON-able `meta`, and move the file into place."""
+    arrays = {
+        f"{name}/{index}": np.asarray(leaf)
+        for name, tree in trees.items()
+        for index, leaf in enumerate(jax.tree.leaves(tree))
+    }
+    header = json.dumps({"format": FORMAT, **meta})
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with unfinished.open("wb") as file:
+            np.savez(file, allow_pickle=False, meta=np.frombuffer(header.encode(), np.uint8), **arrays)
+            file.flush()
+            os.fsync(file.fileno())
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+class Checkpoint:
+    """A checkpoint that was read: its header, and its arrays by tree."""
+
+    def __init__(self, path: Path, meta: dict[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
+        self.path = path
+        self.meta = meta
+        self._arrays = arrays
+
+    def require_config(self, config: Mapping[str, Any]) -> None:
+        """Raise CheckpointError where the checkpoint was written under another configuration."""
+        stored = self.meta["config"]
+        other = sorted(key for key in {*stored, *config} if stored.get(key) != config.get(key))
+        if other:
+            raise CheckpointError(f"{self.path}: written under another configuration (it differs in {', '.join(other)})")
+
+    def tree(self, name: str, like: PyTree[Any]) -> PyTree[np.ndarray]:
+        """Return a stored pytree with the structure of `like`; raises CheckpointError where the shapes differ."""
+        leaves, structure = jax.tree.flatten(like)
+        stored = [self._arrays.get(f"{name}/{index}") for index in range(len(leaves))]
+        if any(
+            array is None or array.shape != np.shape(leaf) for array, leaf in zip(stored, leaves, strict=True)
+        ):
+            raise CheckpointError(f"{self.path}: its {name} does not fit this version of the method")
+        return jax.tree.unflatten(structure, stored)
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """Read a checkpoint; raises CheckpointError for a file that is damaged or of another format."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+        meta = json.loads(arrays.pop("meta").tobytes())
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise CheckpointError(f"{path}: not a readable checkpoint ({error})") from error
+    if meta.get("format") != FORMAT:
+        raise CheckpointError(f"{path}: checkpoint format {meta.get('format')}, this version reads {FORMAT}")
+    return Checkpoint(path, meta, arrays)

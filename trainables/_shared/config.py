@@ -1,0 +1,91 @@
+"""What every method's configuration has in common; imports neither JAX nor a method."""
+
+import json
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class _Numeric:
+    """Marks a field that enters the compiled program as a traced scalar."""
+
+
+NUMERIC = _Numeric()
+"""Annotation for a field whose change compiles nothing new: `Annotated[float, Field(gt=0), NUMERIC]`."""
+
+
+class ConfigError(ValueError):
+    """A configuration that is well-formed but cannot be trained: names the field, the value and the way out."""
+
+    def __init__(self, field: str, value: object, message: str, allowed: str | None = None) -> None:
+        self.field = field
+        self.value = value
+        self.message = message
+        self.allowed = allowed
+        super().__init__(f"{field} = {value!r}: {message}" + (f" (allowed: {allowed})" if allowed else ""))
+
+
+class FrozenModel(BaseModel):
+    """A frozen pydantic model that refuses unknown keys and silent conversions, documented field by field."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
+
+
+class MethodConfig(FrozenModel):
+    """The fields of every method; a method's own config adds to them."""
+
+    reported_metrics: ClassVar[Mapping[str, str]] = {}
+    """Metrics of every report, name to one sentence with the unit: what an objective with early stopping may be."""
+
+    seed: Annotated[int, Field(ge=0, lt=2**31), NUMERIC] = 0
+    """Seed of the initial parameters and of every batch."""
+    learning_rate: Annotated[float, Field(gt=0), NUMERIC] = 1e-3
+    """Adam's peak learning rate."""
+    weight_decay: Annotated[float, Field(ge=0), NUMERIC] = 0.0
+    """AdamW's decoupled weight decay."""
+    batch_size: int = Field(default=256, ge=1)
+    """Examples in one optimiser step; all of them where the data has fewer."""
+    schedule: Literal["constant", "cosine", "linear"] = "constant"
+    """Shape of the learning rate over a phase, after the warm-up."""
+    warmup_steps: int = Field(default=0, ge=0)
+    """Steps over which the learning rate rises linearly from zero, in each phase."""
+    clip_norm: Annotated[float | None, Field(gt=0)] = None
+    """Largest global norm of a gradient; null leaves gradients as they are."""
+    report_every: int = Field(default=100, ge=1)
+    """Optimiser steps between two reports (validation, early stopping, checkpoint)."""
+
+    def check_data(self) -> None:
+        """Raise ConfigError where the data rules this configuration out; must not import JAX."""
+
+    def final_metrics(self) -> Mapping[str, str]:
+        """Return the metrics measured once, after training, on the named test sets: name to one sentence."""
+        return {}
+
+
+def _numeric_fields(config: BaseModel) -> list[str]:
+    return [name for name, field in type(config).model_fields.items() if NUMERIC in field.metadata]
+
+
+def numeric(config: MethodConfig) -> dict[str, float | int]:
+    """Return the top-level numeric fields, which enter the program as traced scalars."""
+    return {name: getattr(config, name) for name in _numeric_fields(config)}
+
+
+def _without_numeric(value: Any) -> Any:
+    if isinstance(value, BaseModel):
+        numeric_names = _numeric_fields(value)
+        return {
+            name: None if name in numeric_names else _without_numeric(getattr(value, name))
+            for name in type(value).model_fields
+        }
+    if isinstance(value, list | tuple):
+        return [_without_numeric(item) for item in value]
+    return value
+
+
+def structural_key(config: MethodConfig) -> str:
+    """Return canonical JSON of the structural fields: equal keys mean one compiled program."""
+    return json.dumps(_without_numeric(config), sort_keys=True)

@@ -1,0 +1,103 @@
+"""What a training method gives: pure functions over a frozen config. It never knows where it runs."""
+
+import abc
+from collections.abc import Mapping, Sequence
+from typing import Any, Generic, NamedTuple, TypeVar
+
+import equinox as eqx
+import numpy as np
+from jaxtyping import Array, Bool, Float, PRNGKeyArray, PyTree
+
+from trainables._shared.config import MethodConfig
+from trainables._shared.datasets import DatasetStore
+
+ConfigT = TypeVar("ConfigT", bound=MethodConfig)
+Hyper = Mapping[str, Array]
+"""The config's numeric fields as traced scalars, by name."""
+
+
+class Phase(NamedTuple):
+    """One stage of training; `learning_rate` is traced, `steps` only bounds the host's loop."""
+
+    steps: int
+    learning_rate: float
+
+
+class Loss(NamedTuple):
+    """A batch's loss, its parts by name, and whether every ODE solve in it succeeded."""
+
+    value: Float[Array, ""]
+    components: dict[str, Float[Array, ""]]
+    solved: Bool[Array, ""]
+
+
+class TrialData(NamedTuple):
+    """Host arrays of one trial: pytrees that enter the compiled program as arguments."""
+
+    phases: Sequence[PyTree[np.ndarray]]
+    """One pytree of training arrays per phase."""
+    validation: PyTree[np.ndarray]
+    tests: Mapping[str, PyTree[np.ndarray]]
+
+
+class TestResult(NamedTuple):
+    """Metrics on one named test set, and its per-example table (column name to values of equal length)."""
+
+    metrics: dict[str, float]
+    table: dict[str, list[float]]
+
+
+TestResult.__test__ = False  # pyright: ignore[reportAttributeAccessIssue]  # not a test case, whatever pytest thinks
+
+
+class Method(abc.ABC, Generic[ConfigT]):
+    """A training method: stateless, one instance a process.
+
+    No Python branch on a numeric field (they are traced, in `hyper`), no host callback in the loss, randomness only
+    from the keys given. `init`, `batch`, `loss`, `validate` and `predict` are traced under jit
+    and vmap.
+    """
+
+    config_type: type[ConfigT]
+
+    @abc.abstractmethod
+    def phases(self, config: ConfigT) -> Sequence[Phase]:
+        """Return the phases of training, at least one."""
+
+    @abc.abstractmethod
+    def data(self, config: ConfigT, store: DatasetStore) -> TrialData:
+        """Return the data of a config, memory-mapped from the store where it can be."""
+
+    @abc.abstractmethod
+    def init(self, config: ConfigT, hyper: Hyper, key: PRNGKeyArray) -> eqx.Module:
+        """Return the initial model."""
+
+    @abc.abstractmethod
+    def batch(self, config: ConfigT, data: PyTree[Array], key: PRNGKeyArray) -> PyTree[Array]:
+        """Return the batch of one step, drawn from one phase's training arrays."""
+
+    @abc.abstractmethod
+    def loss(
+        self, config: ConfigT, hyper: Hyper, model: Any, batch: PyTree[Array], key: PRNGKeyArray
+    ) -> Loss:
+        """Return the loss of one batch; finite or not, it never raises."""
+
+    @abc.abstractmethod
+    def validate(
+        self, config: ConfigT, hyper: Hyper, model: Any, data: PyTree[Array]
+    ) -> dict[str, Float[Array, ""]]:
+        """Return the metrics of a report, named as in the config's `reported_metrics` (less the training losses)."""
+
+    @abc.abstractmethod
+    def selection(self, config: ConfigT) -> tuple[str, str]:
+        """Return the reported metric that picks the best model, and its mode, `min` or `max`."""
+
+    def predict(self, config: ConfigT, hyper: Hyper, model: Any, data: PyTree[Array]) -> PyTree[Array]:
+        """Return what `score` needs of a model on one test set; traced, and compiled once per program."""
+        return {}
+
+    def score(
+        self, config: ConfigT, name: str, data: PyTree[np.ndarray], prediction: PyTree[np.ndarray]
+    ) -> TestResult:
+        """Return the metrics on one named test set, in NumPy on the host; runs once, for the best model."""
+        return TestResult({}, {})

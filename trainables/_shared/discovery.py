@@ -1,0 +1,86 @@
+"""Methods by name: a folder of this package, or the import path of a user's own module."""
+
+import importlib
+import importlib.util
+import pkgutil
+import sys
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import trainables
+from trainables._shared.config import MethodConfig
+
+if TYPE_CHECKING:  # loading the contract imports JAX, which `swell check` has no time for
+    from trainables._shared.contract import Method
+
+
+class UnknownMethodError(ValueError):
+    """No method of that name; `choices` are the ones of this package."""
+
+    def __init__(self, name: str, message: str) -> None:
+        self.name = name
+        self.choices = method_names()
+        super().__init__(message)
+
+
+def method_names() -> list[str]:
+    """Return the names of this package's methods: its folders, without the underscored ones."""
+    return sorted(
+        module.name for module in pkgutil.iter_modules(trainables.__path__) if module.ispkg and module.name[0] != "_"
+    )
+
+
+def _module_name(name: str) -> str:
+    return name if "." in name else f"trainables.{name}"
+
+
+def _find(name: str) -> str:
+    """Return the importable module of a method; the working directory counts, as it does for `python -m`."""
+    if "" not in sys.path:
+        sys.path.insert(0, "")
+    module = _module_name(name)
+    try:
+        found = importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:
+        found = False
+    if not found:
+        where = "a method of this package, or the import path of your own module (my_package.my_module)"
+        raise UnknownMethodError(name, f"no method {name!r}: must be {where}")
+    return module
+
+
+def _part(name: str, part: str) -> ModuleType:
+    """Import `NAME.part` where the method is a package that has it, else the method's only module."""
+    module = _find(name)
+    spec = importlib.util.find_spec(module)
+    if spec is not None and spec.submodule_search_locations is not None:
+        full = f"{module}.{part}"
+        if importlib.util.find_spec(full) is not None:
+            return importlib.import_module(full)
+    return importlib.import_module(module)
+
+
+def load_config_type(name: str) -> type[MethodConfig]:
+    """Return a method's config class without importing the method itself.
+
+    Raises UnknownMethodError for a name that is no method, and whatever the user's own module raises.
+    """
+    module = _part(name, "config")
+    config_type = getattr(module, "Config", None)
+    if not (isinstance(config_type, type) and issubclass(config_type, MethodConfig)):
+        raise UnknownMethodError(name, f"{module.__name__} must define `Config`, a subclass of MethodConfig")
+    return config_type
+
+
+def load_method(name: str) -> "Method[Any]":
+    """Return a method, ready to train.
+
+    Raises UnknownMethodError for a name that is no method, and whatever the user's own module raises.
+    """
+    from trainables._shared.contract import Method
+
+    module = _part(name, "method")
+    method = getattr(module, "method", None)
+    if not isinstance(method, Method):
+        raise UnknownMethodError(name, f"{module.__name__} must define `method`, an instance of a Method subclass")
+    return method

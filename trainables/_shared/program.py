@@ -1,0 +1,197 @@
+"""The compiled training program of one structural configuration, shared by every trial that has it."""
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, Int, PyTree
+
+from trainables._shared.config import MethodConfig, structural_key
+from trainables._shared.contract import Hyper, Method
+
+MAX_BAD_STEPS = 10
+"""A trial ends after this many skipped steps in a row: one bad batch is survived, a broken model is not."""
+EXPLOSION = 1e6
+"""A loss this many times the first one counts as a bad step: weights of 1e8 can keep a loss finite for ever."""
+
+FAILURES = ("", "diverged", "solver_failed")
+
+
+class TrainState(NamedTuple):
+    """All that changes while a trial trains; arrays only, so that lanes can be stacked and checkpoints are plain."""
+
+    params: PyTree[Array]
+    moments: PyTree[Array]
+    step: Int[Array, ""]
+    bad_steps: Int[Array, ""]
+    skipped: Int[Array, ""]
+    failure: Int[Array, ""]
+    """Index into FAILURES; a failed lane stands still."""
+    first_loss: Float[Array, ""]
+
+
+class Span(NamedTuple):
+    """Where a chunk of steps lies in its phase; traced, so that no length compiles anything new."""
+
+    num_steps: Int[Array, ""]
+    phase_start: Int[Array, ""]
+    phase_steps: Int[Array, ""]
+    learning_rate: Float[Array, ""]
+
+
+def _select(condition: Array, new: PyTree[Array], old: PyTree[Array]) -> PyTree[Array]:
+    return jax.tree.map(lambda a, b: jnp.where(condition, a, b), new, old)
+
+
+def _rate(config: MethodConfig, span: Span, step: Int[Array, ""]) -> Float[Array, ""]:
+    """Return the learning rate of a step: linear warm-up, then the config's schedule to the end of the phase."""
+    done = jnp.asarray(step - span.phase_start, jnp.float32)
+    warmup = config.warmup_steps
+    share = jnp.clip((done - warmup) / jnp.maximum(span.phase_steps - warmup, 1), 0.0, 1.0)
+    shape = {"constant": 1.0, "cosine": 0.5 * (1 + jnp.cos(jnp.pi * share)), "linear": 1 - share}[config.schedule]
+    if warmup:
+        shape = shape * jnp.minimum(1.0, (done + 1) / warmup)
+    return span.learning_rate * shape
+
+
+class Program:
+    """The traced functions of one structural configuration and their compiled forms.
+
+    `compilations` and `compile_s` count what this program had to compile; the persistent cache may have shortened it.
+    """
+
+    def __init__(self, method: Method[Any], config: MethodConfig) -> None:
+        self.method = method
+        self.config = config
+        self.compilations = 0
+        self.compile_s = 0.0
+        self._compiled: dict[Any, Callable[..., Any]] = {}
+        chain = [optax.clip_by_global_norm(config.clip_norm)] if config.clip_norm else []
+        self._adam = optax.chain(*chain, optax.scale_by_adam())
+        shapes = eqx.filter_eval_shape(lambda: method.init(config, self._dummy_hyper(), jax.random.key(0)))
+        self._static = eqx.partition(shapes, lambda leaf: isinstance(leaf, jax.ShapeDtypeStruct))[1]
+
+    def _dummy_hyper(self) -> Hyper:
+        from trainables._shared.config import numeric
+
+        return {name: jnp.asarray(value) for name, value in numeric(self.config).items()}
+
+    def model(self, params: PyTree[Array]) -> Any:
+        """Return the model that has these parameters."""
+        return eqx.combine(params, self._static)
+
+    # -- traced functions: these are what vmap turns into lanes ---------------------------------------------------
+
+    def init(self, hyper: Hyper) -> TrainState:
+        """Return the state before the first step."""
+        model = self.method.init(self.config, hyper, jax.random.fold_in(jax.random.key(hyper["seed"]), 0))
+        params = eqx.filter(model, eqx.is_array)
+        zero = jnp.zeros((), jnp.int32)
+        return TrainState(
+            params, self._adam.init(eqx.filter(params, eqx.is_inexact_array)), zero, zero, zero, zero, jnp.zeros(())
+        )
+
+    def chunk(
+        self, state: TrainState, hyper: Hyper, span: Span, data: PyTree[Array]
+    ) -> tuple[TrainState, dict[str, Float[Array, ""]]]:
+        """Return the state `num_steps` later and the mean of loss and components over the steps that counted."""
+        losses = jax.eval_shape(lambda: self._gradient(state, hyper, data)[0])
+        zeros = {"loss": jnp.zeros(()), **{name: jnp.zeros(()) for name in losses.components}}
+
+        def body(_: Int[Array, ""], carry: tuple[TrainState, dict[str, Array], Array]) -> Any:
+            state, sums, count = carry
+            new, terms, ok = self._step(state, hyper, span, data)
+            sums = {name: sums[name] + jnp.where(ok, terms[name], 0.0) for name in sums}
+            return new, sums, count + ok
+
+        # A fori_loop with a traced length is a while loop: a scan would compile anew for each length of chunk.
+        state, sums, count = jax.lax.fori_loop(0, span.num_steps, body, (state, zeros, jnp.zeros((), jnp.int32)))
+        return state, {name: jnp.where(count > 0, total / jnp.maximum(count, 1), jnp.nan) for name, total in sums.items()}
+
+    def _gradient(self, state: TrainState, hyper: Hyper, data: PyTree[Array]) -> Any:
+        batch_key, loss_key = jax.random.split(
+            jax.random.fold_in(jax.random.fold_in(jax.random.key(hyper["seed"]), 1), state.step)
+        )
+        batch = self.method.batch(self.config, data, batch_key)
+        trained, fixed = eqx.partition(state.params, eqx.is_inexact_array)
+
+        def objective(trained: PyTree[Array]) -> Any:
+            loss = self.method.loss(self.config, hyper, self.model(eqx.combine(trained, fixed)), batch, loss_key)
+            return loss.value, loss
+
+        (_, loss), gradient = jax.value_and_grad(objective, has_aux=True)(trained)
+        return loss, gradient
+
+    def _step(
+        self, state: TrainState, hyper: Hyper, span: Span, data: PyTree[Array]
+    ) -> tuple[TrainState, dict[str, Array], Array]:
+        loss, gradient = self._gradient(state, hyper, data)
+        trained, fixed = eqx.partition(state.params, eqx.is_inexact_array)
+        first = jnp.where(state.step == 0, loss.value, state.first_loss)
+        sane = jnp.isfinite(loss.value) & jnp.isfinite(optax.global_norm(gradient))
+        sane &= loss.value <= EXPLOSION * jnp.maximum(first, 1e-6)
+        ok = sane & loss.solved & (state.failure == 0)
+
+        updates, moments = self._adam.update(gradient, state.moments, trained)
+        rate = _rate(self.config, span, state.step)
+        moved = jax.tree.map(lambda p, u: p - rate * (u + hyper["weight_decay"] * p), trained, updates)
+
+        bad_steps = jnp.where(ok, 0, state.bad_steps + 1)
+        failure = jnp.where(bad_steps >= MAX_BAD_STEPS, jnp.where(loss.solved, 1, 2), 0)
+        new = TrainState(
+            params=eqx.combine(_select(ok, moved, trained), fixed),
+            moments=_select(ok, moments, state.moments),
+            step=state.step + (state.failure == 0),
+            bad_steps=bad_steps,
+            skipped=state.skipped + ((state.failure == 0) & ~ok),
+            failure=jnp.where(state.failure > 0, state.failure, failure),
+            first_loss=jnp.where(jnp.isfinite(first), first, state.first_loss),
+        )
+        return new, {"loss": loss.value, **loss.components}, ok
+
+    def validate(self, params: PyTree[Array], hyper: Hyper, data: PyTree[Array]) -> dict[str, Float[Array, ""]]:
+        """Return the report's metrics of these parameters."""
+        return self.method.validate(self.config, hyper, self.model(params), data)
+
+    def predict(self, params: PyTree[Array], hyper: Hyper, data: PyTree[Array]) -> PyTree[Array]:
+        """Return what the method's `score` needs on one test set."""
+        return self.method.predict(self.config, hyper, self.model(params), data)
+
+    # -- compiled forms -------------------------------------------------------------------------------------------
+
+    def run(self, name: str, *args: Any) -> Any:
+        """Call a traced function by name, compiled ahead of its first call with arguments of these shapes."""
+        avals = jax.tree.map(lambda x: (jnp.shape(x), jnp.result_type(x)), args)
+        leaves, structure = jax.tree.flatten(avals, is_leaf=lambda x: isinstance(x, tuple) and len(x) == 2)
+        key = (name, structure, tuple(leaves))
+        if key not in self._compiled:
+            start = time.perf_counter()
+            # The state is donated: a step then needs no second copy of parameters and moments.
+            jitted = jax.jit(getattr(self, name), donate_argnums=(0,) if name == "chunk" else ())
+            self._compiled[key] = jitted.lower(*args).compile()
+            self.compilations += 1
+            self.compile_s += time.perf_counter() - start
+        return self._compiled[key](*args)
+
+
+class ProgramCache:
+    """The programs of one process, least recently used ones dropped; a worker keeps one across its trials."""
+
+    def __init__(self, size: int = 8) -> None:
+        self._size = size
+        self._programs: OrderedDict[tuple[str, str], Program] = OrderedDict()
+
+    def get(self, method: Method[Any], config: MethodConfig) -> Program:
+        """Return the program of a configuration, made at its first use."""
+        key = (type(method).__qualname__, structural_key(config))
+        if key not in self._programs:
+            self._programs[key] = Program(method, config)
+            if len(self._programs) > self._size:
+                self._programs.popitem(last=False)
+        self._programs.move_to_end(key)
+        return self._programs[key]

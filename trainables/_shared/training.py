@@ -1,0 +1,165 @@
+"""One trial's training: chunks of steps, reports, the best models, and the checkpoint that continues it."""
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, PyTree
+
+from trainables._shared.checkpoint import read_checkpoint, write_checkpoint
+from trainables._shared.config import MethodConfig, numeric
+from trainables._shared.contract import TestResult, TrialData
+from trainables._shared.program import FAILURES, Program, Span, TrainState
+
+
+class Report(NamedTuple):
+    """What a trial says after a chunk of steps."""
+
+    step: int
+    phase: int
+    metrics: dict[str, float]
+    ending: str
+    """Empty while there is more to train, else `completed`, `diverged` or `solver_failed`."""
+
+
+class Best(NamedTuple):
+    """The best model so far by the method's selection metric."""
+
+    value: float
+    step: int
+    metrics: dict[str, float]
+    params: PyTree[np.ndarray]
+
+
+def _copy(tree: PyTree[Array]) -> PyTree[np.ndarray]:
+    """Copy to the host for good: a view on the CPU would change when its buffer is donated."""
+    return jax.tree.map(lambda leaf: np.array(leaf, copy=True), tree)
+
+
+def traced_numbers(config: MethodConfig) -> dict[str, Array]:
+    """Return a config's numeric fields as the arrays that enter its program."""
+    return {
+        name: jnp.asarray(value, jnp.uint32 if name == "seed" else jnp.float32)
+        for name, value in numeric(config).items()
+    }
+
+
+class Training:
+    """One trial on its way; the same numbers, bit for bit, however often it is saved and loaded."""
+
+    def __init__(self, program: Program, config: MethodConfig, data: TrialData) -> None:
+        self.program = program
+        self.config = config
+        self.hyper = traced_numbers(config)
+        self.phases = list(program.method.phases(config))
+        self.metric, self.mode = program.method.selection(config)
+        self.state: TrainState = program.run("init", self.hyper)
+        self.best: Best | None = None
+        self.best_per_phase: dict[int, Best] = {}
+        self._data = data
+        self._on_device: tuple[int, PyTree[Array]] | None = None
+        self._validation = jax.device_put(data.validation)
+
+    @property
+    def step(self) -> int:
+        """Optimiser steps made."""
+        return int(self.state.step)
+
+    def _starts(self) -> list[int]:
+        return [sum(phase.steps for phase in self.phases[:index]) for index in range(len(self.phases) + 1)]
+
+    def _phase_data(self, index: int) -> PyTree[Array]:
+        if self._on_device is None or self._on_device[0] != index:
+            self._on_device = (index, jax.device_put(self._data.phases[index]))
+        return self._on_device[1]
+
+    def advance(self) -> Report:
+        """Train to the next report: a multiple of `report_every` steps, or the end of the phase."""
+        step, starts = self.step, self._starts()
+        index = next(i for i in range(len(self.phases)) if step < starts[i + 1])
+        phase = self.phases[index]
+        stop = min(starts[index + 1], (step // self.config.report_every + 1) * self.config.report_every)
+        span = Span(
+            jnp.asarray(stop - step, jnp.int32),
+            jnp.asarray(starts[index], jnp.int32),
+            jnp.asarray(phase.steps, jnp.int32),
+            jnp.asarray(phase.learning_rate, jnp.float32),
+        )
+        self.state, terms = self.program.run("chunk", self.state, self.hyper, span, self._phase_data(index))
+        values = self.program.run("validate", self.state.params, self.hyper, self._validation)
+        metrics = {f"train_{name}": float(value) for name, value in terms.items()}
+        metrics |= {name: float(value) for name, value in values.items()}
+        metrics["skipped_steps"] = float(self.state.skipped)
+        self._keep_best(index, metrics)
+        ending = FAILURES[int(self.state.failure)]
+        if not ending and self.step >= starts[-1]:
+            # Nothing finite to choose from at the end: the model is of no use to anybody.
+            ending = "completed" if self.best is not None else "diverged"
+        return Report(self.step, index, metrics, ending)
+
+    def _keep_best(self, phase: int, metrics: Mapping[str, float]) -> None:
+        value = metrics[self.metric]
+        if not math.isfinite(value):
+            return
+        sign = 1 if self.mode == "min" else -1
+
+        def is_better(than: Best | None) -> bool:
+            return than is None or sign * value < sign * than.value
+
+        if is_better(self.best) or is_better(self.best_per_phase.get(phase)):
+            candidate = Best(value, self.step, dict(metrics), _copy(self.state.params))
+            if is_better(self.best):
+                self.best = candidate
+            if is_better(self.best_per_phase.get(phase)):
+                self.best_per_phase[phase] = candidate
+
+    def test(self) -> dict[str, TestResult]:
+        """Return the best model's results on every named test set."""
+        if self.best is None:
+            return {}
+        params = jax.device_put(self.best.params)
+        results = {}
+        for name, data in self._data.tests.items():
+            prediction = self.program.run("predict", params, self.hyper, jax.device_put(data))
+            results[name] = self.program.method.score(
+                self.config, name, data, jax.tree.map(np.asarray, prediction)
+            )
+        return results
+
+    def save(self, path: Path, extra: Mapping[str, Any] | None = None) -> None:
+        """Write the checkpoint: one file, whole or not at all."""
+        bests = {"best": self.best, **{f"best_phase_{index}": best for index, best in self.best_per_phase.items()}}
+        write_checkpoint(
+            path,
+            {"state": self.state, **{name: best.params for name, best in bests.items() if best}},
+            {
+                "config": self.config.model_dump(mode="json"),
+                "step": self.step,
+                "bests": {
+                    name: {"value": best.value, "step": best.step, "metrics": best.metrics}
+                    for name, best in bests.items()
+                    if best
+                },
+                "extra": dict(extra or {}),
+            },
+        )
+
+    def load(self, path: Path) -> dict[str, Any]:
+        """Continue from a checkpoint of the same configuration; return what `save` was given as `extra`.
+
+        Raises CheckpointError for a file that is damaged or belongs to another configuration.
+        """
+        checkpoint = read_checkpoint(path)
+        checkpoint.require_config(self.config.model_dump(mode="json"))
+        self.state = checkpoint.tree("state", self.state)
+        for name, entry in checkpoint.meta["bests"].items():
+            best = Best(entry["value"], entry["step"], entry["metrics"], checkpoint.tree(name, self.state.params))
+            if name == "best":
+                self.best = best
+            else:
+                self.best_per_phase[int(name.removeprefix("best_phase_"))] = best
+        return checkpoint.meta["extra"]
