@@ -1,0 +1,147 @@
+"""What can be wrong in a search's YAML file, said so that its author can mend it.
+
+SpecError (ValueError)      a file that cannot be run: one line per Problem, ready for the terminal
+BrokenRule (ValueError)     raised inside pydantic validators: a rule between fields, with the key that breaks it
+"""
+
+import difflib
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+KeyPath = tuple[str | int, ...]
+"""Where a value stands in the file: mapping keys and list indices."""
+
+
+class _Missing:
+    def __repr__(self) -> str:
+        return "MISSING"
+
+
+MISSING = _Missing()
+"""The value of a key that is not there; null is a value."""
+
+_PLAIN = re.compile(r"[A-Za-z_/][A-Za-z0-9_./ -]*")
+_LONGEST_VALUE = 90
+
+
+def show_value(value: object, longest: int = _LONGEST_VALUE) -> str:
+    """Return a value as YAML would have it, on one line, shortened where it is long."""
+    text = _flow(value)
+    return text if len(text) <= longest else text[: longest - 3] + "..."
+
+
+def _flow(value: object) -> str:
+    if isinstance(value, str):
+        return repr(value)
+    if value is None or isinstance(value, bool):
+        return json.dumps(value)
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{key}: {_flow(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(_flow(item) for item in value) + "]"
+    return repr(value)
+
+
+def show_path(path: KeyPath) -> str:
+    """Return a key path as `base.curriculum[1].window`."""
+    text = ""
+    for part in path:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+    return text
+
+
+def nearest(value: object, choices: Iterable[object]) -> str | None:
+    """Return the choice spelled most like the value, if any is close."""
+    by_lower = {str(choice).lower(): str(choice) for choice in choices}
+    found = difflib.get_close_matches(str(value).lower(), by_lower, n=1, cutoff=0.6)
+    return by_lower[found[0]] if found else None
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing wrong: where, what was given, the rule, and the way out."""
+
+    path: KeyPath
+    """Where it stands in the file; empty for the file as a whole."""
+    message: str
+    """The rule that is broken, without the value and without a full stop."""
+    value: object = MISSING
+    """What was given."""
+    choices: tuple[str, ...] = ()
+    """All valid spellings, where they can be listed."""
+    allowed: str | None = None
+    """What is allowed, in words, where it cannot be listed."""
+    near: str | None = None
+    """What the author probably meant; found among the choices when not given."""
+    file: str | None = None
+    line: int | None = None
+
+    @property
+    def key(self) -> str:
+        """The key path as the author would write it."""
+        return show_path(self.path)
+
+    def __str__(self) -> str:
+        place = f"{self.file}:{self.line}: " if self.file and self.line else f"{self.file}: " if self.file else ""
+        given = "" if self.value is MISSING else f" = {show_value(self.value)}"
+        subject = f"{self.key}{given}: " if self.path else ""
+        allowed = self.allowed or ", ".join(self.choices)
+        near = self.near or (nearest(self._spelling(), self.choices) if self.choices else None)
+        ways_out = [f"Allowed: {allowed}"] if allowed else []
+        ways_out += [f"did you mean {near!r}?"] if near else []
+        hint = "; ".join(ways_out)
+        return f"{place}{subject}{self.message}" + (f". {hint[0].upper()}{hint[1:]}" if hint else "")
+
+    def _spelling(self) -> object:
+        """Return what was misspelt: a text given as a value, else the key itself."""
+        return self.value if isinstance(self.value, str) and self.value not in self.path[-1:] else self.path[-1]
+
+
+class SpecError(ValueError):
+    """A search's file that cannot be run; its text is one line per problem, ready for the terminal."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        assert problems, "an error needs a problem"
+        self.problems = list(problems)
+        super().__init__("\n".join(str(problem) for problem in problems))
+
+
+class BrokenRule(ValueError):  # noqa: N818 - it names a rule of the spec, and never leaves a validator
+    """A rule between fields; pydantic carries it out of a validator, with the problems it names."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self.problems = list(problems)
+        super().__init__("; ".join(problem.message for problem in problems))
+
+
+@dataclass(frozen=True)
+class Source:
+    """The file a value came from: finds the line of every key path."""
+
+    file: Path
+    lines: Mapping[KeyPath, int]
+
+    def line(self, path: KeyPath) -> int | None:
+        """Return the line of a key path, or of the nearest key above it that is in the file."""
+        for length in range(len(path), -1, -1):
+            if path[:length] in self.lines:
+                return self.lines[path[:length]]
+        return None
+
+    def locate(self, problem: Problem) -> Problem:
+        """Return the problem with its file and line."""
+        return replace(problem, file=str(self.file), line=problem.line or self.line(problem.path))
+
+    def error(self, problems: Sequence[Problem]) -> SpecError:
+        """Return the error that names these problems with their lines, in the order of the file."""
+        located = [self.locate(problem) for problem in problems]
+        return SpecError(sorted(located, key=lambda problem: problem.line or 0))
+
+
+def as_text_choices(values: Iterable[Any]) -> tuple[str, ...]:
+    """Return values as choices to list in a message."""
+    return tuple(value if isinstance(value, str) else show_value(value) for value in values)

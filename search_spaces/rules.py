@@ -1,0 +1,118 @@
+"""The rules between a spec's fields; what one field alone can get wrong is in its own model."""
+
+import re
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from search_spaces.errors import Problem, show_value
+from search_spaces.space import Range, condition_problems
+
+if TYPE_CHECKING:  # the spec checks itself with these rules
+    from search_spaces.spec import Spec
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_ENDING_BOUNDS = ("trials", "hours", "core_hours", "patience_trials")
+
+
+def rule_problems(spec: "Spec") -> list[Problem]:
+    """Return every rule that a spec breaks."""
+    rules: list[Callable[[Spec], list[Problem]]] = [_name, _keys, _objectives, _sampler, _repeats, _budget, _resources]
+    conditions = condition_problems(spec.space, spec.base)
+    return [problem for rule in rules for problem in rule(spec)] + conditions
+
+
+def _name(spec: "Spec") -> list[Problem]:
+    if _NAME.fullmatch(spec.name):
+        return []
+    allowed = "letters, digits, '.', '_' and '-', beginning with a letter or a digit"
+    return [Problem(("name",), "must be fit for a directory's name", spec.name, allowed=allowed)]
+
+
+def _keys(spec: "Spec") -> list[Problem]:
+    return [
+        Problem(("space", key), "is both under base and under space; keep one of them")
+        for key in spec.space
+        if key in spec.base
+    ]
+
+
+def _objectives(spec: "Spec") -> list[Problem]:
+    problems = []
+    metrics = [objective.metric for objective in spec.objective]
+    for index, metric in enumerate(metrics):
+        if metric in metrics[:index]:
+            problems.append(Problem(("objective", index, "metric"), "this metric is an objective already", metric))
+    if not spec.is_multi_objective:
+        return problems
+    many = f"{len(metrics)} objectives"
+    if spec.early_stopping.name != "none":
+        rule = f"early stopping compares one number, and there are {many}: give one objective, or stop no trial early"
+        problems.append(Problem(("early_stopping", "name"), rule, spec.early_stopping.name, allowed="none"))
+    if spec.sampler.name == "cmaes":
+        choices = ("nsga2", "tpe", "gp", "qmc", "random", "grid")
+        rule = f"this sampler optimises one objective, and there are {many}"
+        problems.append(Problem(("sampler", "name"), rule, "cmaes", allowed=", ".join(choices)))
+    for key in ("target", "patience_trials"):
+        if getattr(spec.budget, key) is not None:
+            rule = f"needs one objective to measure, and there are {many}"
+            problems.append(Problem(("budget", key), rule, getattr(spec.budget, key)))
+    return problems
+
+
+def _sampler(spec: "Spec") -> list[Problem]:
+    if spec.is_grid:
+        return [
+            Problem(
+                ("space", name),
+                "a grid needs values it can count, and this range has uncountably many",
+                allowed=f"a list such as {_some_values(parameter)}, a step, or another sampler",
+            )
+            for name, parameter in spec.space.items()
+            if isinstance(parameter, Range) and parameter.values() is None
+        ]
+    numbers = [
+        parameter
+        for parameter in spec.space.values()
+        if isinstance(parameter, Range) and not parameter.when and parameter.low < parameter.high
+    ]
+    if spec.sampler.name == "cmaes" and not numbers:
+        rule = "this sampler searches unconditional ranges only, and space has none: all else it draws at random"
+        return [Problem(("sampler", "name"), rule, "cmaes", allowed="tpe, gp, nsga2, qmc, random, grid")]
+    return []
+
+
+def _some_values(parameter: Range) -> str:
+    low, high = parameter.ends
+    middle = (low * high) ** 0.5 if parameter.log else (low + high) / 2
+    return show_value([low, float(f"{middle:.2g}"), high])
+
+
+def _repeats(spec: "Spec") -> list[Problem]:
+    if spec.repeats is None:
+        return []
+    return [
+        Problem((part, "seed"), "the seed is set by repeats.seeds; leave it out here")
+        for part in ("base", "space")
+        if "seed" in getattr(spec, part)
+    ]
+
+
+def _budget(spec: "Spec") -> list[Problem]:
+    if spec.is_grid or any(getattr(spec.budget, key) is not None for key in _ENDING_BOUNDS):
+        return []
+    rule = "the search would never end: only a grid ends by itself"
+    if spec.budget.target is not None:
+        rule = "a target may never be reached, and the search would never end"
+    return [Problem(("budget",), rule, allowed=f"at least one of {', '.join(_ENDING_BOUNDS)}")]
+
+
+def _resources(spec: "Spec") -> list[Problem]:
+    resources = spec.resources
+    problems = []
+    if isinstance(resources.cpus, int) and resources.cpus_per_trial > resources.cpus:
+        rule = f"a trial cannot get more CPUs than the search has ({resources.cpus})"
+        problems.append(Problem(("resources", "cpus_per_trial"), rule, resources.cpus_per_trial))
+    if resources.gpus_per_trial > 1 and not float(resources.gpus_per_trial).is_integer():
+        rule = "must be a part of one GPU, or a whole number of them"
+        problems.append(Problem(("resources", "gpus_per_trial"), rule, resources.gpus_per_trial))
+    return problems
