@@ -24,14 +24,14 @@ def _scalar(node: yaml.ScalarNode) -> Any:
     text = node.value
     if node.style is not None:
         return text
-    if text.lower() in _WORDS and text in (text.lower(), text.capitalize(), text.upper()):
-        return _WORDS[text.lower()]
+    lower = text.lower()
+    if lower in _WORDS and text in (lower, text.capitalize(), text.upper()):
+        return _WORDS[lower]
     if _INT.match(text):
         return int(text)
-    number = _NAMED_FLOATS.get(text.lower(), text)
-    if number != text or _FLOAT.match(text):
-        return float(number)
-    return text
+    if lower in _NAMED_FLOATS:
+        return float(_NAMED_FLOATS[lower])
+    return float(text) if _FLOAT.match(text) else text
 
 
 @dataclass

@@ -4,8 +4,9 @@ import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from search_spaces.conditions import condition_problems
 from search_spaces.errors import Problem, show_value
-from search_spaces.space import Range, condition_problems
+from search_spaces.space import FloatRange, IntRange
 
 if TYPE_CHECKING:  # the spec checks itself with these rules
     from search_spaces.spec import Spec
@@ -68,12 +69,12 @@ def _sampler(spec: "Spec") -> list[Problem]:
                 allowed=f"a list such as {_some_values(parameter)}, a step, or another sampler",
             )
             for name, parameter in spec.space.items()
-            if isinstance(parameter, Range) and parameter.values() is None
+            if isinstance(parameter, FloatRange) and parameter.values() is None
         ]
     numbers = [
         parameter
         for parameter in spec.space.values()
-        if isinstance(parameter, Range) and not parameter.when and parameter.low < parameter.high
+        if isinstance(parameter, FloatRange | IntRange) and not parameter.when and parameter.low < parameter.high
     ]
     if spec.sampler.name == "cmaes" and not numbers:
         rule = "this sampler searches unconditional ranges only, and space has none: all else it draws at random"
@@ -81,8 +82,8 @@ def _sampler(spec: "Spec") -> list[Problem]:
     return []
 
 
-def _some_values(parameter: Range) -> str:
-    low, high = parameter.ends
+def _some_values(parameter: FloatRange) -> str:
+    low, high = parameter.low, parameter.high
     middle = (low * high) ** 0.5 if parameter.log else (low + high) / 2
     return show_value([low, float(f"{middle:.2g}"), high])
 

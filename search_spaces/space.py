@@ -1,12 +1,12 @@
 """What is searched: parameters, their conditions, and the configurations they stand for. Plain data, no sampler."""
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Annotated, Any, Literal, TypeVar
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Literal, NamedTuple, Protocol, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, JsonValue, Tag, model_validator
 
-from search_spaces.errors import MISSING, BrokenRule, KeyPath, Problem, nearest, show_value
+from search_spaces.errors import BrokenRule, Problem, show_value
 
 Scalar = None | bool | int | float | str
 Item = TypeVar("Item")
@@ -53,13 +53,15 @@ class Choice(_Conditional):
                 problems.append(_structured_item(index, value))
             elif isinstance(value, float) and not math.isfinite(value):
                 problems.append(Problem(("choices", index), "must be a finite number", value))
-            elif any(type(value) is type(other) and value == other for other in self.choices[:index]) or (
-                any(same(value, other) for other in self.choices[:index])
-            ):
+            elif any(value == other for other in self.choices[:index]):  # the study cannot tell true from 1
                 problems.append(Problem(("choices", index), "this choice is given twice", value))
-        if problems:
-            raise BrokenRule(problems)
+        _raise_any(problems)
         return self
+
+    @property
+    def labels(self) -> tuple[Any, ...]:
+        """What stands for each choice in the study and in the table."""
+        return tuple(self.choices)
 
 
 def _structured_item(index: int, value: object) -> Problem:
@@ -89,70 +91,91 @@ class NamedChoice(_Conditional):
             for other in names[:index]:
                 if self.choices[name] == self.choices[other]:
                     problems.append(Problem(("choices", name), f"has the same value as {other!r}"))
-        if problems:
-            raise BrokenRule(problems)
+        _raise_any(problems)
         return self
 
+    @property
+    def labels(self) -> tuple[Any, ...]:
+        """What stands for each choice in the study and in the table."""
+        return tuple(self.choices)
 
-class Range(_Conditional):
+
+class FloatRange(_Conditional):
     """A number between two ends, both included."""
 
-    low: int | float
+    low: float
     """The lower end."""
-    high: int | float
+    high: float
     """The upper end."""
     log: bool = False
     """Whether to search evenly over orders of magnitude."""
-    type: Literal["float", "int"] = "float"
-    """Whether values are numbers or whole numbers."""
-    step: int | float | None = None
+    type: Literal["float"] = "float"
+    """Numbers; `int` for whole numbers."""
+    step: float | None = None
     """Distance between neighbouring values; null searches all of them."""
 
     @model_validator(mode="after")
-    def _check_ends(self) -> "Range":
-        problems = [
-            Problem((key,), "an int range wants whole numbers, without a decimal point or an exponent", value)
-            for key, value in (("low", self.low), ("high", self.high), ("step", self.step))
-            if self.type == "int" and isinstance(value, float)
-        ]
-        if self.low > self.high:
-            got = f"but got low {show_value(self.low)} and high {show_value(self.high)}"
-            problems.append(Problem((), f"low <= high must hold, {got}"))
-        smallest = 1 if self.type == "int" else 0
-        if self.log and (self.low < 1 if self.type == "int" else self.low <= 0):
-            rule = "at least 1" if smallest else "greater than 0"
-            problems.append(Problem(("low",), f"must be {rule} where log is true", self.low))
-        if self.step is not None:
-            problems += self._step_problems(self.step)
-        if problems:
-            raise BrokenRule(problems)
+    def _check_ends(self) -> "FloatRange":
+        smallest = "greater than 0" if self.log and self.low <= 0 else ""
+        _raise_any(_range_problems(self, smallest))
         return self
 
-    def _step_problems(self, step: float) -> list[Problem]:
-        if step <= 0:
-            return [Problem(("step",), "must be greater than 0", step)]
-        if self.log:
-            return [Problem(("step",), "cannot be combined with log: leave one of them out", step)]
-        steps = (self.high - self.low) / step
-        if abs(steps - round(steps)) > 1e-8 * max(1.0, steps):
-            return [Problem(("step",), "must lead from low to high in a whole number of steps", step)]
-        return []
-
-    @property
-    def ends(self) -> tuple[int | float, int | float]:
-        """Both ends, as values of the range's own type."""
-        return (self.low, self.high) if self.type == "int" else (float(self.low), float(self.high))
-
-    def values(self) -> list[int | float] | None:
-        """Return every value of the range, or None where they are not countable."""
-        low, high = self.ends
-        if self.type == "int":
-            return list(range(int(low), int(high) + 1, int(self.step or 1)))
-        if low == high:
-            return [low]
+    def values(self) -> list[float] | None:
+        """Return every value of the range, or None where they cannot be counted."""
+        if self.low == self.high:
+            return [self.low]
         if self.step is None:
             return None
-        return [low + index * float(self.step) for index in range(round((high - low) / self.step) + 1)]
+        return [self.low + index * self.step for index in range(round((self.high - self.low) / self.step) + 1)]
+
+
+class IntRange(_Conditional):
+    """A whole number between two ends, both included."""
+
+    low: int
+    """The lower end."""
+    high: int
+    """The upper end."""
+    log: bool = False
+    """Whether to search evenly over orders of magnitude."""
+    type: Literal["int"]
+    """Whole numbers."""
+    step: int | None = None
+    """Distance between neighbouring values; null is 1."""
+
+    @model_validator(mode="after")
+    def _check_ends(self) -> "IntRange":
+        smallest = "at least 1" if self.log and self.low < 1 else ""
+        _raise_any(_range_problems(self, smallest))
+        return self
+
+    def values(self) -> list[int]:
+        """Return every value of the range."""
+        return list(range(self.low, self.high + 1, self.step or 1))
+
+
+def _raise_any(problems: list[Problem]) -> None:
+    if problems:
+        raise BrokenRule(problems)
+
+
+def _range_problems(given: FloatRange | IntRange, smallest: str) -> list[Problem]:
+    """Return the rules between its fields that a range breaks; `smallest` is what log asks of a low that is too low."""
+    problems = []
+    if given.low > given.high:
+        got = f"but got low {show_value(given.low)} and high {show_value(given.high)}"
+        problems.append(Problem((), f"low <= high must hold, {got}"))
+    if smallest:
+        problems.append(Problem(("low",), f"must be {smallest} where log is true", given.low))
+    if given.step is not None:
+        steps = (given.high - given.low) / given.step if given.step > 0 else 0.0
+        if given.step <= 0:
+            problems.append(Problem(("step",), "must be greater than 0", given.step))
+        elif given.log:
+            problems.append(Problem(("step",), "cannot be combined with log; leave one of them out", given.step))
+        elif abs(steps - round(steps)) > 1e-8 * max(1.0, steps):
+            problems.append(Problem(("step",), "must lead from low to high in a whole number of steps", given.step))
+    return problems
 
 
 def _kind(value: Any) -> str | None:
@@ -162,7 +185,7 @@ def _kind(value: Any) -> str | None:
         return None
     if "choices" in value:
         return "NamedChoice" if isinstance(value["choices"], Mapping) else "Choice"
-    return "Range"
+    return "IntRange" if value.get("type") == "int" else "FloatRange"
 
 
 def _parameter(value: Any) -> Any:
@@ -173,42 +196,61 @@ def _parameter(value: Any) -> Any:
         return value
     forms = "a list [a, b], a range {low: a, high: b}, or named choices {choices: {name: value, ...}}"
     if not isinstance(value, Mapping):
-        instead = f"to override the default with one value, write [{_plain(value)}] or put it under base"
+        instead = f"to override the default with one value, write [{plain_text(value)}] or put it under base"
         raise BrokenRule([Problem((), f"is a single value, not something to search; {instead}", value, allowed=forms)])
     if not {"choices", "low", "high"} & set(value):
         raise BrokenRule([Problem((), "is a mapping without choices, and without low and high", value, allowed=forms)])
+    if "choices" not in value and value.get("type", "float") not in ("float", "int"):
+        raise BrokenRule([Problem(("type",), "is not one of the choices", value["type"], choices=("float", "int"))])
     return value
 
 
-def _plain(value: object) -> str:
+def plain_text(value: object) -> str:
+    """Return a value as a list in YAML would have it."""
     return value if isinstance(value, str) else show_value(value)
 
 
-Parameter = Annotated[
-    Annotated[Choice, Tag("Choice")] | Annotated[NamedChoice, Tag("NamedChoice")] | Annotated[Range, Tag("Range")],
+Parameter = Choice | NamedChoice | FloatRange | IntRange
+"""One searched parameter."""
+_Tagged = Annotated[
+    Annotated[Choice, Tag("Choice")]
+    | Annotated[NamedChoice, Tag("NamedChoice")]
+    | Annotated[FloatRange, Tag("FloatRange")]
+    | Annotated[IntRange, Tag("IntRange")],
     Discriminator(_kind),
 ]
-"""One searched parameter."""
-AnyParameter = Annotated[Parameter, BeforeValidator(_parameter, Parameter | list[Scalar])]
+AnyParameter = Annotated[_Tagged, BeforeValidator(_parameter, _Tagged | list[Scalar])]
 """A parameter as it may be written: a plain list is a choice."""
 Space = Mapping[str, Parameter]
 
 
-def options(parameter: Parameter) -> list[Any] | None:
-    """Return what a sampler chooses from: values, or names of structures; None for a range of uncountable values."""
-    if isinstance(parameter, Range):
-        return parameter.values()
-    return list(parameter.choices)
+class Searched(Protocol):
+    """The part of a spec that says what is searched."""
+
+    @property
+    def base(self) -> Mapping[str, Any]:
+        """Fixed values."""
+        ...
+
+    @property
+    def space(self) -> Space:
+        """Searched parameters."""
+        ...
 
 
-def value_of(parameter: Parameter, option: Any) -> Any:
-    """Return the value an option stands for: the structure of a name, else the option itself."""
-    return parameter.choices[option] if isinstance(parameter, NamedChoice) else option
+def labels(parameter: Parameter) -> list[Any] | None:
+    """Return what is chosen from: values, or names of structures; None for a range whose values cannot be counted."""
+    return parameter.values() if isinstance(parameter, FloatRange | IntRange) else list(parameter.labels)
 
 
-def order(space: Space) -> list[str]:
-    """Return the parameters' names as they must be suggested: whatever a condition asks for comes before it."""
-    done: dict[str, None] = {}
+def value_of(parameter: Parameter, label: Any) -> Any:
+    """Return the value a label stands for: the structure of a name, else the label itself."""
+    return parameter.choices[label] if isinstance(parameter, NamedChoice) else label
+
+
+def order(space: Space) -> list[tuple[str, Parameter]]:
+    """Return the parameters as they must be suggested: whatever a condition asks for comes before it."""
+    done: dict[str, Parameter] = {}
 
     def visit(name: str, above: tuple[str, ...]) -> None:
         assert name not in above, f"a cycle of conditions: {' -> '.join((*above, name))}"
@@ -216,105 +258,80 @@ def order(space: Space) -> list[str]:
             for parent in space[name].when:
                 if parent in space:
                     visit(parent, (*above, name))
-            done[name] = None
+            done[name] = space[name]
 
     for name in space:
         visit(name, ())
-    return list(done)
+    return list(done.items())
 
 
 def is_active(parameter: Parameter, values: Mapping[str, Any]) -> bool:
-    """Return whether a parameter's condition holds; `values` are the fixed ones and the options chosen so far."""
+    """Return whether a parameter's condition holds; `values` are the fixed ones and the labels chosen so far."""
     return all(
         parent in values and any(same(values[parent], wanted) for wanted in allowed)
         for parent, allowed in parameter.when.items()
     )
 
 
-def grid_points(space: Space, base: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Yield every combination of options once, inactive parameters left out; the last one changes fastest."""
-    names = order(space)
+def resolve(spec: Searched, params: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values a configuration is made of: base, and over it what each chosen label stands for.
+
+    `params` are labels by parameter (values, and names of structures). Inactive ones are left out, so that the
+    method's default holds. The seed of a repeat is not among them.
+    """
+    unknown = set(params) - set(spec.space)
+    assert not unknown, f"not in the space: {sorted(unknown)}"
+    chosen: dict[str, Any] = {}
+    for name, parameter in order(spec.space):
+        if name in params and is_active(parameter, {**spec.base, **chosen}):
+            chosen[name] = params[name]
+    return {**spec.base, **{name: value_of(spec.space[name], label) for name, label in chosen.items()}}
+
+
+def iterate_grid(spec: Searched) -> Iterator[dict[str, Any]]:
+    """Yield every combination of labels once, inactive parameters left out; the last one changes fastest."""
+    ordered = order(spec.space)
 
     def expand(index: int, chosen: dict[str, Any]) -> Iterator[dict[str, Any]]:
-        if index == len(names):
-            yield {name: chosen[name] for name in space if name in chosen}
+        if index == len(ordered):
+            yield {name: chosen[name] for name in spec.space if name in chosen}
             return
-        name = names[index]
-        if not is_active(space[name], {**base, **chosen}):
+        name, parameter = ordered[index]
+        if not is_active(parameter, {**spec.base, **chosen}):
             yield from expand(index + 1, chosen)
             return
-        for option in _countable(name, space[name]):
-            yield from expand(index + 1, {**chosen, name: option})
+        countable = labels(parameter)
+        assert countable is not None, f"the values of {name} cannot be counted"
+        for label in countable:
+            yield from expand(index + 1, {**chosen, name: label})
 
     return expand(0, {})
 
 
-def grid_size(space: Space, base: Mapping[str, Any]) -> int | None:
-    """Return the number of combinations, or None where a range has uncountably many values."""
-    if any(options(parameter) is None for parameter in space.values()):
+def grid_points(spec: Searched) -> list[dict[str, Any]]:
+    """Return every configuration of a grid once, as labels by parameter."""
+    return list(iterate_grid(spec))
+
+
+class _Parents(NamedTuple):
+    base: Mapping[str, Any]
+    space: Space
+
+
+def grid_size(spec: Searched) -> int | None:
+    """Return the number of configurations, or None where a range has values that cannot be counted."""
+    counts = {name: labels(parameter) for name, parameter in spec.space.items()}
+    if any(found is None for found in counts.values()):
         return None
     # Only what conditions ask about has to be expanded: all else multiplies.
-    parents = {parent for parameter in space.values() for parent in parameter.when if parent in space}
-    leaves = [parameter for name, parameter in space.items() if name not in parents]
+    parents = _ancestors(spec.space)
     total = 0
-    for point in grid_points({name: space[name] for name in space if name in parents}, base):
-        values = {**base, **point}
-        total += math.prod(len(options(leaf) or ()) for leaf in leaves if is_active(leaf, values))
+    for point in iterate_grid(_Parents(spec.base, {name: spec.space[name] for name in spec.space if name in parents})):
+        values = {**spec.base, **point}
+        leaves = (name for name in spec.space if name not in parents and is_active(spec.space[name], values))
+        total += math.prod(len(counts[name] or ()) for name in leaves)
     return total
 
 
-def _countable(name: str, parameter: Parameter) -> list[Any]:
-    found = options(parameter)
-    assert found is not None, f"{name} has uncountably many values"
-    return found
-
-
-def condition_problems(space: Space, base: Mapping[str, Any]) -> list[Problem]:
-    """Return what is wrong with the conditions: unknown parents, values never taken, cycles."""
-    problems = []
-    known = [*space, *base]
-    for name, parameter in space.items():
-        for parent, wanted in parameter.when.items():
-            path: KeyPath = ("space", name, "when", parent)
-            if parent not in known or parent == name:
-                near = nearest(parent, [key for key in known if key != name])
-                rule = "a condition must ask for another key of space or base"
-                problems.append(Problem(path, rule, MISSING, tuple(key for key in known if key != name), near=near))
-            else:
-                problems += _never_taken(path, wanted, space.get(parent), base.get(parent))
-    cycle = _cycle(space)
-    if cycle and not problems:
-        path = ("space", cycle[0], "when")
-        problems.append(Problem(path, f"conditions must not go in a circle: {' -> '.join((*cycle, cycle[0]))}"))
-    return problems
-
-
-def _never_taken(path: KeyPath, wanted: Iterable[Any], parent: Parameter | None, fixed: Any) -> list[Problem]:
-    if isinstance(parent, Range) and parent.values() is None:
-        return [Problem(path, "a condition cannot ask for a value of a float range; it needs a list of choices")]
-    taken = [fixed] if parent is None else options(parent) or []
-    choices = tuple(_plain(value) for value in taken)
-    return [
-        Problem(path, f"{path[-1]} never takes this value, so the parameter would never be searched", value, choices)
-        for value in wanted
-        if not any(same(value, other) for other in taken)
-    ]
-
-
-def _cycle(space: Space) -> list[str]:
-    """Return the names of one cycle of conditions, if there is any."""
-    finished: set[str] = set()
-
-    def visit(name: str, above: list[str]) -> list[str]:
-        if name in above:
-            return above[above.index(name) :]
-        if name in finished:
-            return []
-        for parent in space[name].when:
-            found = visit(parent, [*above, name]) if parent in space else []
-            if found:
-                return found
-        finished.add(name)
-        return []
-
-    return next((found for name in space if (found := visit(name, []))), [])
+def _ancestors(space: Space) -> set[str]:
+    return {parent for parameter in space.values() for parent in parameter.when if parent in space}

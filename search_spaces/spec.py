@@ -1,18 +1,17 @@
 """A search's specification: everything its YAML file may say, and the rules between its fields."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, JsonValue, ValidationError, model_validator
 
-from search_spaces import space as spaces
 from search_spaces.errors import BrokenRule, Problem, Source
 from search_spaces.loader import load_yaml
 from search_spaces.rules import rule_problems
 from search_spaces.space import AnyParameter, Many, SpecModel, as_tuple
-from search_spaces.validation import config_problems
+from search_spaces.validation import explain_validation
 
 
 class Objective(SpecModel):
@@ -106,6 +105,11 @@ class Resources(SpecModel):
     memory_gb_per_trial: Literal["auto"] | Annotated[float, Field(gt=0)] = "auto"
     """Memory of one trial in GB; auto learns it from the first trials."""
 
+    @property
+    def max_cpus(self) -> int | None:
+        """The most CPUs the search may use, None for all there are."""
+        return None if self.cpus == "auto" else self.cpus
+
 
 class Waves(SpecModel):
     """How many trials run before Ray is started afresh and its files are cleaned."""
@@ -176,6 +180,16 @@ class Spec(SpecModel):
         return self
 
     @property
+    def objectives(self) -> tuple[Objective, ...]:
+        """The objectives, usually one."""
+        return self.objective
+
+    @property
+    def seeds(self) -> tuple[int | None, ...]:
+        """The seed of each trial of a configuration; None leaves it to the configuration."""
+        return self.repeats.seeds if self.repeats else (None,)
+
+    @property
     def is_multi_objective(self) -> bool:
         """Whether the search asks for trade-offs."""
         return len(self.objective) > 1
@@ -184,11 +198,6 @@ class Spec(SpecModel):
     def is_grid(self) -> bool:
         """Whether every combination is tried."""
         return self.sampler.name == "grid"
-
-    @property
-    def num_repeats(self) -> int:
-        """Trials of one configuration."""
-        return len(self.repeats.seeds) if self.repeats else 1
 
 
 @dataclass(frozen=True)
@@ -216,31 +225,4 @@ def parse_spec(values: Mapping[str, Any], source: Source) -> Spec:
     try:
         return Spec.model_validate(values)
     except ValidationError as error:
-        raise source.error(config_problems(error, Spec, values)) from None
-
-
-def resolve(spec: Spec, params: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the values a configuration is made of: base, and over it what each chosen option stands for.
-
-    `params` are options by parameter (values, and names of structures). Inactive ones are left out, so that the
-    method's default holds. The seed of a repeat is not among them.
-    """
-    unknown = set(params) - set(spec.space)
-    assert not unknown, f"not in the space: {sorted(unknown)}"
-    given = {**spec.base, **params}
-    chosen = {
-        name: spaces.value_of(spec.space[name], option)
-        for name, option in params.items()
-        if spaces.is_active(spec.space[name], given)
-    }
-    return {**spec.base, **chosen}
-
-
-def grid_points(spec: Spec) -> Iterator[dict[str, Any]]:
-    """Yield every configuration of a grid once, as options by parameter."""
-    return spaces.grid_points(spec.space, spec.base)
-
-
-def grid_size(spec: Spec) -> int | None:
-    """Return the number of configurations, or None where a range has uncountably many values."""
-    return spaces.grid_size(spec.space, spec.base)
+        raise source.error(explain_validation(error, Spec, values)) from None

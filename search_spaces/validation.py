@@ -36,7 +36,7 @@ _BOUNDS = {
 }
 
 
-def config_problems(error: ValidationError, model: type[BaseModel], data: object) -> list[Problem]:
+def explain_validation(error: ValidationError, model: type[BaseModel], data: object) -> list[Problem]:
     """Return what pydantic found wrong in `data`, which was validated as `model`.
 
     Key paths are those of `data`: what pydantic adds to them (the names of a union's members) is left out.

@@ -1,0 +1,99 @@
+"""Which configurations of a search are looked at before launch: all of them, or a sample that misses no choice."""
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from search_spaces.space import FloatRange, IntRange, Parameter, grid_points, grid_size, is_active, order
+from search_spaces.spec import Spec
+from trainables._shared.config import MethodConfig
+
+MOST = 1000
+"""Configurations looked at where there are more: about a quarter of a second."""
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """Labels by parameter, and the configuration they make."""
+
+    params: Mapping[str, Any]
+    config: MethodConfig
+
+
+@dataclass(frozen=True)
+class Configurations:
+    """Labels by parameter, of all configurations or of a sample."""
+
+    points: Sequence[Mapping[str, Any]]
+    sampled: bool
+
+
+def unused_fields(config: MethodConfig) -> Mapping[str, str]:
+    """Return the fields without effect in a configuration, and why, as far as its method says so."""
+    return getattr(config, "unused_fields", dict)()
+
+
+def num_steps(config: MethodConfig) -> int | None:
+    """Return the optimiser steps of a whole training, as far as the method's config says so."""
+    phases = getattr(config, "resolved_phases", None)
+    if phases is not None:
+        return sum(phase.steps for phase in phases())
+    return getattr(config, "steps", None)
+
+
+def choose_configurations(spec: Spec, most: int = MOST) -> Configurations:
+    """Return every configuration where there are at most `most`, else a sample drawn with the sampler's seed.
+
+    The sample has every choice and both ends of every range at least once.
+    """
+    size = grid_size(spec)
+    if size is not None and size <= most:
+        return Configurations(grid_points(spec), sampled=False)
+    rng = random.Random(spec.sampler.seed)
+    points: dict[str, dict[str, Any]] = {}
+    for name, parameter in spec.space.items():
+        for value in _landmarks(parameter):
+            _add(points, _draw(spec, rng, {**_needed(spec, name), name: value}))
+    for _ in range(most):
+        if len(points) >= most:
+            break
+        _add(points, _draw(spec, rng, {}))
+    return Configurations(list(points.values()), sampled=True)
+
+
+def _add(points: dict[str, dict[str, Any]], point: dict[str, Any]) -> None:
+    points.setdefault(repr(point), point)
+
+
+def _landmarks(parameter: Parameter) -> list[Any]:
+    if isinstance(parameter, FloatRange | IntRange):
+        return [parameter.low, parameter.high]
+    return list(parameter.labels)
+
+
+def _needed(spec: Spec, name: str) -> dict[str, Any]:
+    """Return values of other parameters under which this one is active."""
+    needed: dict[str, Any] = {}
+    for parent, allowed in spec.space[name].when.items():
+        if parent in spec.space:
+            needed |= {**_needed(spec, parent), parent: allowed[0]}
+    return needed
+
+
+def _draw(spec: Spec, rng: random.Random, forced: Mapping[str, Any]) -> dict[str, Any]:
+    """Return one configuration, drawn evenly except for what is forced."""
+    chosen: dict[str, Any] = {}
+    for name, parameter in order(spec.space):
+        if is_active(parameter, {**spec.base, **chosen}):
+            chosen[name] = forced[name] if name in forced else _random_value(parameter, rng)
+    return chosen
+
+
+def _random_value(parameter: Parameter, rng: random.Random) -> Any:
+    if isinstance(parameter, FloatRange) and parameter.step is None:
+        return rng.uniform(parameter.low, parameter.high)
+    if isinstance(parameter, FloatRange | IntRange):
+        step = parameter.step or 1
+        return parameter.low + step * rng.randrange(round((parameter.high - parameter.low) / step) + 1)
+    return rng.choice(parameter.labels)
