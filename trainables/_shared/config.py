@@ -64,6 +64,10 @@ class MethodConfig(FrozenModel):
         """Return the metrics measured once, after training, on the named test sets: name to one sentence."""
         return {}
 
+    def unused_fields(self) -> Mapping[str, str]:
+        """Return the fields that have no effect in this configuration, and why: searching over one is a mistake."""
+        return {}
+
 
 def _numeric_fields(config: BaseModel) -> list[str]:
     return [name for name, field in type(config).model_fields.items() if NUMERIC in field.metadata]

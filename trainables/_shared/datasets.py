@@ -29,7 +29,8 @@ class DatasetStore:
     def path(self, name: str, recipe: str) -> Path:
         """Return where a data set lies; another recipe (generator version, options) is another data set."""
         readable = re.sub(r"[^A-Za-z0-9_.-]", "_", name)
-        return self.root / f"{readable}-{hashlib.sha256(f'{name}\n{recipe}'.encode()).hexdigest()[:12]}"
+        digest = hashlib.sha256(f"{name} {recipe}".encode()).hexdigest()[:12]
+        return self.root / f"{readable}-{digest}"
 
     def get(self, name: str, recipe: str, build: Callable[[], Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
         """Return the arrays of a data set, memory-mapped and read-only; the first caller on a node builds them.

@@ -1,0 +1,86 @@
+"""The best trial, handed out: its config, its model, and what it scored."""
+
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from analysis.table import by_configuration, make_table
+from cluster.outcomes import Outcome
+from cluster.paths import SearchPaths
+from cluster.records import TrialRecord, load_history, load_spec, load_trials, ranked
+
+
+class NoBestTrialError(ValueError):
+    """There is no such trial to hand out."""
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was written, and of which trial."""
+
+    record: TrialRecord
+    folder: Path
+    files: list[str]
+
+
+def best_trial(paths: SearchPaths, number: int | None = None) -> TrialRecord:
+    """Return the best completed trial, or the one asked for.
+
+    With repeated seeds it is the best trial of the configuration with the best mean. Raises NoBestTrialError where no
+    trial has completed, or where several objectives leave the choice to the user.
+    """
+    spec, records = load_spec(paths), load_trials(paths)
+    completed = [record for record in records if record.outcome is Outcome.COMPLETED]
+    if number is not None:
+        chosen = [record for record in completed if record.number == number]
+        if not chosen:
+            some = ", ".join(str(record.number) for record in completed[:20]) or "none"
+            raise NoBestTrialError(f"trial {number} has not completed; completed trials: {some}")
+        return chosen[0]
+    if not completed:
+        raise NoBestTrialError(f"no trial of {paths.name} has completed yet")
+    if spec.is_multi_objective:
+        order = ranked(spec, [record.metrics for record in completed])
+        some = ", ".join(str(completed[index].number) for index in order[:10])
+        raise NoBestTrialError(f"with several objectives no trial is best: choose one with --trial, e.g. {some}")
+    if spec.repeats:
+        configurations = by_configuration(make_table(spec, records))
+        winner = configurations["configuration"].iloc[0]
+        completed = [record for record in completed if record.configuration == winner] or completed
+    return completed[ranked(spec, [record.metrics for record in completed])[0]]
+
+
+def export_best(paths: SearchPaths, folder: Path, number: int | None = None) -> Exported:
+    """Write a trial's `config.yaml`, `metrics.json`, `model.npz` and per-example test tables to a folder.
+
+    The model is there when the search kept the trial's checkpoint. Raises NoBestTrialError as `best_trial` does.
+    """
+    record, spec = best_trial(paths, number), load_spec(paths)
+    folder.mkdir(parents=True, exist_ok=True)
+    config = {"trainable": spec.trainable, "config": record.config}
+    (folder / "config.yaml").write_text(
+        f"# Trial {record.number} of {paths.name}\n{yaml.safe_dump(config, sort_keys=False)}"
+    )
+    (folder / "metrics.json").write_text(json.dumps(record.metrics, indent=1) + "\n")
+    files = ["config.yaml", "metrics.json"]
+    checkpoint = paths.checkpoint(record.number)
+    if checkpoint.exists():
+        shutil.copyfile(checkpoint, folder / "model.npz")
+        files.append("model.npz")
+    for entry in load_history(paths):
+        if entry["trial"] == record.number and "tests" in entry:
+            files += _write_tests(entry["tests"], folder)
+    return Exported(record, folder, files)
+
+
+def _write_tests(tests: dict[str, dict[str, list[float]]], folder: Path) -> list[str]:
+    import pandas as pd
+
+    written = []
+    for name, columns in tests.items():
+        pd.DataFrame(columns).to_csv(folder / f"{name}.csv", index=False)
+        written.append(f"{name}.csv")
+    return written

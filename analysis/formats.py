@@ -1,0 +1,40 @@
+"""Tables as files and text: csv and parquet with everything, markdown and LaTeX for pasting."""
+
+from pathlib import Path
+from typing import Literal
+
+import pandas as pd
+
+Format = Literal["csv", "parquet", "markdown", "latex"]
+
+
+def render(frame: pd.DataFrame, form: Format) -> str | bytes:
+    """Return a frame in a format; parquet is bytes, all others are text."""
+    if form == "csv":
+        return frame.to_csv(index=False)
+    if form == "parquet":
+        return _parquet(frame)
+    if form == "markdown":
+        return frame.to_markdown(index=False, floatfmt=".4g", missingval="") + "\n"
+    return frame.to_latex(index=False, escape=True, float_format="%.4g", na_rep="")
+
+
+def _parquet(frame: pd.DataFrame) -> bytes:
+    """Return parquet bytes; a column of mixed types (true, 3, text) goes as text, which parquet cannot mix."""
+    columns = {
+        name: frame[name].map(lambda value: value if pd.isna(value) else str(value)) for name in frame if _mixed(frame[name])
+    }
+    return frame.assign(**columns).to_parquet(index=False)
+
+
+def _mixed(column: pd.Series) -> bool:
+    return column.dtype == object and len({type(value) for value in column.dropna()}) > 1
+
+
+def write(frame: pd.DataFrame, form: Format, path: Path) -> None:
+    """Write a frame to a file."""
+    content = render(frame, form)
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    else:
+        path.write_text(content)

@@ -1,0 +1,163 @@
+"""The Ray Tune trainable that runs any method: one worker process, many trials after each other."""
+
+import json
+import os
+import socket
+import time
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ray import tune
+
+from cluster.outcomes import Outcome
+from cluster.resources import THREAD_VARIABLES, xla_pool_threads
+
+if TYPE_CHECKING:  # a method brings JAX, which must not be imported before the thread caps are checked
+    from trainables._shared.program import ProgramCache
+    from trainables._shared.training import Report, Training
+
+CHECKPOINT_EVERY_S = 30.0
+"""Seconds of training that a lost worker may cost; shorter trials write one checkpoint, at their end."""
+
+
+class ThreadCapError(RuntimeError):
+    """A worker was started without its thread caps."""
+
+
+def _reset_peak_memory() -> None:
+    """Start VmHWM anew: the process has had other trials before this one."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:  # not permitted here: the peak is then the process's
+        return
+
+
+def _peak_memory_mb() -> float:
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) / 1024
+    return 0.0
+
+
+class TrialActor(tune.Trainable):
+    """Runs the trials it is given; a trial's own failure is its result, so that Tune only ever sees lost workers."""
+
+    _programs: "ProgramCache | None" = None
+    _training: "Training | None" = None
+
+    def setup(self, config: dict[str, Any]) -> None:
+        """Take the first trial of this process."""
+        self._begin(config)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Take the next trial; compiled programs stay."""
+        self._begin(new_config)
+        return True
+
+    def _begin(self, config: dict[str, Any]) -> None:
+        self._task: dict[str, Any] = json.loads(config["task"])
+        self._failure = ""
+        self._training = None
+        self._started = self._saved_at = time.monotonic()
+        self._cpu_started = time.process_time()
+        self._saved_step = -1
+        _reset_peak_memory()
+        try:
+            self._check_caps()
+            self._open()
+        except ThreadCapError:
+            raise
+        except Exception:
+            self._failure = traceback.format_exc()
+
+    def _check_caps(self) -> None:
+        wanted = str(self._task["cpus"])
+        wrong = [name for name in THREAD_VARIABLES if os.environ.get(name) != wanted]
+        if wrong:
+            raise ThreadCapError(f"a worker of {wanted} CPUs was started without its caps: {', '.join(wrong)}")
+
+    def _open(self) -> None:
+        from trainables._shared.datasets import DatasetStore
+        from trainables._shared.discovery import load_method
+        from trainables._shared.program import ProgramCache
+        from trainables._shared.training import Training
+
+        if self._programs is None:
+            self._programs = ProgramCache()
+        method = load_method(self._task["trainable"])
+        config = method.config_type.model_validate_json(json.dumps(self._task["config"]))
+        program = self._programs.get(method, config)
+        self._compile_s_before = program.compile_s
+        self._training = Training(program, config, method.data(config, DatasetStore()))
+        checkpoint = Path(self._task["checkpoint"])
+        if checkpoint.exists():
+            self._training.load(checkpoint)
+            self._saved_step = self._training.step
+
+    def step(self) -> dict[str, Any]:
+        """Train to the next report and return it; the last one carries the trial's outcome and results."""
+        result = self._advance()
+        # One string: Tune flattens, copies and inspects every nested result on its way to the driver.
+        return {"report": json.dumps(result), "done": "outcome" in result}
+
+    def _advance(self) -> dict[str, Any]:
+        if self._failure:
+            return self._end(Outcome.CRASHED, {"error": self._failure})
+        assert self._training is not None
+        try:
+            report = self._training.advance()
+            if report.ending:
+                return self._finish(report)
+            self._maybe_save()
+        except Exception:
+            return self._end(Outcome.CRASHED, {"error": traceback.format_exc()})
+        return {**self._usage(report.step), "metrics": report.metrics}
+
+    def _maybe_save(self) -> None:
+        """Write a checkpoint when the last is old, or when the search drains and nothing may be lost."""
+        assert self._training is not None
+        draining = Path(self._task["drain"]).exists()
+        if draining or time.monotonic() - self._saved_at >= CHECKPOINT_EVERY_S:
+            self._training.save(Path(self._task["checkpoint"]))
+            self._saved_step, self._saved_at = self._training.step, time.monotonic()
+
+    def _finish(self, report: "Report") -> dict[str, Any]:
+        assert self._training is not None
+        if report.ending != Outcome.COMPLETED.value:
+            return self._end(Outcome(report.ending), {"metrics": report.metrics})
+        best = self._training.best
+        assert best is not None
+        tests = self._training.test()
+        metrics = {**best.metrics, "best_step": best.step}
+        for result in tests.values():
+            metrics |= result.metrics
+        if self._task["keep"]:
+            self._training.save(Path(self._task["checkpoint"]), {"trainable": self._task["trainable"]})
+        tables = {name: result.table for name, result in tests.items() if result.table}
+        return self._end(Outcome.COMPLETED, {"metrics": metrics, "tests": tables})
+
+    def _end(self, outcome: Outcome, result: dict[str, Any]) -> dict[str, Any]:
+        step = self._training.step if self._training is not None else 0
+        return {**self._usage(step), "outcome": outcome.value, **result}
+
+    def _usage(self, step: int) -> dict[str, Any]:
+        compiled = 0.0
+        if self._training is not None:
+            compiled = self._training.program.compile_s - self._compile_s_before
+        return {
+            "step": step,
+            "saved_step": self._saved_step,
+            "seconds": time.monotonic() - self._started,
+            "cpu_seconds": time.process_time() - self._cpu_started,
+            "compile_seconds": compiled,
+            "peak_memory_mb": _peak_memory_mb(),
+            "xla_threads": xla_pool_threads(),
+            "host": socket.gethostname(),
+        }
+
+    def save_checkpoint(self, checkpoint_dir: str) -> None:
+        """Do nothing: a trial's checkpoint lies in the search directory, never in Tune's."""
+
+    def load_checkpoint(self, checkpoint: dict | None) -> None:
+        """Do nothing: `_begin` has continued from the search's own checkpoint."""

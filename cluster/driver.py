@@ -1,0 +1,145 @@
+"""The wave driver: one process that starts Ray, runs one wave of trials on it, and ends.
+
+Run as `python -m cluster.driver SEARCH WAVE SCRATCH`, with its thread caps in the environment already.
+"""
+
+import json
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from cluster.board import Board
+from cluster.paths import SearchPaths
+from cluster.records import load_spec
+from cluster.resources import cpu_budget
+from cluster.scratch import Scratch
+from cluster.study import SearchStudy
+from cluster.wave import Wave
+from search_spaces.spec import Spec
+from trainables._shared.discovery import load_config_type
+
+log = logging.getLogger(__name__)
+
+OBJECT_STORE_BYTES = 100 * 2**20
+"""Trials exchange numbers, not arrays: Ray's smallest object store is enough, its default is 30 % of the memory."""
+
+
+def slots(spec: Spec) -> int:
+    """Return how many trials run at once."""
+    return max(1, cpu_budget(spec.resources.max_cpus) // spec.resources.cpus_per_trial)
+
+
+def wave_size(spec: Spec) -> int:
+    """Return how many trials a wave has: by default many per slot, so that its tail idles little."""
+    return spec.waves.trials if isinstance(spec.waves.trials, int) else max(100, 16 * slots(spec))
+
+
+def start_ray(spec: Spec, scratch: Scratch) -> None:
+    """Start a Ray of our own on this node, below our scratch, reachable from this machine alone."""
+    import ray
+
+    ray.init(
+        address="local",
+        num_cpus=slots(spec) * spec.resources.cpus_per_trial,
+        num_gpus=int(spec.resources.gpus_per_trial * slots(spec)) or 0,
+        object_store_memory=OBJECT_STORE_BYTES,
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level=logging.WARNING,
+        _temp_dir=str(scratch.ray),
+        _node_ip_address="127.0.0.1",
+    )
+
+
+def run_trials(wave: Wave, spec: Spec, scratch: Scratch, tick: Callable[[], None]) -> None:
+    """Run the wave's trials with Ray Tune until no more may be started and none runs."""
+    from ray import tune
+
+    from cluster.actor import TrialActor
+    from cluster.tune_bridge import WaveCallback, WaveScheduler, WaveSearcher
+
+    resources = {"cpu": spec.resources.cpus_per_trial, "gpu": spec.resources.gpus_per_trial}
+    tuner = tune.Tuner(
+        tune.with_resources(TrialActor, {name: amount for name, amount in resources.items() if amount}),
+        tune_config=tune.TuneConfig(
+            search_alg=WaveSearcher(wave),
+            scheduler=WaveScheduler(wave),
+            num_samples=-1,
+            max_concurrent_trials=slots(spec),
+            reuse_actors=True,
+        ),
+        run_config=tune.RunConfig(
+            name="wave",
+            storage_path=str(scratch.tune),
+            verbose=0,
+            failure_config=tune.FailureConfig(max_failures=spec.retries),
+            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+            callbacks=[WaveCallback(wave, tick)],
+        ),
+    )
+    tuner.fit()
+
+
+def main(argv: list[str]) -> int:
+    """Run one wave; the exit status says only whether it ran, the study says what came of it."""
+    search, number, scratch_path = argv
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    paths, scratch = SearchPaths(Path(search)), Scratch(Path(scratch_path))
+    spec = load_spec(paths)
+    started = time.monotonic()
+    study = SearchStudy(paths, spec, load_config_type(spec.trainable))
+    if study.repaired_bytes:
+        log.warning("cut a torn last line of %d bytes off the journal", study.repaired_bytes)
+    wave = Wave(study, paths, int(number), wave_size(spec))
+    board = Board(study, paths, wave, slots(spec))
+    reason = study.finished()
+    if reason:
+        board.write(finished=reason)
+        return 0
+
+    board.write(doing="starting Ray")
+    start_ray(spec, scratch)
+    ray_s = time.monotonic() - started
+    trials_started = time.monotonic()
+
+    def on_signal(signum: int, _: object) -> None:
+        wave.drain(f"stopped by {signal.Signals(signum).name}")
+
+    for signum in (signal.SIGTERM, signal.SIGUSR2):  # after ray.init, which sets handlers of its own
+        signal.signal(signum, on_signal)
+
+    def tick() -> None:
+        wave.watch_budget()
+        board.tick()
+
+    try:
+        run_trials(wave, spec, scratch, tick)
+    finally:
+        wave.close()
+        busy_s = time.monotonic() - trials_started
+        study.save_active()
+        study.add_wave(
+            {
+                "wave": wave.number,
+                "trials": wave.num_ended,
+                "start_s": round(ray_s, 2),
+                "trials_s": round(busy_s, 2),
+                "slots": slots(spec),
+                "utilisation": round(wave.slot_seconds / max(busy_s * slots(spec), 1e-9), 3),
+            }
+        )
+    finished = study.finished()
+    board.write(finished=finished, stopped="" if finished else wave.draining)
+    log.info("wave %d: %s", wave.number, json.dumps(study.waves[-1]))
+    return 0
+
+
+if __name__ == "__main__":
+    status = main(sys.argv[1:])
+    sys.stdout.flush()
+    # Ray's own shutdown at exit takes 1.4 s; the supervisor ends what is left of this process's group and scratch.
+    os._exit(status)

@@ -1,0 +1,50 @@
+"""How a trial ended, and whose fault it was."""
+
+from enum import Enum
+
+
+class Outcome(Enum):
+    """The end of a trial; the value is what tables show, `sentence` says it in words."""
+
+    sentence: str
+
+    def __new__(cls, value: str, sentence: str) -> "Outcome":
+        member = object.__new__(cls)
+        member._value_ = value
+        member.sentence = sentence
+        return member
+
+    COMPLETED = "completed", "Trained to its last step."
+    PRUNED = "pruned", "Stopped early: at its rung others were better."
+    DIVERGED = "diverged", "The loss or its gradient left the finite numbers, or the loss exploded."
+    SOLVER_FAILED = "solver_failed", "The ODE solver gave up on too many batches in a row."
+    INVALID_CONFIG = "invalid_config", "The method or its data rule this configuration out."
+    CRASHED = "crashed", "The method raised an exception; its traceback is in the trial's record."
+    TIMED_OUT = "timed_out", "It did not report for too long."
+    OUT_OF_MEMORY = "out_of_memory", "It needed more memory than it may use."
+    WORKER_LOST = "worker_lost", "Its worker process died, more often than it may be retried."
+    NODE_LOST = "node_lost", "Its node was lost, more often than it may be retried."
+    DISK_FULL = "disk_full", "The disk was full; it can go on when there is space."
+    STOPPED = "stopped", "The search was stopped, or its budget was used up; it can go on from its checkpoint."
+
+    @property
+    def is_own(self) -> bool:
+        """Whether the configuration or the method brought this end about; only such ends are told to the sampler."""
+        return self in _OWN
+
+    @property
+    def is_failure(self) -> bool:
+        """Whether the trial ended without a result that can be compared."""
+        return self not in (Outcome.COMPLETED, Outcome.PRUNED, Outcome.STOPPED)
+
+
+_OWN = frozenset(
+    {
+        Outcome.COMPLETED,
+        Outcome.PRUNED,
+        Outcome.DIVERGED,
+        Outcome.SOLVER_FAILED,
+        Outcome.INVALID_CONFIG,
+        Outcome.CRASHED,
+    }
+)

@@ -1,0 +1,155 @@
+"""Trials as plain records, read from a search directory without disturbing whoever writes it."""
+
+import json
+import logging
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from cluster.files import read_json
+from cluster.outcomes import Outcome
+from cluster.paths import SearchPaths
+from search_spaces.spec import Spec
+
+STUDY_NAME = "swell"
+
+
+@dataclass(frozen=True)
+class TrialRecord:
+    """One trial as the study has it; `outcome` is None while it runs or waits to be taken up again."""
+
+    number: int
+    outcome: Outcome | None
+    configuration: int
+    """The id that ties the repetitions of one configuration."""
+    params: dict[str, Any]
+    """What the sampler chose: labels for structured choices."""
+    config: dict[str, Any]
+    """Every field of the method's config."""
+    metrics: dict[str, float] = field(default_factory=dict)
+    step: int = 0
+    wave: int | None = None
+    attempts: int = 1
+    seconds: float = 0.0
+    cpu_seconds: float = 0.0
+    compile_seconds: float = 0.0
+    peak_memory_mb: float = 0.0
+    xla_threads: int | None = None
+    host: str = ""
+    error: str = ""
+
+
+def open_storage(paths: SearchPaths) -> Any:
+    """Return the study's storage on the search's journal.
+
+    There is one writer, the wave driver of the one supervisor, so no lock file is taken: a killed writer's lock would
+    only hold its successor up. Readers need none.
+    """
+    import optuna
+    from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
+
+    class _OneWriter(JournalFileOpenLock):
+        def acquire(self) -> bool:
+            return True
+
+        def release(self) -> None:
+            pass
+
+    optuna.logging.set_verbosity(logging.WARNING)
+    return optuna.storages.JournalStorage(JournalFileBackend(str(paths.journal), lock_obj=_OneWriter(str(paths.journal))))
+
+
+def load_spec(paths: SearchPaths) -> Spec:
+    """Return a search's resolved spec."""
+    return Spec.model_validate_json(paths.spec.read_text())
+
+
+def load_trials(paths: SearchPaths) -> list[TrialRecord]:
+    """Return every trial of a search, running or finished, by number; none where no wave has started."""
+    if not paths.journal.exists():
+        return []
+    storage = open_storage(paths)
+    studies = storage.get_all_studies()
+    if not studies:
+        return []
+    return [record_of(trial) for trial in storage.get_all_trials(studies[0]._study_id, deepcopy=False)]
+
+
+def record_of(trial: Any) -> TrialRecord:
+    """Return the record of an Optuna trial."""
+    assigned = trial.user_attrs.get("assigned", {})
+    result = dict(trial.user_attrs.get("result", {}))
+    outcome = result.pop("outcome", None)
+    if not trial.state.is_finished() and outcome != Outcome.STOPPED.value:
+        outcome = None
+    return TrialRecord(
+        number=trial.number,
+        outcome=Outcome(outcome) if outcome else None,
+        configuration=assigned.get("configuration", trial.number),
+        params=dict(trial.params),
+        config=assigned.get("config", {}),
+        attempts=trial.user_attrs.get("attempts", 1),
+        **result,
+    )
+
+
+def load_history(paths: SearchPaths) -> Iterator[dict[str, Any]]:
+    """Yield every report of every trial: `trial`, `step`, `seconds` and `metrics`; a step reported twice comes once.
+
+    A trial continued from a checkpoint repeats the reports since; they are the same numbers.
+    """
+    seen: set[tuple[int, int]] = set()
+    for file in sorted(paths.histories.glob("wave-*.jsonl")):
+        with file.open() as lines:
+            for line in lines:
+                if not line.endswith("\n"):
+                    break  # being written, or torn by a kill
+                entry = json.loads(line)
+                if "step" in entry and (entry["trial"], entry["step"]) in seen:
+                    continue
+                seen.add((entry["trial"], entry.get("step", -1)))
+                yield entry
+
+
+def load_status(paths: SearchPaths) -> dict[str, Any]:
+    """Return the last snapshot of a search's progress; empty where there is none yet."""
+    return read_json(paths.status) or {}
+
+
+def violations(spec: Spec, metrics: Mapping[str, float]) -> list[float]:
+    """Return how far each constraint is violated, in the metric's unit; infinite where it was not measured."""
+    amounts = []
+    for constraint in spec.constraints:
+        value = metrics.get(constraint.metric, math.nan)
+        if constraint.max is not None:
+            amounts.append(value - constraint.max)
+        if constraint.min is not None:
+            amounts.append(constraint.min - value)
+    return [math.inf if math.isnan(amount) else amount for amount in amounts]
+
+
+def ranked(spec: Spec, metrics: Sequence[Mapping[str, float]]) -> list[int]:
+    """Return the indices of results, best first: feasible before infeasible, then by the objective.
+
+    With several objectives, results that fewer others dominate come first, and among equals the better in the first
+    objective. A result without its objective comes last.
+    """
+    signs = [1 if objective.mode == "min" else -1 for objective in spec.objectives]
+    scores = [
+        [_worst_if_nan(sign * result.get(objective.metric, math.nan)) for sign, objective in zip(signs, spec.objectives, strict=True)]
+        for result in metrics
+    ]
+    excess = [sum(max(amount, 0.0) for amount in violations(spec, result)) for result in metrics]
+    dominated = [0] * len(scores)
+    if spec.is_multi_objective:
+        dominated = [sum(_dominates(other, score) for other in scores) for score in scores]
+    return sorted(range(len(scores)), key=lambda i: (excess[i], dominated[i], scores[i], i))
+
+
+def _worst_if_nan(value: float) -> float:
+    return math.inf if math.isnan(value) else value
+
+
+def _dominates(left: Sequence[float], right: Sequence[float]) -> bool:
+    return all(a <= b for a, b in zip(left, right, strict=True)) and left != right

@@ -1,0 +1,87 @@
+"""How many CPUs a search may use, and the caps that keep a trial within its share."""
+
+import os
+from pathlib import Path
+
+THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+    "PJRT_NPROC",  # what sizes XLA's CPU pool; the XLA_FLAGS usually quoted do not
+)
+
+
+def cgroup_cpus(root: Path = Path("/sys/fs/cgroup"), membership: Path = Path("/proc/self/cgroup")) -> float | None:
+    """Return the CPU quota of this process's control group, version 2 or 1, in CPUs; None without one."""
+    quotas: list[float] = []
+    try:
+        lines = membership.read_text().splitlines()
+    except OSError:
+        return None
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        for folder in _ancestors(root, controllers, path):
+            quota = _read_quota(folder)
+            if quota is not None:
+                quotas.append(quota)
+    return min(quotas, default=None)
+
+
+def _ancestors(root: Path, controllers: str, path: str) -> list[Path]:
+    """Return the group's folder and its parents: a quota holds for everything below it."""
+    if controllers and "cpu" not in controllers.split(","):
+        return []
+    base = root / "cpu" if controllers else root
+    folder = base / path.lstrip("/")
+    return [folder, *(parent for parent in folder.parents if parent == base or base in parent.parents)]
+
+
+def _read_quota(folder: Path) -> float | None:
+    try:
+        quota, period = (folder / "cpu.max").read_text().split()[:2]
+    except (OSError, ValueError):
+        try:
+            quota = (folder / "cpu.cfs_quota_us").read_text().strip()
+            period = (folder / "cpu.cfs_period_us").read_text().strip()
+        except OSError:
+            return None
+    if quota in ("max", "-1"):
+        return None
+    return int(quota) / int(period)
+
+
+def cpu_limits(limit: int | None = None) -> dict[str, float]:
+    """Return every bound on this process's CPUs that applies: affinity, cgroup quota, SLURM's allocation, the spec."""
+    limits: dict[str, float] = {"affinity": len(os.sched_getaffinity(0))}
+    quota = cgroup_cpus()
+    if quota is not None:
+        limits["cgroup"] = quota
+    slurm = os.environ.get("SLURM_CPUS_ON_NODE", "")
+    if slurm.isdigit():
+        limits["slurm"] = int(slurm)
+    if limit is not None:
+        limits["spec"] = limit
+    return limits
+
+
+def cpu_budget(limit: int | None = None) -> int:
+    """Return the CPUs a search may use here: the smallest of its limits, at least one."""
+    return max(1, int(min(cpu_limits(limit).values())))
+
+
+def thread_caps(cpus: int) -> dict[str, str]:
+    """Return the environment that keeps a process's thread pools to `cpus`; it must be set before any import."""
+    return dict.fromkeys(THREAD_VARIABLES, str(cpus))
+
+
+def xla_pool_threads() -> int:
+    """Return how many threads XLA's CPU pool has in this process, counted in /proc."""
+    count = 0
+    for task in Path("/proc/self/task").iterdir():
+        try:
+            count += (task / "comm").read_text().startswith("tf_XLAEigen")
+        except OSError:  # the thread has ended
+            continue
+    return count

@@ -1,0 +1,164 @@
+"""Optuna's samplers and pruners by the spec's names, made so that a resumed search samples as an undisturbed one."""
+
+import hashlib
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution
+from optuna.samplers import BaseSampler
+from optuna.study import Study
+from optuna.trial import FrozenTrial, TrialState
+
+from search_spaces.spec import Spec
+
+Constraints = Callable[[FrozenTrial], Sequence[float]]
+
+
+class MissingDependencyError(ValueError):
+    """A choice in the spec needs a package that is not installed."""
+
+
+def _seed_of(seed: int, number: int, parameter: str = "") -> int:
+    return int.from_bytes(hashlib.sha256(f"{seed}/{number}/{parameter}".encode()).digest()[:4], "big")
+
+
+class NumberedSampler(BaseSampler):
+    """A sampler whose randomness depends on (seed, trial number) alone.
+
+    Optuna's samplers carry a random generator, which a resumed search would start anew and so ask the same
+    configurations again. Here a fresh inner sampler is made for each trial; what it needs to know it reads from the
+    study. The trials of a repeated configuration follow each other; all but the first copy the first one's values.
+    """
+
+    def __init__(self, make: Callable[[int], BaseSampler], seed: int, repeats: int = 1) -> None:
+        self._make = make
+        self._seed = seed
+        self._repeats = repeats
+        self._current: tuple[int, BaseSampler] | None = None
+
+    def _inner(self, trial: FrozenTrial) -> BaseSampler:
+        if self._current is None or self._current[0] != trial.number:
+            self._current = (trial.number, self._fresh(_seed_of(self._seed, trial.number)))
+        return self._current[1]
+
+    def _fresh(self, seed: int) -> BaseSampler:
+        with warnings.catch_warnings():
+            # multivariate TPE with groups is Optuna's own answer to conditional spaces, marked experimental
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            return self._make(seed)
+
+    def _leader(self, study: Study, trial: FrozenTrial) -> FrozenTrial | None:
+        offset = trial.number % self._repeats
+        return study.get_trials(deepcopy=False)[trial.number - offset] if offset else None
+
+    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        """Return the space sampled jointly; empty for a repetition."""
+        if trial.number % self._repeats:
+            return {}
+        return self._inner(trial).infer_relative_search_space(study, trial)
+
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """Return jointly sampled values."""
+        if trial.number % self._repeats:
+            return {}
+        return self._inner(trial).sample_relative(study, trial, search_space)
+
+    def sample_independent(
+        self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        """Return one value: the first trial's for a repetition."""
+        leader = self._leader(study, trial)
+        if leader is not None:
+            return leader.params[param_name]
+        # Its own seed for each parameter: a search killed between two of them goes on with the same values.
+        inner = self._fresh(_seed_of(self._seed, trial.number, param_name))
+        return inner.sample_independent(study, trial, param_name, param_distribution)
+
+    def before_trial(self, study: Study, trial: FrozenTrial) -> None:
+        """Prepare the inner sampler."""
+        if trial.number % self._repeats == 0:
+            self._inner(trial).before_trial(study, trial)
+
+    def after_trial(
+        self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
+    ) -> None:
+        """Let the inner sampler note a finished trial (its constraints, its generation)."""
+        self._inner(trial).after_trial(study, trial, state, values)
+
+
+class GridSampler(BaseSampler):
+    """The points of a grid, one per trial number (and repetition); Optuna's own keeps no order across a resume."""
+
+    def __init__(self, points: Sequence[Mapping[str, Any]], repeats: int) -> None:
+        self._points = points
+        self._repeats = repeats
+
+    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        """Return nothing: every value follows from the number."""
+        return {}
+
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """Return nothing: every value follows from the number."""
+        return {}
+
+    def sample_independent(
+        self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        """Return the point's value."""
+        return self._points[trial.number // self._repeats][param_name]
+
+
+def shuffled(points: Sequence[Mapping[str, Any]], seed: int) -> list[Mapping[str, Any]]:
+    """Return a grid's points in an order fixed by the seed, so that a part of the grid still covers it."""
+    return [points[i] for i in sorted(range(len(points)), key=lambda i: hashlib.sha256(f"{seed}:{i}".encode()).digest())]
+
+
+def build_sampler(spec: Spec, points: Sequence[Mapping[str, Any]] | None, constraints: Constraints | None) -> BaseSampler:
+    """Return the spec's sampler; every option is set here, since Optuna's defaults change between versions."""
+    samplers = optuna.samplers
+    seed, name = spec.sampler.seed, spec.sampler.name
+    repeats = len(spec.seeds)
+    if name == "grid":
+        assert points is not None
+        return GridSampler(shuffled(points, seed), repeats)
+
+    def qmc(_: int) -> BaseSampler:  # one scrambled sequence for the whole search: its place in it is in the study
+        return samplers.QMCSampler(
+            qmc_type="sobol", scramble=True, seed=seed, warn_independent_sampling=False, warn_asynchronous_seeding=False
+        )
+
+    makers: dict[str, Callable[[int], BaseSampler]] = {
+        "random": lambda s: samplers.RandomSampler(seed=s),
+        "tpe": lambda s: samplers.TPESampler(
+            n_startup_trials=10, n_ei_candidates=24, seed=s, multivariate=True, group=True,
+            warn_independent_sampling=False, constant_liar=True, constraints_func=constraints,
+        ),
+        "gp": lambda s: samplers.GPSampler(
+            seed=s, n_startup_trials=10, deterministic_objective=False, constraints_func=constraints,
+            warn_independent_sampling=False,
+        ),
+        "cmaes": lambda s: samplers.CmaEsSampler(seed=s, n_startup_trials=1, warn_independent_sampling=False),
+        "nsga2": lambda s: samplers.NSGAIISampler(population_size=50, seed=s, constraints_func=constraints),
+        "qmc": qmc,
+    }  # fmt: skip
+    return NumberedSampler(makers[name], seed, repeats)
+
+
+def build_pruner(spec: Spec) -> optuna.pruners.BasePruner:
+    """Return the spec's early stopping; Optuna keeps its rungs in the study, so that they survive everything."""
+    stopping = spec.early_stopping
+    if stopping.name == "asha":
+        return optuna.pruners.SuccessiveHalvingPruner(
+            min_resource=stopping.grace_steps, reduction_factor=stopping.reduction, min_early_stopping_rate=0
+        )
+    if stopping.name == "hyperband":
+        return optuna.pruners.HyperbandPruner(
+            min_resource=stopping.grace_steps, max_resource="auto", reduction_factor=stopping.reduction
+        )
+    return optuna.pruners.NopPruner()

@@ -1,0 +1,282 @@
+"""The search's state and its three verbs: ask for a trial, report its progress, tell its end."""
+
+import math
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import optuna
+from optuna.trial import FrozenTrial, Trial, TrialState
+from pydantic import ValidationError
+
+from cluster.files import repair_last_line
+from cluster.outcomes import Outcome
+from cluster.paths import SearchPaths
+from cluster.records import STUDY_NAME, TrialRecord, open_storage, record_of, violations
+from cluster.samplers import build_pruner, build_sampler
+from search_spaces.space import FloatRange, IntRange, Parameter, grid_points, is_active, order, resolve
+from search_spaces.spec import Spec
+from search_spaces.validation import explain_validation
+from trainables._shared.config import ConfigError, MethodConfig
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """A trial to run: its number for ever, and the whole config of its method."""
+
+    number: int
+    config: dict[str, Any]
+
+
+@dataclass
+class Tally:
+    """Running counts that the budget needs; rebuilt from the trials when a study is opened."""
+
+    outcomes: Counter[str] = field(default_factory=Counter)
+    cpu_hours: float = 0.0
+    best: tuple[float, int] | None = None
+    """Best objective of a feasible completed trial, and its number."""
+    since_best: int = 0
+    """Trials ended since the best one."""
+
+
+class SearchStudy:
+    """An Optuna study and all that is decided from it; a plain object, used by one process at a time."""
+
+    def __init__(self, paths: SearchPaths, spec: Spec, config_type: type[MethodConfig]) -> None:
+        self.spec = spec
+        self._paths = paths
+        self._config_type = config_type
+        self.repaired_bytes = repair_last_line(paths.journal)
+        self.points = list(grid_points(spec)) if spec.is_grid else None
+        self._storage = open_storage(paths)
+        self._study = optuna.create_study(
+            storage=self._storage,
+            study_name=STUDY_NAME,
+            load_if_exists=True,
+            directions=["minimize" if o.mode == "min" else "maximize" for o in spec.objectives],
+            sampler=build_sampler(spec, self.points, self._violations if spec.constraints else None),
+            pruner=build_pruner(spec),
+        )
+        self._running: dict[int, Trial] = {}
+        self._left_over: list[FrozenTrial] = []
+        self._active_before = float(self._study.user_attrs.get("active_s", 0.0))
+        self._opened = time.monotonic()
+        self.tally = Tally()
+        trials = self._study.get_trials(deepcopy=False)
+        for trial in trials:
+            if trial.state.is_finished():
+                self._count(record_of(trial))
+            else:
+                self._left_over.append(trial)
+        self._num_asked = len(trials)
+
+    # -- ask ------------------------------------------------------------------------------------------------------
+
+    @property
+    def max_trials(self) -> int | None:
+        """The most trials this search may have; None for no bound."""
+        bounds = [self.spec.budget.trials] if self.spec.budget.trials else []
+        if self.points is not None:
+            bounds.append(len(self.points) * len(self.spec.seeds))
+        return min(bounds, default=None)
+
+    def ask(self) -> Assignment | None:
+        """Return the next trial to run, or None when no more may be started.
+
+        Trials that an earlier driver left running come first, under their own number. A configuration that the method
+        or its data rule out is told as such here and the next one is asked.
+        """
+        while True:
+            if self._left_over:
+                trial = Trial(self._study, self._left_over.pop(0)._trial_id)
+                if "assigned" in trial.user_attrs:
+                    self.note_retry(trial)
+            elif self.spent() or (self.max_trials is not None and self._num_asked >= self.max_trials):
+                return None
+            else:
+                trial = self._study.ask()
+                self._num_asked += 1
+            self._running[trial.number] = trial
+            assignment = self._assign(trial)
+            if assignment is not None:
+                return assignment
+
+    def _assign(self, trial: Trial) -> Assignment | None:
+        chosen = self._suggest(trial)
+        repeats = len(self.spec.seeds)
+        values = resolve(self.spec, chosen)
+        seed = self.spec.seeds[trial.number % repeats]
+        if seed is not None:
+            values["seed"] = seed
+        configuration = trial.number // repeats
+        try:
+            config = self._config_type.model_validate(values)
+            config.check_data()
+        except ValidationError as error:
+            reason = "; ".join(map(str, explain_validation(error, self._config_type, values)))
+        except ConfigError as error:
+            reason = str(error)
+        else:
+            dumped = config.model_dump(mode="json")
+            if "assigned" not in trial.user_attrs:
+                trial.set_user_attr("assigned", {"configuration": configuration, "config": dumped})
+            return Assignment(trial.number, dumped)
+        trial.set_user_attr("assigned", {"configuration": configuration, "config": values})
+        self.tell(trial.number, Outcome.INVALID_CONFIG, {"error": reason})
+        return None
+
+    def note_retry(self, trial: Trial | int) -> None:
+        """Note that a trial is started once more, after its worker or its driver died."""
+        trial = self._running[trial] if isinstance(trial, int) else trial
+        trial.set_user_attr("attempts", trial.user_attrs.get("attempts", 1) + 1)
+
+    def _suggest(self, trial: Trial) -> dict[str, Any]:
+        chosen: dict[str, Any] = {}
+        for name, parameter in order(self.spec.space):
+            if is_active(parameter, {**self.spec.base, **chosen}):
+                chosen[name] = _suggest(trial, name, parameter)
+        return chosen
+
+    def _last_step(self, trial: Trial) -> int:
+        steps = self._frozen(trial).intermediate_values
+        return max(steps, default=0)
+
+    def _frozen(self, trial: Trial) -> FrozenTrial:
+        return self._storage.get_trial(trial._trial_id)
+
+    # -- report ---------------------------------------------------------------------------------------------------
+
+    def report(self, number: int, step: int, metrics: Mapping[str, float]) -> bool:
+        """Note a running trial's metrics at a step; return whether it should go on.
+
+        A step reported before (the trial was continued from a checkpoint before it) is the same number: it is judged
+        again, and not written.
+        """
+        if self.spec.is_multi_objective or self.spec.early_stopping.name == "none":
+            return True
+        trial = self._running[number]
+        if step not in self._frozen(trial).intermediate_values:
+            trial.report(self._score(metrics), step)
+        return not trial.should_prune()
+
+    def _score(self, metrics: Mapping[str, float]) -> float:
+        """Return the objective, the worst there is where it is not a number: Optuna takes none for an early stop."""
+        objective = self.spec.objectives[0]
+        value = metrics.get(objective.metric, math.nan)
+        return value if not math.isnan(value) else (math.inf if objective.mode == "min" else -math.inf)
+
+    def is_running(self, number: int) -> bool:
+        """Whether a trial was asked for and has not been told."""
+        return number in self._running
+
+    # -- tell -----------------------------------------------------------------------------------------------------
+
+    def tell(self, number: int, outcome: Outcome, result: Mapping[str, Any]) -> None:
+        """End a trial: its record goes to the study first, then its state.
+
+        Only the trial's own ends reach the sampler. A diverged trial is told as pruned with the worst value at its
+        step, so that a sampler keeps away from there; a crash says nothing about the configuration's worth. A stopped
+        trial stays open, to be taken up again.
+        """
+        trial = self._running.pop(number)
+        metrics = {name: value for name, value in result.get("metrics", {}).items()}
+        values = [metrics.get(objective.metric, math.nan) for objective in self.spec.objectives]
+        if outcome is Outcome.COMPLETED and not all(map(math.isfinite, values)):
+            outcome = Outcome.DIVERGED
+        trial.set_user_attr("result", {"outcome": outcome.value, **result})
+        if outcome is Outcome.STOPPED:
+            self._left_over.append(self._frozen(trial))
+            return
+        if outcome is Outcome.COMPLETED:
+            self._study.tell(trial, values=values)
+        elif outcome is Outcome.PRUNED and not self.spec.is_multi_objective:
+            self._study.tell(trial, state=TrialState.PRUNED)
+        elif outcome in (Outcome.DIVERGED, Outcome.SOLVER_FAILED) and not self.spec.is_multi_objective:
+            step = self._last_step(trial) + 1
+            trial.report(self._score({}), step)
+            self._study.tell(trial, state=TrialState.PRUNED)
+        else:
+            self._study.tell(trial, state=TrialState.FAIL)
+        self._count(record_of(self._frozen(trial)))
+
+    def _violations(self, trial: FrozenTrial) -> Sequence[float]:
+        return violations(self.spec, trial.user_attrs.get("result", {}).get("metrics", {}))
+
+    def _count(self, record: TrialRecord) -> None:
+        assert record.outcome is not None
+        tally = self.tally
+        tally.outcomes[record.outcome.value] += 1
+        tally.cpu_hours += record.seconds * self.spec.resources.cpus_per_trial / 3600
+        tally.since_best += 1
+        if record.outcome is not Outcome.COMPLETED or self.spec.is_multi_objective:
+            return
+        if any(amount > 0 for amount in violations(self.spec, record.metrics)):
+            return
+        objective = self.spec.objectives[0]
+        value = record.metrics[objective.metric]
+        if tally.best is None or (value < tally.best[0] if objective.mode == "min" else value > tally.best[0]):
+            tally.best = (value, record.number)
+            tally.since_best = 0
+
+    def records(self) -> list[TrialRecord]:
+        """Return every trial so far."""
+        return [record_of(trial) for trial in self._study.get_trials(deepcopy=False)]
+
+    # -- budget ---------------------------------------------------------------------------------------------------
+
+    @property
+    def active_s(self) -> float:
+        """Seconds that drivers have worked on this search, this one included."""
+        return self._active_before + time.monotonic() - self._opened
+
+    def save_active(self) -> None:
+        """Note the active seconds in the study, for the budget of whoever goes on."""
+        self._study.set_user_attr("active_s", round(self.active_s, 3))
+
+    @property
+    def waves(self) -> list[dict[str, Any]]:
+        """What is known of each wave so far."""
+        return list(self._study.user_attrs.get("waves", []))
+
+    def add_wave(self, wave: Mapping[str, Any]) -> None:
+        """Note a wave that has ended."""
+        self._study.set_user_attr("waves", [*self.waves, dict(wave)])
+
+    def spent(self) -> str:
+        """Return which bound of the budget, other than its number of trials, is used up; empty for none."""
+        budget, tally = self.spec.budget, self.tally
+        if budget.hours and self.active_s >= budget.hours * 3600:
+            return f"hours: {self.active_s / 3600:.2f} of {budget.hours:g} used"
+        if budget.core_hours and tally.cpu_hours >= budget.core_hours:
+            return f"core_hours: {tally.cpu_hours:.2f} of {budget.core_hours:g} used"
+        if budget.target is not None and tally.best is not None:
+            reached = tally.best[0] <= budget.target
+            if self.spec.objectives[0].mode == "max":
+                reached = tally.best[0] >= budget.target
+            if reached:
+                return f"target: {tally.best[0]:.6g} reached by trial {tally.best[1]}"
+        if budget.patience_trials and tally.since_best >= budget.patience_trials:
+            return f"patience_trials: no better trial among the last {tally.since_best}"
+        return ""
+
+    def finished(self) -> str:
+        """Return why the search is over; empty while trials are running or may be started."""
+        if self._running:
+            return ""
+        spent = self.spent()
+        if spent or self._left_over:
+            return spent
+        if self.max_trials is not None and self._num_asked >= self.max_trials:
+            return f"trials: all {self.max_trials} have ended"
+        return ""
+
+
+def _suggest(trial: Trial, name: str, parameter: Parameter) -> Any:
+    if isinstance(parameter, FloatRange):
+        return trial.suggest_float(name, parameter.low, parameter.high, log=parameter.log, step=parameter.step)
+    if isinstance(parameter, IntRange):
+        return trial.suggest_int(name, parameter.low, parameter.high, log=parameter.log, step=parameter.step or 1)
+    return trial.suggest_categorical(name, parameter.labels)

@@ -1,0 +1,160 @@
+"""One wave of trials, decided without Ray: which comes next, whether one goes on, what its end means."""
+
+import json
+import logging
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from cluster.outcomes import Outcome
+from cluster.paths import SearchPaths
+from cluster.records import ranked
+from cluster.study import SearchStudy
+
+log = logging.getLogger(__name__)
+
+USAGE = ("step", "seconds", "cpu_seconds", "compile_seconds", "peak_memory_mb", "xla_threads", "host")
+
+
+class Wave:
+    """The trials of one wave; the searcher and the scheduler only pass Tune's calls on to it."""
+
+    def __init__(
+        self,
+        study: SearchStudy,
+        paths: SearchPaths,
+        number: int,
+        max_trials: int,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.study = study
+        self.number = number
+        self.draining = ""
+        """Why no more trials are started and the running ones are stopped; empty while all is well."""
+        self.running: dict[int, dict[str, Any]] = {}
+        """The last report of every running trial."""
+        self.num_started = 0
+        self.num_ended = 0
+        self.slot_seconds = 0.0
+        self._paths = paths
+        self._spec = study.spec
+        self._max_trials = max_trials
+        self._history = paths.history(number).open("a")
+        self._last_end: float | None = None
+        self._clock = clock
+        self._kept = _Kept(study, paths)
+
+    def drain(self, reason: str) -> None:
+        """Start no more trials, and stop each running one at its next checkpoint."""
+        if not self.draining:
+            log.info("draining: %s", reason)
+            self.draining = reason
+            self._paths.drain.touch()
+
+    # -- Tune's three questions -----------------------------------------------------------------------------------
+
+    def next(self) -> dict[str, Any] | None:
+        """Return what an actor needs for the next trial, or None when this wave starts no more."""
+        if self.draining or self.num_started >= self._max_trials:
+            return None
+        assignment = self.study.ask()
+        if assignment is None:
+            return None
+        self.num_started += 1
+        self.running[assignment.number] = {"step": 0, "metrics": {}}
+        task = {
+            "trainable": self._spec.trainable,
+            "config": assignment.config,
+            "cpus": self._spec.resources.cpus_per_trial,
+            "checkpoint": str(self._paths.checkpoint(assignment.number)),
+            "drain": str(self._paths.drain),
+            "keep": self._spec.keep.checkpoints != "none",
+        }
+        return {"number": assignment.number, "task": json.dumps(task)}
+
+    def report(self, number: int, result: Mapping[str, Any]) -> bool:
+        """Take a running trial's report; return whether it goes on."""
+        if not self.study.is_running(number):
+            return False
+        metrics = result["metrics"]
+        self.running[number] = {"step": result["step"], "metrics": metrics}
+        self._write(number, result, metrics)
+        if not self.study.report(number, result["step"], metrics):
+            self._tell(number, Outcome.PRUNED, result)
+            return False
+        if self.draining and result["saved_step"] == result["step"]:
+            self._tell(number, Outcome.STOPPED, result)
+            return False
+        self.watch_budget()
+        return True
+
+    def end(self, number: int, result: Mapping[str, Any] | None) -> None:
+        """Take a trial's last result; None means that its worker was lost once too often."""
+        if not self.study.is_running(number):
+            return  # told when it was stopped
+        if result is None or "outcome" not in result:
+            self._tell(number, Outcome.WORKER_LOST, result or {})
+            return
+        self._write(number, result, result.get("metrics", {}))
+        if result.get("tests"):
+            self._history.write(json.dumps({"trial": number, "tests": result["tests"]}) + "\n")
+        self._tell(number, Outcome(result["outcome"]), result)
+        self.watch_budget()
+
+    def retried(self, number: int) -> None:
+        """Note that Tune starts a trial again after its worker died."""
+        log.warning("trial %d lost its worker and is started again", number)
+        self.study.note_retry(number)
+
+    # -- bookkeeping ----------------------------------------------------------------------------------------------
+
+    def watch_budget(self) -> None:
+        """Drain when a bound of the budget is used up that running trials must heed too."""
+        spent = self.study.spent()
+        if spent and not spent.startswith("patience"):  # without patience, what runs may still end
+            self.drain(f"budget {spent}")
+
+    def _write(self, number: int, result: Mapping[str, Any], metrics: Mapping[str, float]) -> None:
+        entry = {"trial": number, "step": result["step"], "seconds": round(result["seconds"], 3), "metrics": metrics}
+        self._history.write(json.dumps(entry) + "\n")
+        self._history.flush()
+
+    def _tell(self, number: int, outcome: Outcome, result: Mapping[str, Any]) -> None:
+        record = {name: result[name] for name in USAGE if name in result}
+        record |= {"metrics": result.get("metrics", {}), "wave": self.number}
+        if result.get("error"):
+            record["error"] = result["error"]
+        self.running.pop(number, None)
+        self.num_ended += 1
+        self.slot_seconds += result.get("seconds", 0.0)
+        self.study.tell(number, outcome, record)
+        self._kept.after(number, outcome, record["metrics"])
+
+    def close(self) -> None:
+        """Close the wave's files."""
+        self._history.close()
+
+
+class _Kept:
+    """Which checkpoints stay: a few of the best, by the spec's `keep`, so that a long search stays small on disk."""
+
+    def __init__(self, study: SearchStudy, paths: SearchPaths) -> None:
+        self._spec = study.spec
+        self._paths = paths
+        self._kept: list[tuple[int, Mapping[str, float]]] = []
+        for record in study.records():
+            if record.outcome is Outcome.COMPLETED and paths.checkpoint(record.number).exists():
+                self._kept.append((record.number, record.metrics))
+
+    def after(self, number: int, outcome: Outcome, metrics: Mapping[str, float]) -> None:
+        keep = self._spec.keep
+        if keep.checkpoints == "all" or outcome is Outcome.STOPPED:
+            return
+        if outcome is not Outcome.COMPLETED or keep.checkpoints == "none":
+            self._paths.checkpoint(number).unlink(missing_ok=True)
+            return
+        self._kept.append((number, metrics))
+        if len(self._kept) > keep.top:
+            last = ranked(self._spec, [metrics for _, metrics in self._kept])[-1]
+            dropped, _ = self._kept.pop(last)
+            self._paths.checkpoint(dropped).unlink(missing_ok=True)

@@ -1,0 +1,40 @@
+"""Trained models from their checkpoints: for analysis, for a controller, for the start of another training."""
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+
+from trainables._shared.checkpoint import CheckpointError, read_checkpoint
+from trainables._shared.config import MethodConfig
+from trainables._shared.contract import Method
+from trainables._shared.discovery import load_method
+from trainables._shared.program import Program
+from trainables._shared.training import traced_numbers
+
+
+class SavedModel(NamedTuple):
+    """A trained model, and the method and config that made it."""
+
+    method: Method[Any]
+    config: MethodConfig
+    model: Any
+    metrics: dict[str, float]
+
+
+def load_model(path: Path) -> SavedModel:
+    """Return the best model of a checkpoint or of an exported `model.npz`.
+
+    Raises CheckpointError for a file that is damaged, or holds no finished model.
+    """
+    checkpoint = read_checkpoint(path)
+    if "trainable" not in checkpoint.meta["extra"] or "best" not in checkpoint.meta["bests"]:
+        raise CheckpointError(f"{path}: holds no finished model")
+    method = load_method(checkpoint.meta["extra"]["trainable"])
+    config = method.config_type.model_validate_json(json.dumps(checkpoint.meta["config"]))
+    program = Program(method, config)
+    like = jax.eval_shape(program.init, traced_numbers(config)).params
+    model = program.model(checkpoint.tree("best", like))
+    return SavedModel(method, config, eqx.nn.inference_mode(model), checkpoint.meta["bests"]["best"]["metrics"])
