@@ -8,13 +8,13 @@ from typing import Any
 from pydantic import ValidationError
 
 from cluster.check_metrics import metric_problems, stopping_problems
-from cluster.configurations import Configuration, Configurations, choose_configurations, unused_fields
+from cluster.configurations import Configuration, Configurations, choose_configurations, group_by_program
 from cluster.resources import cpu_budget
 from search_spaces.errors import KeyPath, Problem, as_text_choices, nearest, show_value
 from search_spaces.space import Choice, FloatRange, IntRange, NamedChoice, grid_size, resolve, value_of
 from search_spaces.spec import Spec, SpecFile
 from search_spaces.validation import explain_validation
-from trainables._shared.config import ConfigError, MethodConfig, structural_key
+from trainables._shared.config import ConfigError, MethodConfig
 from trainables._shared.discovery import UnknownMethodError, load_config_type
 
 NUM_EXAMPLES = 3
@@ -224,7 +224,7 @@ def _unused_problems(spec: Spec, built: Sequence[Configuration]) -> list[Problem
     """Return the searched fields whose value does not matter: they would train the same trial again and again."""
     reasons: dict[str, list[str]] = {}
     for configuration in built:
-        for name, reason in unused_fields(configuration.config).items():
+        for name, reason in configuration.config.unused_fields().items():
             if name in configuration.params and not _is_single(spec, name):
                 reasons.setdefault(name, []).append(reason)
     way_out = "a condition (`when: {key: value}`) that searches it only where it matters, or base instead of space"
@@ -247,7 +247,7 @@ def _is_single(spec: Spec, name: str) -> bool:
 
 
 def _base_warnings(spec: Spec, configs: Sequence[MethodConfig]) -> list[str]:
-    unused = [unused_fields(config) for config in configs]
+    unused = [config.unused_fields() for config in configs]
     return [
         f"base.{name} has no effect: {unused[0][name]}"
         for name in spec.base
@@ -256,11 +256,9 @@ def _base_warnings(spec: Spec, configs: Sequence[MethodConfig]) -> list[str]:
 
 
 def _report(spec: Spec, chosen: Configurations, built: Sequence[Configuration], warnings: Sequence[str]) -> CheckReport:
-    programs: dict[str, list[Configuration]] = {}
-    for configuration in built:
-        programs.setdefault(structural_key(configuration.config), []).append(configuration)
     uses = tuple(
-        ProgramUse(found[0].config.model_dump(mode="json"), found[0].params, len(found)) for found in programs.values()
+        ProgramUse(found[0].config.model_dump(mode="json"), found[0].params, len(found))
+        for found in group_by_program(built)
     )
     size = grid_size(spec)
     return CheckReport(

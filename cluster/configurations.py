@@ -7,9 +7,11 @@ from typing import Any
 
 from search_spaces.space import FloatRange, IntRange, Parameter, grid_points, grid_size, is_active, order
 from search_spaces.spec import Spec
-from trainables._shared.config import MethodConfig
+from trainables._shared.config import MethodConfig, numeric, structural_key
 
 MOST = 1000
+"""Configurations of a search that are all looked at."""
+SAMPLE = 500
 """Configurations looked at where there are more: about a quarter of a second."""
 
 
@@ -29,11 +31,6 @@ class Configurations:
     sampled: bool
 
 
-def unused_fields(config: MethodConfig) -> Mapping[str, str]:
-    """Return the fields without effect in a configuration, and why, as far as its method says so."""
-    return getattr(config, "unused_fields", dict)()
-
-
 def num_steps(config: MethodConfig) -> int | None:
     """Return the optimiser steps of a whole training, as far as the method's config says so."""
     phases = getattr(config, "resolved_phases", None)
@@ -42,24 +39,36 @@ def num_steps(config: MethodConfig) -> int | None:
     return getattr(config, "steps", None)
 
 
-def choose_configurations(spec: Spec, most: int = MOST) -> Configurations:
-    """Return every configuration where there are at most `most`, else a sample drawn with the sampler's seed.
+def choose_configurations(spec: Spec) -> Configurations:
+    """Return every configuration where there are at most MOST, else a sample drawn with the sampler's seed.
 
     The sample has every choice and both ends of every range at least once.
     """
     size = grid_size(spec)
-    if size is not None and size <= most:
+    if size is not None and size <= MOST:
         return Configurations(grid_points(spec), sampled=False)
     rng = random.Random(spec.sampler.seed)
     points: dict[str, dict[str, Any]] = {}
     for name, parameter in spec.space.items():
         for value in _landmarks(parameter):
             _add(points, _draw(spec, rng, {**_needed(spec, name), name: value}))
-    for _ in range(most):
-        if len(points) >= most:
-            break
+    for _ in range(SAMPLE - len(points)):
         _add(points, _draw(spec, rng, {}))
     return Configurations(list(points.values()), sampled=True)
+
+
+def group_by_program(built: Sequence[Configuration]) -> list[list[Configuration]]:
+    """Return the configurations that share one compiled program, together."""
+    keys: dict[str, str] = {}
+    programs: dict[str, list[Configuration]] = {}
+    for configuration in built:
+        traced = numeric(configuration.config)
+        # Equal labels of all else mean equal keys: most configurations of a sample need none worked out.
+        structure = repr([item for item in configuration.params.items() if item[0] not in traced])
+        if structure not in keys:
+            keys[structure] = structural_key(configuration.config)
+        programs.setdefault(keys[structure], []).append(configuration)
+    return list(programs.values())
 
 
 def _add(points: dict[str, dict[str, Any]], point: dict[str, Any]) -> None:
