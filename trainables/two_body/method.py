@@ -1,0 +1,134 @@
+"""The two-body method: what the shared training loop needs of it."""
+
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, PRNGKeyArray, PyTree
+
+from trainables._shared.contract import Hyper, Loss, Method, Phase, TestResult, TrialData
+from trainables._shared.datasets import DatasetStore
+from trainables.two_body import losses
+from trainables.two_body.config import Config
+from trainables.two_body.data import NUM_SAMPLES, Segments, as_segments, cut, generate, parse_dataset, recipe
+from trainables.two_body.metric_names import QUANTITIES, test_prefixes
+from trainables.two_body.metrics import field_errors, orbit_table, test_metrics
+from trainables.two_body.model import AccelerationField, Dynamics
+from trainables.two_body.solvers import Solution, adaptive, per_sample
+
+
+class TwoBody(Method[Config]):
+    """A neural ODE of the two-body problem (Chen et al. 2018, Neural Ordinary Differential Equations)."""
+
+    config_type = Config
+
+    def phases(self, config: Config) -> Sequence[Phase]:
+        """Return the phases of the curriculum."""
+        return [Phase(phase.steps, phase.learning_rate) for phase in config.resolved_phases()]
+
+    def data(self, config: Config, store: DatasetStore) -> TrialData:
+        """Return the segments of every phase, and whole orbits to validate and test on."""
+        config.check_data()
+        training = _orbits(config, config.dataset, store, config.missing_tail)
+        phases = [cut(training, phase.window, phase.segment_length) for phase in config.resolved_phases()]
+        missing = config.missing_tail if config.val_dataset == "training" else 0.0
+        validation = _orbits(config, config.validation_name, store, missing)
+        tests = {}
+        for name in config.test_names:
+            orbits = _orbits(config, name, store, 0.0)
+            tests[name] = {"orbits": as_segments(orbits["y"], orbits["t"]), "elements": np.asarray(orbits["elements"])}
+        return TrialData(phases, as_segments(validation["y"], validation["t"]), tests)
+
+    def init(self, config: Config, hyper: Hyper, key: PRNGKeyArray) -> AccelerationField:
+        """Return the initial field."""
+        return AccelerationField(config, key)
+
+    def batch(self, config: Config, data: PyTree[Array], key: PRNGKeyArray) -> PyTree[Array]:
+        """Return segments drawn at random, component and sample axes first; all of them where the batch holds them."""
+        segments = Segments(*data)
+        num = segments.y.shape[0]
+        if num > config.batch_size:
+            chosen = jax.random.randint(key, (config.batch_size,), 0, num)
+            segments = Segments(*(array[chosen] for array in segments))
+        return _samples_first(segments)
+
+    def loss(self, config: Config, hyper: Hyper, model: Any, batch: PyTree[Array], key: PRNGKeyArray) -> Loss:
+        """Return the error of the segments integrated from their first samples."""
+        y, t, mask = batch
+        solution = _solve(config, hyper, model, y[0], t, config.max_steps)
+        errors = (y[1:], solution.y, mask[1:])
+        parts = {
+            "percent_error": losses.percent_error(*errors),
+            "nmse": losses.nmse(*errors),
+            "mse": losses.mse(*errors),
+            "attraction": losses.attraction(solution.y, solution.dy, mask[1:]),
+        }
+        value = losses.LOSSES[config.loss](parts, hyper["nmse_weight"])
+        return Loss(value + hyper["attraction_weight"] * parts["attraction"], parts, solution.solved)
+
+    def validate(self, config: Config, hyper: Hyper, model: Any, data: PyTree[Array]) -> dict[str, Float[Array, ""]]:
+        """Return the means of the field's errors at the true states of the validation orbits."""
+        y, _, mask = _samples_first(Segments(*data))
+        y = jnp.moveaxis(jnp.where(mask[:, None], y, 1.0), 1, 0)
+        errors = field_errors(y, model(y))
+        return {
+            f"val_{quantity}_{unit}": losses.masked_mean(errors[quantity], mask)
+            for quantity, (unit, _) in QUANTITIES.items()
+        }
+
+    def selection(self, config: Config) -> tuple[str, str]:
+        """Return the objective: the pointwise acceleration error on the validation orbits."""
+        return "val_accel_error_pct", "min"
+
+    def predict(self, config: Config, hyper: Hyper, model: Any, data: PyTree[Array]) -> PyTree[Array]:
+        """Return the per-sample errors at the true states, and along the orbits that the model itself propagates.
+
+        A propagated orbit can leave every bound: what is not finite, or was never reached, comes back as NaN.
+        """
+        y, t, _ = _samples_first(Segments(*data["orbits"]))
+        # A whole orbit gets the steps of as many segments as it has.
+        max_steps = config.max_steps * -(-NUM_SAMPLES // config.segment_length)
+        solution = _solve(config, hyper, model, y[0], t, max_steps)
+        # Zeros are what the solver leaves of samples it never reached.
+        reached = jnp.isfinite(solution.y).all(1) & (solution.y != 0).any(1)
+        propagated = jnp.concatenate([y[:1], jnp.where(reached[:, None], solution.y, jnp.nan)])
+        return {place: _errors_at(model, states) for place, states in (("", y), ("propagated_", propagated))}
+
+    def score(self, config: Config, name: str, data: PyTree[np.ndarray], prediction: PyTree[np.ndarray]) -> TestResult:
+        """Return the statistics of the errors over a test set's samples, and the means of each of its orbits."""
+        mask = data["orbits"].mask
+        prefix = test_prefixes(config.test_names)[name]
+        return TestResult(test_metrics(prefix, prediction, mask), orbit_table(data["elements"], prediction, mask))
+
+
+def _orbits(config: Config, name: str, store: DatasetStore, missing_tail: float) -> dict[str, np.ndarray]:
+    build = functools.partial(
+        generate, parse_dataset(name), fix_nu0=config.fix_nu0, sampling=config.sampling, missing_tail=missing_tail
+    )
+    return store.get(name, recipe(config.fix_nu0, config.sampling, missing_tail), build)
+
+
+def _samples_first(segments: Segments) -> tuple[Array, Array, Array]:
+    """Return y (samples, 6, n), t (samples, n) and mask (samples, n): loops run over the segments."""
+    return jnp.transpose(segments.y, (1, 2, 0)), jnp.transpose(segments.t), jnp.transpose(segments.mask)
+
+
+def _solve(config: Config, hyper: Hyper, model: Any, y0: Array, t: Array, max_steps: int) -> Solution:
+    field = Dynamics(model)
+    if config.solver == "adaptive":
+        return adaptive(field, y0, t, hyper["rtol"], hyper["atol"], max_steps)
+    return per_sample(field, y0, t, config.substeps)
+
+
+def _errors_at(model: Any, y: Float[Array, "samples 6 n"]) -> dict[str, Float[Array, "n samples"]]:
+    y = jnp.moveaxis(y, 1, 0)
+    there = jnp.isfinite(y).all(0)
+    safe = jnp.where(there, y, 1.0)
+    errors = field_errors(safe, model(safe))
+    return {name: jnp.where(there, values, jnp.nan).T for name, values in errors.items()}
+
+
+method = TwoBody()
