@@ -21,13 +21,15 @@ def render(frame: pd.DataFrame, form: Format) -> str | bytes:
 
 def _parquet(frame: pd.DataFrame) -> bytes:
     """Return parquet bytes; a column of mixed types (true, 3, text) goes as text, which parquet cannot mix."""
-    columns = {
-        name: frame[name].map(lambda value: value if pd.isna(value) else str(value)) for name in frame if _mixed(frame[name])
-    }
-    return frame.assign(**columns).to_parquet(index=False)
+    texts = {name: column.map(_text) for name, column in frame.items() if _is_mixed(column)}
+    return frame.assign(**{str(name): column for name, column in texts.items()}).to_parquet(index=False)
 
 
-def _mixed(column: pd.Series) -> bool:
+def _text(value: object) -> str | None:
+    return None if value is None or value != value else str(value)
+
+
+def _is_mixed(column: pd.Series) -> bool:
     return column.dtype == object and len({type(value) for value in column.dropna()}) > 1
 
 

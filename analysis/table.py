@@ -1,7 +1,10 @@
 """The trial table: one row per trial, every config field and metric a column, units in the names."""
 
+import math
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
@@ -47,7 +50,7 @@ class TrialTable:
     def short(self) -> pd.DataFrame:
         """Return the columns that fit on a page."""
         names = ["rank", "trial", "outcome", *self.judged, *self.searched, "steps_trained", "wall_time_s"]
-        return self.frame[[name for name in names if name in self.frame.columns]]
+        return self.frame.filter(items=names)
 
 
 def load_table(paths: SearchPaths) -> TrialTable:
@@ -66,7 +69,7 @@ def make_table(spec: Spec, records: Sequence[TrialRecord]) -> TrialTable:
     if not frame.empty:
         frame["rank"] = frame["rank"].astype("Int64")
         usage = [name for name in USAGE_COLUMNS.values() if name in frame.columns]
-        frame = frame[[name for name in frame.columns if name not in usage] + usage]
+        frame = frame.filter(items=[name for name in frame.columns if name not in usage] + usage)
     return TrialTable(spec, frame)
 
 
@@ -91,28 +94,31 @@ def by_configuration(table: TrialTable) -> pd.DataFrame:
 
     A set is complete when the trial of every seed completed; only those are compared with each other.
     """
-    spec, frame = table.spec, table.frame
+    spec = table.spec
     names = [name for name in table.searched if name != "seed"]
+    sets: dict[int, list[dict[str, Any]]] = {}
+    for trial in table.frame.to_dict("records"):
+        sets.setdefault(trial["configuration"], []).append(trial)
     rows = []
-    for configuration, trials in frame.groupby("configuration", sort=True):
-        done = trials[trials["outcome"] == Outcome.COMPLETED.value]
-        row: dict[str, object] = {
+    for configuration, trials in sorted(sets.items()):
+        done = [trial for trial in trials if trial["outcome"] == Outcome.COMPLETED.value]
+        row: dict[str, Any] = {
+            "rank": None,
             "configuration": configuration,
-            "complete": len(done) == len(spec.seeds),
             "seeds_completed": len(done),
-            **{name: trials[name].iloc[0] for name in names},
+            **{name: trials[0][name] for name in names},
         }
         for metric in table.judged:
-            row[f"{metric}_mean"] = done[metric].mean()
-            row[f"{metric}_std"] = done[metric].std()
-        row["wall_time_s_sum"] = trials["wall_time_s"].sum()
+            values = [trial[metric] for trial in done]
+            row[f"{metric}_mean"] = statistics.fmean(values) if values else math.nan
+            row[f"{metric}_std"] = statistics.stdev(values) if len(values) > 1 else math.nan
+        row["wall_time_s_sum"] = sum(trial["wall_time_s"] for trial in trials)
         rows.append(row)
-    result = pd.DataFrame(rows)
-    if result.empty:
-        return result
-    means = [{metric: row[f"{metric}_mean"] for metric in table.judged} for _, row in result.iterrows()]
-    place = {index: position for position, index in enumerate(ranked(spec, means))}
-    order = sorted(result.index, key=lambda index: (not result["complete"][index], place[index]))
-    result = result.loc[order].reset_index(drop=True)
-    result.insert(0, "rank", [i + 1 if complete else pd.NA for i, complete in enumerate(result["complete"])])
-    return result
+    complete = [row for row in rows if row["seeds_completed"] == len(spec.seeds)]
+    order = ranked(spec, [{metric: row[f"{metric}_mean"] for metric in table.judged} for row in complete])
+    best_first = [complete[index] for index in order]
+    for place, row in enumerate(best_first, start=1):
+        row["rank"] = place
+    frame = pd.DataFrame([*best_first, *(row for row in rows if row["rank"] is None)])
+    frame["rank"] = frame["rank"].astype("Int64")
+    return frame

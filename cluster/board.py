@@ -61,4 +61,3 @@ class Board:
         if not done or total is None:
             return None
         return (time.monotonic() - self._started) / done * max(total - ended, 0)
-

@@ -138,7 +138,9 @@ def find_search(name: str) -> SearchPaths:
         if is_search(candidate):
             return SearchPaths(candidate.resolve())
     names = [paths.name for paths in all_searches()]
-    known = f"there are: {', '.join(names[:10])}" + (" ..." if len(names) > 10 else "") if names else "there are none yet"
+    known = (
+        f"there are: {', '.join(names[:10])}" + (" ..." if len(names) > 10 else "") if names else "there are none yet"
+    )
     raise SearchNotFoundError(f"no search {name!r} in {searches_root()} and none at that path; {known}")
 
 

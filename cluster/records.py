@@ -57,7 +57,9 @@ def open_storage(paths: SearchPaths) -> Any:
             pass
 
     optuna.logging.set_verbosity(logging.WARNING)
-    return optuna.storages.JournalStorage(JournalFileBackend(str(paths.journal), lock_obj=_OneWriter(str(paths.journal))))
+    return optuna.storages.JournalStorage(
+        JournalFileBackend(str(paths.journal), lock_obj=_OneWriter(str(paths.journal)))
+    )
 
 
 def load_spec(paths: SearchPaths) -> Spec:
@@ -137,7 +139,10 @@ def ranked(spec: Spec, metrics: Sequence[Mapping[str, float]]) -> list[int]:
     """
     signs = [1 if objective.mode == "min" else -1 for objective in spec.objectives]
     scores = [
-        [_worst_if_nan(sign * result.get(objective.metric, math.nan)) for sign, objective in zip(signs, spec.objectives, strict=True)]
+        [
+            _worst_if_nan(sign * result.get(objective.metric, math.nan))
+            for sign, objective in zip(signs, spec.objectives, strict=True)
+        ]
         for result in metrics
     ]
     excess = [sum(max(amount, 0.0) for amount in violations(spec, result)) for result in metrics]

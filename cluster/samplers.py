@@ -83,9 +83,7 @@ class NumberedSampler(BaseSampler):
         if trial.number % self._repeats == 0:
             self._inner(trial).before_trial(study, trial)
 
-    def after_trial(
-        self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
-    ) -> None:
+    def after_trial(self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None) -> None:
         """Let the inner sampler note a finished trial (its constraints, its generation)."""
         self._inner(trial).after_trial(study, trial, state, values)
 
@@ -116,10 +114,14 @@ class GridSampler(BaseSampler):
 
 def shuffled(points: Sequence[Mapping[str, Any]], seed: int) -> list[Mapping[str, Any]]:
     """Return a grid's points in an order fixed by the seed, so that a part of the grid still covers it."""
-    return [points[i] for i in sorted(range(len(points)), key=lambda i: hashlib.sha256(f"{seed}:{i}".encode()).digest())]
+    return [
+        points[i] for i in sorted(range(len(points)), key=lambda i: hashlib.sha256(f"{seed}:{i}".encode()).digest())
+    ]
 
 
-def build_sampler(spec: Spec, points: Sequence[Mapping[str, Any]] | None, constraints: Constraints | None) -> BaseSampler:
+def build_sampler(
+    spec: Spec, points: Sequence[Mapping[str, Any]] | None, constraints: Constraints | None
+) -> BaseSampler:
     """Return the spec's sampler; every option is set here, since Optuna's defaults change between versions."""
     samplers = optuna.samplers
     seed, name = spec.sampler.seed, spec.sampler.name

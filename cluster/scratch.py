@@ -3,9 +3,10 @@
 import json
 import os
 import shutil
-import socket
 import tempfile
 from pathlib import Path
+
+from cluster.processes import identity
 
 OWNER_FILE = "owner.json"
 
@@ -16,23 +17,6 @@ def scratch_root() -> Path:
     It must be short: Ray's socket paths lie below it and may have 107 bytes.
     """
     return Path(os.environ.get("SWELL_SCRATCH") or tempfile.gettempdir())
-
-
-def boot_id() -> str:
-    """Return the running kernel's id, so that a process id of before a reboot is not taken for a living one."""
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    except OSError:
-        return ""
-
-
-def process_start(pid: int) -> str | None:
-    """Return a process's start time in clock ticks since boot; None for one that is dead or a zombie."""
-    try:
-        state, *fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return None
-    return None if state in "ZX" else fields[18]
 
 
 class Scratch:
@@ -47,13 +31,7 @@ class Scratch:
         root = scratch_root()
         root.mkdir(parents=True, exist_ok=True)
         path = Path(tempfile.mkdtemp(prefix="swell-", dir=root)).resolve()
-        owner = {
-            "pid": os.getpid(),
-            "start": process_start(os.getpid()),
-            "host": socket.gethostname(),
-            "boot": boot_id(),
-        }
-        (path / OWNER_FILE).write_text(json.dumps(owner))
+        (path / OWNER_FILE).write_text(json.dumps(identity()))
         scratch = cls(path)
         for folder in (scratch.ray, scratch.tune, scratch.tmp):
             folder.mkdir()

@@ -182,7 +182,7 @@ class SearchStudy:
         trial stays open, to be taken up again.
         """
         trial = self._running.pop(number)
-        metrics = {name: value for name, value in result.get("metrics", {}).items()}
+        metrics = result.get("metrics", {})
         values = [metrics.get(objective.metric, math.nan) for objective in self.spec.objectives]
         if outcome is Outcome.COMPLETED and not all(map(math.isfinite, values)):
             outcome = Outcome.DIVERGED

@@ -5,10 +5,8 @@ import logging
 import os
 import secrets
 import signal
-import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,9 +16,10 @@ from filelock import FileLock, Timeout
 
 from cluster.files import read_json, write_json
 from cluster.paths import SearchPaths
+from cluster.processes import end_carrying, identity, is_alive
 from cluster.records import load_spec, load_status
 from cluster.resources import thread_caps
-from cluster.scratch import Scratch, boot_id, process_start
+from cluster.scratch import Scratch
 from search_spaces.spec import Spec
 from trainables._shared.datasets import default_cache
 
@@ -30,6 +29,8 @@ MAX_DEAD_DRIVERS = 3
 """The search fails after this many drivers in a row that died without ending a trial."""
 COMPILATION_CACHE_BYTES = 2 * 2**30
 POLL_S = 0.2
+TOKEN = "SWELL_WAVE"
+"""Variable that marks every process of a wave, whatever group it has moved to."""
 
 
 class SearchBusyError(RuntimeError):
@@ -59,7 +60,7 @@ def driver_environment(spec: Spec, scratch: Scratch, token: str) -> dict[str, st
     environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
     environment |= thread_caps(spec.resources.cpus_per_trial)
     environment |= {
-        "SWELL_WAVE": token,
+        TOKEN: token,
         "TMPDIR": str(scratch.tmp),
         # A user's own method is found from where the search was launched.
         "PYTHONPATH": os.pathsep.join(filter(None, [str(Path.cwd()), os.environ.get("PYTHONPATH", "")])),
@@ -78,38 +79,6 @@ def driver_environment(spec: Spec, scratch: Scratch, token: str) -> dict[str, st
     if not spec.resources.gpus_per_trial:
         environment["JAX_PLATFORMS"] = "cpu"
     return environment
-
-
-def _ours(token: str) -> list[int]:
-    """Return the living processes that carry our wave's token in their environment; no other is ever signalled."""
-    marker = f"SWELL_WAVE={token}".encode()
-    found = []
-    for entry in Path("/proc").iterdir():
-        if not entry.name.isdigit() or int(entry.name) == os.getpid():
-            continue
-        try:
-            if marker in (entry / "environ").read_bytes().split(b"\0") and process_start(int(entry.name)):
-                found.append(int(entry.name))
-        except OSError:  # another user's, or gone
-            continue
-    return found
-
-
-def end_processes(token: str, grace_s: float = 3.0) -> None:
-    """End what is left of a wave: Ray's daemons first by SIGTERM, then all by SIGKILL."""
-    for signum, patience in ((signal.SIGTERM, grace_s), (signal.SIGKILL, 5.0)):
-        deadline = time.monotonic() + patience
-        left = _ours(token)
-        for pid in left:
-            try:
-                os.kill(pid, signum)
-            except ProcessLookupError:
-                continue
-        while left and time.monotonic() < deadline:
-            time.sleep(0.05)
-            left = _ours(token)
-        if not left:
-            return
 
 
 class Supervisor:
@@ -142,9 +111,7 @@ class Supervisor:
         log.setLevel(logging.INFO)
         log.propagate = False
         try:
-            write_json(self._paths.holder, {
-                "pid": os.getpid(), "start": process_start(os.getpid()), "host": socket.gethostname(), "boot": boot_id(),
-            })  # fmt: skip
+            write_json(self._paths.holder, identity())
             ending = self._waves()
             log.info("search %s: %s", ending.state, ending.reason)
             return ending
@@ -197,7 +164,7 @@ class Supervisor:
                 )
             return self._watch(self._driver)
         finally:
-            end_processes(token)
+            end_carrying(TOKEN, token)
             log.info("wave %d: %.1f MB of scratch freed", number, scratch.delete() / 2**20)
 
     def _watch(self, driver: subprocess.Popen[bytes]) -> int:
@@ -220,10 +187,7 @@ def holder_of(paths: SearchPaths) -> dict[str, Any] | None:
     holder = read_json(paths.holder)
     if holder is None:
         return None
-    here = holder["host"] == socket.gethostname()
-    if here and (holder["boot"] != boot_id() or process_start(holder["pid"]) != holder["start"]):
-        return None
-    return holder
+    return None if is_alive(holder) is False else holder
 
 
 def _busy_message(paths: SearchPaths) -> str:

@@ -50,15 +50,15 @@ class Checkpoint:
         stored = self.meta["config"]
         other = sorted(key for key in {*stored, *config} if stored.get(key) != config.get(key))
         if other:
-            raise CheckpointError(f"{self.path}: written under another configuration (it differs in {', '.join(other)})")
+            raise CheckpointError(
+                f"{self.path}: written under another configuration (it differs in {', '.join(other)})"
+            )
 
     def tree(self, name: str, like: PyTree[Any]) -> PyTree[np.ndarray]:
         """Return a stored pytree with the structure of `like`; raises CheckpointError where the shapes differ."""
         leaves, structure = jax.tree.flatten(like)
         stored = [self._arrays.get(f"{name}/{index}") for index in range(len(leaves))]
-        if any(
-            array is None or array.shape != np.shape(leaf) for array, leaf in zip(stored, leaves, strict=True)
-        ):
+        if any(array is None or array.shape != np.shape(leaf) for array, leaf in zip(stored, leaves, strict=True)):
             raise CheckpointError(f"{self.path}: its {name} does not fit this version of the method")
         return jax.tree.unflatten(structure, stored)
 

@@ -61,6 +61,10 @@ class Method(abc.ABC, Generic[ConfigT]):
     config_type: type[ConfigT]
 
     @abc.abstractmethod
+    def smoke(self) -> ConfigT:
+        """Return a config that trains in seconds and whose loss falls, for the conformance checks."""
+
+    @abc.abstractmethod
     def phases(self, config: ConfigT) -> Sequence[Phase]:
         """Return the phases of training, at least one."""
 
@@ -77,15 +81,11 @@ class Method(abc.ABC, Generic[ConfigT]):
         """Return the batch of one step, drawn from one phase's training arrays."""
 
     @abc.abstractmethod
-    def loss(
-        self, config: ConfigT, hyper: Hyper, model: Any, batch: PyTree[Array], key: PRNGKeyArray
-    ) -> Loss:
+    def loss(self, config: ConfigT, hyper: Hyper, model: Any, batch: PyTree[Array], key: PRNGKeyArray) -> Loss:
         """Return the loss of one batch; finite or not, it never raises."""
 
     @abc.abstractmethod
-    def validate(
-        self, config: ConfigT, hyper: Hyper, model: Any, data: PyTree[Array]
-    ) -> dict[str, Float[Array, ""]]:
+    def validate(self, config: ConfigT, hyper: Hyper, model: Any, data: PyTree[Array]) -> dict[str, Float[Array, ""]]:
         """Return the metrics of a report, named as in the config's `reported_metrics` (less the training losses)."""
 
     @abc.abstractmethod
@@ -96,8 +96,6 @@ class Method(abc.ABC, Generic[ConfigT]):
         """Return what `score` needs of a model on one test set; traced, and compiled once per program."""
         return {}
 
-    def score(
-        self, config: ConfigT, name: str, data: PyTree[np.ndarray], prediction: PyTree[np.ndarray]
-    ) -> TestResult:
+    def score(self, config: ConfigT, name: str, data: PyTree[np.ndarray], prediction: PyTree[np.ndarray]) -> TestResult:
         """Return the metrics on one named test set, in NumPy on the host; runs once, for the best model."""
         return TestResult({}, {})

@@ -111,7 +111,9 @@ class Program:
 
         # A fori_loop with a traced length is a while loop: a scan would compile anew for each length of chunk.
         state, sums, count = jax.lax.fori_loop(0, span.num_steps, body, (state, zeros, jnp.zeros((), jnp.int32)))
-        return state, {name: jnp.where(count > 0, total / jnp.maximum(count, 1), jnp.nan) for name, total in sums.items()}
+        return state, {
+            name: jnp.where(count > 0, total / jnp.maximum(count, 1), jnp.nan) for name, total in sums.items()
+        }
 
     def _gradient(self, state: TrainState, hyper: Hyper, data: PyTree[Array]) -> Any:
         batch_key, loss_key = jax.random.split(
@@ -133,7 +135,7 @@ class Program:
         loss, gradient = self._gradient(state, hyper, data)
         trained, fixed = eqx.partition(state.params, eqx.is_inexact_array)
         first = jnp.where(state.step == 0, loss.value, state.first_loss)
-        sane = jnp.isfinite(loss.value) & jnp.isfinite(optax.global_norm(gradient))
+        sane = jnp.isfinite(loss.value) & jnp.isfinite(optax.tree.norm(gradient))
         sane &= loss.value <= EXPLOSION * jnp.maximum(first, 1e-6)
         ok = sane & loss.solved & (state.failure == 0)
 

@@ -125,9 +125,7 @@ class Training:
         results = {}
         for name, data in self._data.tests.items():
             prediction = self.program.run("predict", params, self.hyper, jax.device_put(data))
-            results[name] = self.program.method.score(
-                self.config, name, data, jax.tree.map(np.asarray, prediction)
-            )
+            results[name] = self.program.method.score(self.config, name, data, jax.tree.map(np.asarray, prediction))
         return results
 
     def save(self, path: Path, extra: Mapping[str, Any] | None = None) -> None:

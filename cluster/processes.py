@@ -1,0 +1,71 @@
+"""Processes of ours: who they are across reboots and reused ids, and how what is left of a wave is ended."""
+
+import os
+import signal
+import socket
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+
+def boot_id() -> str:
+    """Return the running kernel's id, so that a process id of before a reboot is not taken for a living one."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
+
+
+def start_time(pid: int) -> str | None:
+    """Return a process's start time in clock ticks since boot; None for one that is dead or a zombie."""
+    try:
+        state, *fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+    return None if state in "ZX" else fields[18]
+
+
+def identity() -> dict[str, Any]:
+    """Return what tells this process from every other: pid, start time, host and boot."""
+    pid = os.getpid()
+    return {"pid": pid, "start": start_time(pid), "host": socket.gethostname(), "boot": boot_id()}
+
+
+def is_alive(who: Mapping[str, Any]) -> bool | None:
+    """Return whether an identity's process lives; None where it ran on another host, which cannot be seen from here."""
+    if who["host"] != socket.gethostname():
+        return None
+    return who["boot"] == boot_id() and start_time(who["pid"]) == who["start"]
+
+
+def carrying(variable: str, value: str) -> list[int]:
+    """Return the living processes, other than this, with that variable in their environment."""
+    marker = f"{variable}={value}".encode()
+    found = []
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit() or int(entry.name) == os.getpid():
+            continue
+        try:
+            if marker in (entry / "environ").read_bytes().split(b"\0") and start_time(int(entry.name)):
+                found.append(int(entry.name))
+        except OSError:  # another user's, or gone
+            continue
+    return found
+
+
+def end_carrying(variable: str, value: str, grace_s: float = 3.0) -> None:
+    """End every process with that variable in its environment, by SIGTERM, then by SIGKILL; no other is signalled."""
+    for signum, patience_s in ((signal.SIGTERM, grace_s), (signal.SIGKILL, 5.0)):
+        deadline = time.monotonic() + patience_s
+        left = carrying(variable, value)
+        for pid in left:
+            try:
+                os.kill(pid, signum)
+            except ProcessLookupError:
+                continue
+        while left and time.monotonic() < deadline:
+            time.sleep(0.05)
+            left = carrying(variable, value)
+        if not left:
+            return

@@ -1,0 +1,16 @@
+import pytest
+
+from trainables._shared.conformance import CHECKS, Case
+from trainables._shared.discovery import load_method, method_names
+
+NAMES = [*method_names(), "tests.methods.ripple"]
+
+
+@pytest.fixture(scope="module", params=NAMES)
+def case(request, tmp_path_factory):
+    return Case(request.param, load_method(request.param), tmp_path_factory.mktemp("conformance"))
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+def test_method_conforms(case, check):
+    check(case)

@@ -1,0 +1,207 @@
+"""What every method must do; run all of it on a method of your own with one parametrised test over `CHECKS`."""
+
+import json
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from pydantic import ValidationError
+
+from trainables._shared.config import NUMERIC, MethodConfig, numeric, structural_key
+from trainables._shared.contract import Method, TrialData
+from trainables._shared.datasets import DatasetStore
+from trainables._shared.program import Program, Span
+from trainables._shared.saved import load_model
+from trainables._shared.training import Report, Training, traced_numbers
+
+ABSURD_LEARNING_RATE = 1e8
+
+
+@dataclass
+class Case:
+    """A method under examination, its smoke config and data, and a folder for files."""
+
+    name: str
+    method: Method[Any]
+    folder: Path
+
+    def __post_init__(self) -> None:
+        self.config: MethodConfig = self.method.smoke()
+        self.program = Program(self.method, self.config)
+        self.data: TrialData = self.method.data(self.config, DatasetStore(self.folder))
+
+    def training(self, config: MethodConfig | None = None) -> Training:
+        """Return a new training of the config, on the shared program."""
+        return Training(self.program, config or self.config, self.data)
+
+    def changed(self, **fields: Any) -> MethodConfig:
+        """Return the smoke config with some fields changed, validated; phases that give a learning rate get it too."""
+        values = self.config.model_dump(mode="json") | fields
+        if "learning_rate" in fields:
+            values = _everywhere(values, "learning_rate", fields["learning_rate"])
+        return self.method.config_type.model_validate_json(json.dumps(values))
+
+
+def _everywhere(value: Any, key: str, new: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: new if k == key and v is not None else _everywhere(v, key, new) for k, v in value.items()}
+    return [_everywhere(item, key, new) for item in value] if isinstance(value, list) else value
+
+
+def _to_the_end(training: Training) -> list[Report]:
+    reports = [training.advance()]
+    while not reports[-1].ending:
+        reports.append(training.advance())
+    return reports
+
+
+def _same(left: Any, right: Any) -> bool:
+    pairs = zip(jax.tree.leaves(left), jax.tree.leaves(right), strict=True)
+    return all(np.array_equal(np.asarray(a), np.asarray(b), equal_nan=True) for a, b in pairs)
+
+
+def smoke_config_trains(case: Case) -> None:
+    """The smoke config completes, its selection metric improves, and every metric has the name it announced."""
+    training = case.training()
+    reports = _to_the_end(training)
+    assert reports[-1].ending == "completed"
+    first, last = reports[0].metrics, training.best
+    assert last is not None
+    metric, mode = case.method.selection(case.config)
+    assert last.value <= first[metric] if mode == "min" else last.value >= first[metric]
+    assert metric in case.config.reported_metrics
+    missing = set(case.config.reported_metrics) - set(first)
+    assert not missing, f"announced, but not reported: {sorted(missing)}"
+    final = {name for result in training.test().values() for name in result.metrics}
+    assert final == set(case.config.final_metrics())
+
+
+def same_seed_gives_same_numbers(case: Case) -> None:
+    """A seed gives the same numbers, bit for bit; another seed gives others."""
+    first, second = case.training(), case.training()
+    assert [_to_the_end(first), _to_the_end(second)][0] is not None
+    assert _same(first.state, second.state)
+    other = case.training(case.changed(seed=case.config.seed + 1))
+    _to_the_end(other)
+    assert not _same(first.state.params, other.state.params)
+
+
+def stopped_and_resumed_is_the_same(case: Case) -> None:
+    """Saved after any report and continued by another object, a training gives the same numbers, bit for bit."""
+    whole = case.training()
+    reports = _to_the_end(whole)
+    path = case.folder / "checkpoint.npz"
+    pieces: list[Report] = []
+    while not pieces or not pieces[-1].ending:
+        part = case.training()
+        if pieces:
+            part.load(path)
+        pieces.append(part.advance())
+        part.save(path)
+    assert [report.metrics for report in pieces] == [report.metrics for report in reports]
+    final = case.training()
+    final.load(path)
+    assert _same(final.state, whole.state)
+    assert final.best is not None
+    assert whole.best is not None
+    assert _same(final.best.params, whole.best.params)
+
+
+def vmapped_lanes_equal_single_trials(case: Case) -> None:
+    """Trials that differ in numeric fields, trained together by vmap, end where each ends alone."""
+    rate = case.config.learning_rate
+    configs = [case.changed(seed=seed, learning_rate=rate * factor) for seed, factor in ((0, 1.0), (1, 0.5), (2, 0.1))]
+    hyper = jax.tree.map(lambda *lanes: jnp.stack(lanes), *map(traced_numbers, configs))
+    rates = jnp.asarray([case.method.phases(config)[0].learning_rate for config in configs], jnp.float32)
+    steps = min(10, case.method.phases(case.config)[0].steps)
+    whole = case.method.phases(case.config)[0].steps
+
+    def span(learning_rate: Any) -> Span:
+        return Span(
+            jnp.asarray(steps, jnp.int32), jnp.asarray(0, jnp.int32), jnp.asarray(whole, jnp.int32), learning_rate
+        )
+
+    data = jax.device_put(case.data.phases[0])
+
+    def train(hyper: Any, learning_rate: Any) -> Any:
+        return case.program.chunk(case.program.init(hyper), hyper, span(learning_rate), data)
+
+    lanes, _ = jax.jit(jax.vmap(train))(hyper, rates)
+    for index, config in enumerate(configs):
+        alone, _ = jax.jit(train)(traced_numbers(config), rates[index])
+        for ours, theirs in zip(jax.tree.leaves(alone.params), jax.tree.leaves(lanes.params), strict=True):
+            # Rounding differs: a batched matrix product sums in another order.
+            np.testing.assert_allclose(ours, theirs[index], rtol=2e-3, atol=2e-4)
+
+
+def numeric_change_compiles_nothing(case: Case) -> None:
+    """A trial that differs in numeric fields alone runs on the compiled program of another."""
+    case.training().advance()
+    before = case.program.compilations
+    changes = {
+        name: value * 2 + 1 if name == "seed" else value * 0.9 for name, value in numeric(case.config).items() if value
+    }
+    config = case.changed(**changes)
+    assert structural_key(config) == structural_key(case.config)
+    case.training(config).advance()
+    assert case.program.compilations == before
+
+
+def absurd_learning_rate_diverges(case: Case) -> None:
+    """A learning rate far beyond reason ends as an outcome, without an exception."""
+    reports = _to_the_end(case.training(case.changed(learning_rate=ABSURD_LEARNING_RATE)))
+    assert reports[-1].ending in ("diverged", "solver_failed")
+
+
+def bad_fields_are_named(case: Case) -> None:
+    """An unknown field and a value out of range are refused, naming field and value."""
+    for name, value in (("no_such_field", 1), ("learning_rate", -1.0), ("learning_rate", "fast"), ("batch_size", 0)):
+        try:
+            case.changed(**{name: value})
+        except ValidationError as error:
+            details = error.errors()
+            assert any(name in map(str, detail["loc"]) for detail in details)
+            assert any(detail["input"] == value for detail in details)
+        else:
+            raise AssertionError(f"{name} = {value!r} was accepted")
+
+
+def fields_are_documented(case: Case) -> None:
+    """Every field has a sentence and a default, and the numeric ones are numbers."""
+    for name, field in case.method.config_type.model_fields.items():
+        assert field.description, f"{name} has no docstring"
+        assert not field.is_required(), f"{name} has no default"
+        if NUMERIC in field.metadata:
+            assert isinstance(getattr(case.config, name), int | float), f"{name} is numeric, but no number"
+
+
+def saved_model_is_the_trained_one(case: Case) -> None:
+    """A model read back from its checkpoint predicts what the trained one did."""
+    training = case.training()
+    _to_the_end(training)
+    path = case.folder / "model.npz"
+    training.save(path, {"trainable": case.name})
+    saved = load_model(path)
+    assert training.best is not None
+    assert _same(jax.tree.leaves(saved.model), jax.tree.leaves(case.program.model(training.best.params)))
+    metric, _ = case.method.selection(case.config)
+    again = case.method.validate(saved.config, training.hyper, saved.model, jax.device_put(case.data.validation))
+    assert math.isclose(float(again[metric]), training.best.value, rel_tol=1e-4)
+
+
+CHECKS: tuple[Callable[[Case], None], ...] = (
+    smoke_config_trains,
+    same_seed_gives_same_numbers,
+    stopped_and_resumed_is_the_same,
+    vmapped_lanes_equal_single_trials,
+    numeric_change_compiles_nothing,
+    absurd_learning_rate_diverges,
+    bad_fields_are_named,
+    fields_are_documented,
+    saved_model_is_the_trained_one,
+)
