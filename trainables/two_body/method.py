@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 from trainables._shared.contract import Hyper, Loss, Method, Phase, TestResult, TrialData
 from trainables._shared.datasets import DatasetStore
 from trainables.two_body import losses
-from trainables.two_body.config import Config
+from trainables.two_body.config import Config, CurriculumPhase
 from trainables.two_body.data import NUM_SAMPLES, Segments, as_segments, cut, generate, parse_dataset, recipe
 from trainables.two_body.metric_names import QUANTITIES, test_prefixes
 from trainables.two_body.metrics import field_errors, orbit_table, test_metrics
@@ -24,6 +24,18 @@ class TwoBody(Method[Config]):
     """A neural ODE of the two-body problem (Chen et al. 2018, Neural Ordinary Differential Equations)."""
 
     config_type = Config
+
+    def smoke(self) -> Config:
+        """Return a small curriculum on a few orbits: a window of the orbits first, then all of them."""
+        return Config(
+            dataset="simple_TBP_planar_4_train",
+            test_datasets=("simple_TBP_planar_1_test",),
+            width=16,
+            depth=1,
+            batch_size=16,
+            report_every=20,
+            curriculum=(CurriculumPhase(steps=40, window=(0.0, 0.25), segment_length=9), CurriculumPhase(steps=40)),
+        )
 
     def phases(self, config: Config) -> Sequence[Phase]:
         """Return the phases of the curriculum."""

@@ -1,5 +1,6 @@
 """Tsit5 over a batch of segments: a fixed number of steps between samples, or adaptive steps per segment."""
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -283,7 +284,7 @@ def _level_backward(
     def back(index: Array, carry: tuple[tuple[State, State], Any]) -> tuple[tuple[State, State], Any]:
         to_lanes, to_params = carry
         attempt = jax.tree.map(lambda all_: all_[record.num_steps - 1 - index], record.attempts)
-        _, pull = jax.vjp(lambda *args: step(*args, attempt), params, attempt.y, attempt.k)
+        _, pull = jax.vjp(functools.partial(step, attempt=attempt), params, attempt.y, attempt.k)
         more, to_y, to_k = pull((*to_lanes, *to_samples))
         return (to_y, to_k), jax.tree.map(jnp.add, to_params, more)
 
