@@ -17,6 +17,10 @@ _INT = re.compile(r"[-+]?[0-9]+$")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?$")
 _NAMED_FLOATS: dict[str, str] = {".inf": "inf", "+.inf": "inf", "-.inf": "-inf", ".nan": "nan"}
 _WORDS: dict[str, bool | None] = {"": None, "~": None, "null": None, "true": True, "false": False}
+_PLAIN_TAGS = {
+    f"tag:yaml.org,2002:{kind}"
+    for kind in ("null", "bool", "int", "float", "str", "seq", "map", "timestamp", "merge", "value")
+}
 
 
 def _scalar(node: yaml.ScalarNode) -> Any:
@@ -48,7 +52,7 @@ class _Builder:
         if id(node) in above:
             self._problem(path, "refers to itself through its own anchor", line)
             return None
-        if node.tag.startswith("!"):
+        if node.tag not in _PLAIN_TAGS:
             self._problem(path, f"the tag {node.tag} is not understood: a spec is plain values", line)
         inside = (*above, id(node))
         if isinstance(node, yaml.MappingNode):

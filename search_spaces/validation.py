@@ -215,11 +215,9 @@ def _step(annotation: Any, part: str | int) -> Iterator[Any]:
         yield from _step(args[0], part)
     elif origin in (Union, types.UnionType):
         named = [member for arg in args for member in _models(arg) if member.__name__ == part]
-        if named:
-            yield from named
-        else:
-            for arg in args:
-                yield from _step(arg, part)
+        inside = named or [inner for arg in args for inner in _step(arg, part)]
+        # Neither a member's name nor a step into one: the name pydantic gives a member that is no model.
+        yield from inside or [annotation]
     elif origin is not None and isinstance(part, int):
         yield from args[:1]
     elif origin is not None and len(args) == 2:
