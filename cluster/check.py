@@ -117,7 +117,7 @@ class _Written:
 def _unknown_keys(spec: Spec, config_type: type[MethodConfig]) -> list[Problem]:
     fields = as_text_choices(config_type.model_fields)
     return [
-        Problem((part, key), f"{spec.trainable} has no such field", choices=fields)
+        Problem((part, key), f"{spec.trainable} has no such field", choices=fields, near=nearest(key, fields))
         for part, given in (("base", spec.base), ("space", spec.space))
         for key in given
         if key not in fields
@@ -130,10 +130,14 @@ def _machine_problems(spec: Spec) -> list[Problem]:
     if spec.resources.cpus_per_trial > budget:
         rule = f"a trial cannot get more CPUs than there are for the search ({budget} on this machine)"
         problems.append(Problem(("resources", "cpus_per_trial"), rule, spec.resources.cpus_per_trial))
-    if spec.sampler.name == "gp" and importlib.util.find_spec("torch") is None:
+    if spec.sampler.name == "gp" and not _has_torch():
         rule = "this sampler needs PyTorch, which is not installed: pip install 'swell[gp]'"
         problems.append(Problem(("sampler", "name"), rule, "gp"))
     return problems
+
+
+def _has_torch() -> bool:
+    return importlib.util.find_spec("torch") is not None
 
 
 def _values_to_try(spec: Spec, written: _Written) -> Iterator[tuple[KeyPath, str, Any]]:
