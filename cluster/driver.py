@@ -3,6 +3,7 @@
 Run as `python -m cluster.driver SEARCH WAVE SCRATCH`, with its thread caps in the environment already.
 """
 
+import ctypes
 import json
 import logging
 import os
@@ -11,6 +12,8 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+
+from filelock import FileLock
 
 from cluster.board import Board
 from cluster.paths import SearchPaths
@@ -27,6 +30,11 @@ log = logging.getLogger(__name__)
 OBJECT_STORE_BYTES = 100 * 2**20
 """Trials exchange numbers, not arrays: Ray's smallest object store is enough, its default is 30 % of the memory."""
 
+PR_SET_PDEATHSIG = 1
+"""Of Linux's prctl: the signal that a process gets when its parent dies."""
+PREDECESSOR_PATIENCE_S = 120.0
+"""How long the driver of a supervisor that died may take to save its trials and end."""
+
 
 def slots(spec: Spec) -> int:
     """Return how many trials run at once."""
@@ -36,6 +44,12 @@ def slots(spec: Spec) -> int:
 def wave_size(spec: Spec) -> int:
     """Return how many trials a wave has: by default many per slot, so that its tail idles little."""
     return spec.waves.trials if isinstance(spec.waves.trials, int) else max(100, 16 * slots(spec))
+
+
+def follow_supervisor() -> None:
+    """Have this process stopped like by Ctrl-C when its supervisor dies, so that nobody trains on unsupervised."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def start_ray(spec: Spec, scratch: Scratch) -> None:
@@ -81,6 +95,8 @@ def run_trials(wave: Wave, spec: Spec, scratch: Scratch, tick: Callable[[], None
             callbacks=[WaveCallback(wave, tick)],
         ),
     )
+    # Tune ends by reading its own result files, which it was told not to write, and lists every trial as a failure.
+    logging.getLogger("ray.tune.analysis.experiment_analysis").setLevel(logging.ERROR)
     tuner.fit()
 
 
@@ -90,6 +106,10 @@ def main(argv: list[str]) -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     paths, scratch = SearchPaths(Path(search)), Scratch(Path(scratch_path))
     spec = load_spec(paths)
+    follow_supervisor()
+    lock = FileLock(paths.driver_lock)
+    lock.acquire(timeout=PREDECESSOR_PATIENCE_S)  # until this process ends
+    paths.drain.unlink(missing_ok=True)
     started = time.monotonic()
     study = SearchStudy(paths, spec, load_config_type(spec.trainable))
     if study.repaired_bytes:
@@ -104,7 +124,6 @@ def main(argv: list[str]) -> int:
     board.write(doing="starting Ray")
     start_ray(spec, scratch)
     ray_s = time.monotonic() - started
-    trials_started = time.monotonic()
 
     def on_signal(signum: int, _: object) -> None:
         wave.drain(f"stopped by {signal.Signals(signum).name}")
@@ -120,16 +139,15 @@ def main(argv: list[str]) -> int:
         run_trials(wave, spec, scratch, tick)
     finally:
         wave.close()
-        busy_s = time.monotonic() - trials_started
         study.save_active()
         study.add_wave(
             {
                 "wave": wave.number,
                 "trials": wave.num_ended,
-                "start_s": round(ray_s, 2),
-                "trials_s": round(busy_s, 2),
+                "ray_start_s": round(ray_s, 2),
+                "trials_s": round(wave.trials_s, 2),
                 "slots": slots(spec),
-                "utilisation": round(wave.slot_seconds / max(busy_s * slots(spec), 1e-9), 3),
+                "utilisation": round(wave.slot_seconds / max(wave.trials_s * slots(spec), 1e-9), 3),
             }
         )
     finished = study.finished()

@@ -9,6 +9,7 @@ class Outcome(Enum):
     sentence: str
 
     def __new__(cls, value: str, sentence: str) -> "Outcome":
+        """Make a member of a value and its sentence."""
         member = object.__new__(cls)
         member._value_ = value
         member.sentence = sentence

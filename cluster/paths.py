@@ -4,6 +4,9 @@ import os
 import re
 from pathlib import Path
 
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+"""What a search may be called."""
+
 
 def searches_root() -> Path:
     """Return the folder of all searches: `$SWELL_ROOT`, else `searches` in the working directory."""
@@ -12,6 +15,10 @@ def searches_root() -> Path:
 
 class SearchNotFoundError(ValueError):
     """No search of that name or path."""
+
+
+class SearchNameError(ValueError):
+    """A name that is not fit for a search's directory."""
 
 
 class SearchPaths:
@@ -57,6 +64,11 @@ class SearchPaths:
     def lock(self) -> Path:
         """Held by the search's one supervisor."""
         return self.root / "supervisor.lock"
+
+    @property
+    def driver_lock(self) -> Path:
+        """Held by the one wave driver, the only writer of the journal: it may outlive its supervisor for a moment."""
+        return self.root / "driver.lock"
 
     @property
     def holder(self) -> Path:
@@ -145,7 +157,13 @@ def find_search(name: str) -> SearchPaths:
 
 
 def new_search_directory(name: str) -> SearchPaths:
-    """Return a directory for a new search, `NAME`, else `NAME-2`, `NAME-3`, ...: nothing is ever overwritten."""
+    """Return a directory for a new search, `NAME`, else `NAME-2`, `NAME-3`, ...: nothing is ever overwritten.
+
+    Raises SearchNameError for a name that is not fit for a directory.
+    """
+    if not NAME.fullmatch(name):
+        allowed = "letters, digits, '.', '_' and '-', beginning with a letter or a digit"
+        raise SearchNameError(f"name = {name!r}: must be fit for a directory's name. Allowed: {allowed}")
     root = searches_root().resolve()
     taken = {path.name for path in root.iterdir()} if root.is_dir() else set()
     if name not in taken:

@@ -1,5 +1,6 @@
 """Processes of ours: who they are across reboots and reused ids, and how what is left of a wave is ended."""
 
+import contextlib
 import os
 import signal
 import socket
@@ -58,14 +59,18 @@ def end_carrying(variable: str, value: str, grace_s: float = 3.0) -> None:
     """End every process with that variable in its environment, by SIGTERM, then by SIGKILL; no other is signalled."""
     for signum, patience_s in ((signal.SIGTERM, grace_s), (signal.SIGKILL, 5.0)):
         deadline = time.monotonic() + patience_s
-        left = carrying(variable, value)
-        for pid in left:
-            try:
-                os.kill(pid, signum)
-            except ProcessLookupError:
-                continue
-        while left and time.monotonic() < deadline:
+        signalled: set[int] = set()
+        while left := carrying(variable, value):
+            for pid in set(left) - signalled:  # also those started since the last look
+                _signal(pid, signum)
+            signalled.update(left)
+            if time.monotonic() >= deadline:
+                break
             time.sleep(0.05)
-            left = carrying(variable, value)
-        if not left:
+        else:
             return
+
+
+def _signal(pid: int, signum: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signum)

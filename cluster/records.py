@@ -5,6 +5,7 @@ import logging
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from cluster.files import read_json
@@ -67,15 +68,32 @@ def load_spec(paths: SearchPaths) -> Spec:
     return Spec.model_validate_json(paths.spec.read_text())
 
 
+def _study_id(storage: Any) -> int | None:
+    studies = storage.get_all_studies()
+    return studies[0]._study_id if studies else None
+
+
+def launched_from(paths: SearchPaths) -> Path:
+    """Return the working directory in which a search was launched."""
+    return Path((read_json(paths.provenance) or {}).get("working_directory", "."))
+
+
 def load_trials(paths: SearchPaths) -> list[TrialRecord]:
     """Return every trial of a search, running or finished, by number; none where no wave has started."""
     if not paths.journal.exists():
         return []
     storage = open_storage(paths)
-    studies = storage.get_all_studies()
-    if not studies:
+    study_id = _study_id(storage)
+    return [] if study_id is None else [record_of(trial) for trial in storage.get_all_trials(study_id, deepcopy=False)]
+
+
+def load_waves(paths: SearchPaths) -> list[dict[str, Any]]:
+    """Return what each finished wave noted: its trials, its seconds, how busy its slots were."""
+    if not paths.journal.exists():
         return []
-    return [record_of(trial) for trial in storage.get_all_trials(studies[0]._study_id, deepcopy=False)]
+    storage = open_storage(paths)
+    study_id = _study_id(storage)
+    return [] if study_id is None else storage.get_study_user_attrs(study_id).get("waves", [])
 
 
 def record_of(trial: Any) -> TrialRecord:
@@ -108,9 +126,10 @@ def load_history(paths: SearchPaths) -> Iterator[dict[str, Any]]:
                 if not line.endswith("\n"):
                     break  # being written, or torn by a kill
                 entry = json.loads(line)
-                if "step" in entry and (entry["trial"], entry["step"]) in seen:
+                key = (entry["trial"], entry.get("step", -1))  # test results have no step
+                if key in seen:
                     continue
-                seen.add((entry["trial"], entry.get("step", -1)))
+                seen.add(key)
                 yield entry
 
 

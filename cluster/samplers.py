@@ -51,7 +51,13 @@ class NumberedSampler(BaseSampler):
 
     def _leader(self, study: Study, trial: FrozenTrial) -> FrozenTrial | None:
         offset = trial.number % self._repeats
-        return study.get_trials(deepcopy=False)[trial.number - offset] if offset else None
+        if not offset:
+            return None
+        # By its number: with Hyperband, the study that a sampler sees has the trials of one bracket only.
+        storage = study._storage
+        return storage.get_trial(
+            storage.get_trial_id_from_study_id_trial_number(study._study_id, trial.number - offset)
+        )
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """Return the space sampled jointly; empty for a repetition."""

@@ -3,7 +3,7 @@
 import math
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +20,9 @@ from search_spaces.space import FloatRange, IntRange, Parameter, grid_points, is
 from search_spaces.spec import Spec
 from search_spaces.validation import explain_validation
 from trainables._shared.config import ConfigError, MethodConfig
+
+ADDED_UP = ("seconds", "cpu_seconds", "compile_seconds")
+"""What a trial used, summed over its parts where it was stopped and taken up again."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,13 @@ class Tally:
 class SearchStudy:
     """An Optuna study and all that is decided from it; a plain object, used by one process at a time."""
 
-    def __init__(self, paths: SearchPaths, spec: Spec, config_type: type[MethodConfig]) -> None:
+    def __init__(
+        self,
+        paths: SearchPaths,
+        spec: Spec,
+        config_type: type[MethodConfig],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.spec = spec
         self._paths = paths
         self._config_type = config_type
@@ -63,14 +72,17 @@ class SearchStudy:
         self._running: dict[int, Trial] = {}
         self._left_over: list[FrozenTrial] = []
         self._active_before = float(self._study.user_attrs.get("active_s", 0.0))
-        self._opened = time.monotonic()
+        self._clock = clock
+        self._opened = clock()
         self.tally = Tally()
         trials = self._study.get_trials(deepcopy=False)
         for trial in trials:
             if trial.state.is_finished():
                 self._count(record_of(trial))
+                self._spend(record_of(trial).seconds)
             else:
                 self._left_over.append(trial)
+                self._spend(record_of(trial).seconds)
         self._num_asked = len(trials)
 
     # -- ask ------------------------------------------------------------------------------------------------------
@@ -92,8 +104,7 @@ class SearchStudy:
         while True:
             if self._left_over:
                 trial = Trial(self._study, self._left_over.pop(0)._trial_id)
-                if "assigned" in trial.user_attrs:
-                    self.note_retry(trial)
+                self._take_up(trial)
             elif self.spent() or (self.max_trials is not None and self._num_asked >= self.max_trials):
                 return None
             else:
@@ -128,10 +139,20 @@ class SearchStudy:
         self.tell(trial.number, Outcome.INVALID_CONFIG, {"error": reason})
         return None
 
-    def note_retry(self, trial: Trial | int) -> None:
-        """Note that a trial is started once more, after its worker or its driver died."""
-        trial = self._running[trial] if isinstance(trial, int) else trial
+    def note_retry(self, number: int) -> None:
+        """Note that a trial is started once more, after its worker died."""
+        self._add_attempt(self._running[number])
+
+    def _add_attempt(self, trial: Trial) -> None:
         trial.set_user_attr("attempts", trial.user_attrs.get("attempts", 1) + 1)
+
+    def _take_up(self, trial: Trial) -> None:
+        """Note that a trial goes on; one that was stopped by request has not failed, so its attempts stay."""
+        result = trial.user_attrs.get("result", {})
+        if result.get("outcome"):
+            trial.set_user_attr("result", {**result, "outcome": None})
+        elif "assigned" in trial.user_attrs:
+            self._add_attempt(trial)
 
     def _suggest(self, trial: Trial) -> dict[str, Any]:
         chosen: dict[str, Any] = {}
@@ -174,22 +195,26 @@ class SearchStudy:
 
     # -- tell -----------------------------------------------------------------------------------------------------
 
-    def tell(self, number: int, outcome: Outcome, result: Mapping[str, Any]) -> None:
-        """End a trial: its record goes to the study first, then its state.
+    def tell(self, number: int, outcome: Outcome, result: Mapping[str, Any]) -> Outcome:
+        """End a trial: its record goes to the study first, then its state; return the outcome it was told with.
 
         Only the trial's own ends reach the sampler. A diverged trial is told as pruned with the worst value at its
         step, so that a sampler keeps away from there; a crash says nothing about the configuration's worth. A stopped
-        trial stays open, to be taken up again.
+        trial stays open, to be taken up again; what it used before it was stopped counts too. A completed trial whose
+        objective is no number has diverged.
         """
         trial = self._running.pop(number)
         metrics = result.get("metrics", {})
         values = [metrics.get(objective.metric, math.nan) for objective in self.spec.objectives]
         if outcome is Outcome.COMPLETED and not all(map(math.isfinite, values)):
             outcome = Outcome.DIVERGED
-        trial.set_user_attr("result", {"outcome": outcome.value, **result})
+        before = trial.user_attrs.get("result", {})
+        used = {name: result[name] + before.get(name, 0.0) for name in ADDED_UP if name in result}
+        trial.set_user_attr("result", {"outcome": outcome.value, **result, **used})
+        self._spend(result.get("seconds", 0.0))
         if outcome is Outcome.STOPPED:
             self._left_over.append(self._frozen(trial))
-            return
+            return outcome
         if outcome is Outcome.COMPLETED:
             self._study.tell(trial, values=values)
         elif outcome is Outcome.PRUNED and not self.spec.is_multi_objective:
@@ -201,6 +226,10 @@ class SearchStudy:
         else:
             self._study.tell(trial, state=TrialState.FAIL)
         self._count(record_of(self._frozen(trial)))
+        return outcome
+
+    def _spend(self, seconds: float) -> None:
+        self.tally.cpu_hours += seconds * self.spec.resources.cpus_per_trial / 3600
 
     def _violations(self, trial: FrozenTrial) -> Sequence[float]:
         return violations(self.spec, trial.user_attrs.get("result", {}).get("metrics", {}))
@@ -209,7 +238,6 @@ class SearchStudy:
         assert record.outcome is not None
         tally = self.tally
         tally.outcomes[record.outcome.value] += 1
-        tally.cpu_hours += record.seconds * self.spec.resources.cpus_per_trial / 3600
         tally.since_best += 1
         if record.outcome is not Outcome.COMPLETED or self.spec.is_multi_objective:
             return
@@ -230,7 +258,7 @@ class SearchStudy:
     @property
     def active_s(self) -> float:
         """Seconds that drivers have worked on this search, this one included."""
-        return self._active_before + time.monotonic() - self._opened
+        return self._active_before + self._clock() - self._opened
 
     def save_active(self) -> None:
         """Note the active seconds in the study, for the budget of whoever goes on."""

@@ -17,7 +17,7 @@ from filelock import FileLock, Timeout
 from cluster.files import read_json, write_json
 from cluster.paths import SearchPaths
 from cluster.processes import end_carrying, identity, is_alive
-from cluster.records import load_spec, load_status
+from cluster.records import launched_from, load_spec, load_status
 from cluster.resources import thread_caps
 from cluster.scratch import Scratch
 from search_spaces.spec import Spec
@@ -55,15 +55,16 @@ def _cpu_kind() -> str:
     return hashlib.sha256("\n".join(kind).encode()).hexdigest()[:8]
 
 
-def driver_environment(spec: Spec, scratch: Scratch, token: str) -> dict[str, str]:
+def driver_environment(spec: Spec, scratch: Scratch, token: str, launched_from: Path) -> dict[str, str]:
     """Return the environment of a wave driver, which Ray and every worker inherit."""
+    search_path = [str(launched_from), str(Path.cwd()), os.environ.get("PYTHONPATH", "")]
     environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
     environment |= thread_caps(spec.resources.cpus_per_trial)
     environment |= {
         TOKEN: token,
         "TMPDIR": str(scratch.tmp),
-        # A user's own method is found from where the search was launched.
-        "PYTHONPATH": os.pathsep.join(filter(None, [str(Path.cwd()), os.environ.get("PYTHONPATH", "")])),
+        # A user's own method is found from where the search was launched, wherever it is resumed.
+        "PYTHONPATH": os.pathsep.join(filter(None, dict.fromkeys(search_path))),
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN": secrets.token_hex(32),
         "RAY_USAGE_STATS_ENABLED": "0",
@@ -122,7 +123,6 @@ class Supervisor:
             lock.release()
 
     def _waves(self) -> Ending:
-        self._paths.drain.unlink(missing_ok=True)
         dead_drivers, ended_before = 0, -1
         while True:
             wave = self._paths.next_wave()
@@ -156,7 +156,7 @@ class Supervisor:
             with self._paths.wave_log(number).open("ab") as output:
                 self._driver = subprocess.Popen(
                     command,
-                    env=driver_environment(self._spec, scratch, token),
+                    env=driver_environment(self._spec, scratch, token, launched_from(self._paths)),
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=subprocess.STDOUT,

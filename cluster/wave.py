@@ -40,8 +40,9 @@ class Wave:
         self._spec = study.spec
         self._max_trials = max_trials
         self._history = paths.history(number).open("a")
-        self._last_end: float | None = None
         self._clock = clock
+        self._began: float | None = None
+        self._ended = 0.0
         self._kept = _Kept(study, paths)
 
     def drain(self, reason: str) -> None:
@@ -76,6 +77,7 @@ class Wave:
         """Take a running trial's report; return whether it goes on."""
         if not self.study.is_running(number):
             return False
+        self._note_time(result)
         metrics = result["metrics"]
         self.running[number] = {"step": result["step"], "metrics": metrics}
         self._write(number, result, metrics)
@@ -95,9 +97,10 @@ class Wave:
         if result is None or "outcome" not in result:
             self._tell(number, Outcome.WORKER_LOST, result or {})
             return
+        self._note_time(result)
         self._write(number, result, result.get("metrics", {}))
         if result.get("tests"):
-            self._history.write(json.dumps({"trial": number, "tests": result["tests"]}) + "\n")
+            self._append({"trial": number, "tests": result["tests"]})
         self._tell(number, Outcome(result["outcome"]), result)
         self.watch_budget()
 
@@ -114,10 +117,23 @@ class Wave:
         if spent and not spent.startswith("patience"):  # without patience, what runs may still end
             self.drain(f"budget {spent}")
 
+    def _note_time(self, result: Mapping[str, Any]) -> None:
+        self._ended = self._clock()
+        if self._began is None:
+            self._began = self._ended - result["seconds"]
+
+    @property
+    def trials_s(self) -> float:
+        """Seconds from the start of the wave's first trial to its last report: all else is the wave's boundary."""
+        return self._ended - self._began if self._began is not None else 0.0
+
     def _write(self, number: int, result: Mapping[str, Any], metrics: Mapping[str, float]) -> None:
         entry = {"trial": number, "step": result["step"], "seconds": round(result["seconds"], 3), "metrics": metrics}
+        self._append(entry)
+
+    def _append(self, entry: Mapping[str, Any]) -> None:
         self._history.write(json.dumps(entry) + "\n")
-        self._history.flush()
+        self._history.flush()  # before the trial is told: a driver killed in between must not leave it without
 
     def _tell(self, number: int, outcome: Outcome, result: Mapping[str, Any]) -> None:
         record = {name: result[name] for name in USAGE if name in result}
@@ -127,8 +143,8 @@ class Wave:
         self.running.pop(number, None)
         self.num_ended += 1
         self.slot_seconds += result.get("seconds", 0.0)
-        self.study.tell(number, outcome, record)
-        self._kept.after(number, outcome, record["metrics"])
+        told = self.study.tell(number, outcome, record)
+        self._kept.after(number, told, record["metrics"])
 
     def close(self) -> None:
         """Close the wave's files."""
@@ -154,7 +170,7 @@ class _Kept:
             self._paths.checkpoint(number).unlink(missing_ok=True)
             return
         self._kept.append((number, metrics))
-        if len(self._kept) > keep.top:
+        while len(self._kept) > keep.top:  # more than one where a driver died before it dropped one
             last = ranked(self._spec, [metrics for _, metrics in self._kept])[-1]
             dropped, _ = self._kept.pop(last)
             self._paths.checkpoint(dropped).unlink(missing_ok=True)
