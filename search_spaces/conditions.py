@@ -4,7 +4,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from search_spaces.errors import MISSING, KeyPath, Problem, nearest
-from search_spaces.space import FloatRange, Parameter, Space, labels, plain_text, same
+from search_spaces.parameters import FloatRange, Parameter, labels, plain_text, same
+from search_spaces.space import Space
 
 
 def condition_problems(space: Space, base: Mapping[str, Any]) -> list[Problem]:

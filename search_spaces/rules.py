@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from search_spaces.conditions import condition_problems
 from search_spaces.errors import Problem, show_value
-from search_spaces.space import FloatRange, IntRange
+from search_spaces.parameters import FloatRange, IntRange
 
 if TYPE_CHECKING:  # the spec checks itself with these rules
     from search_spaces.spec import Spec

@@ -9,8 +9,8 @@ from pydantic import BeforeValidator, Field, JsonValue, ValidationError, model_v
 
 from search_spaces.errors import BrokenRule, Problem, Source
 from search_spaces.loader import load_yaml
+from search_spaces.parameters import AnyParameter, Many, SpecModel, as_tuple
 from search_spaces.rules import rule_problems
-from search_spaces.space import AnyParameter, Many, SpecModel, as_tuple
 from search_spaces.validation import explain_validation
 
 

@@ -1,0 +1,233 @@
+"""One searched parameter: a choice of values, a choice of named structures, or a range. Plain data, no sampler."""
+
+import math
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, JsonValue, Tag, model_validator
+
+from search_spaces.errors import BrokenRule, Problem, show_value
+
+Scalar = None | bool | int | float | str
+Item = TypeVar("Item")
+Many = Annotated[tuple[Item, ...], Field(strict=False)]
+"""A list of the file, frozen; what is in it stays strict."""
+
+
+class SpecModel(BaseModel):
+    """A frozen part of a spec that refuses unknown keys and silent conversions."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
+
+
+def as_tuple(value: Any) -> Any:
+    """Return a list as it is, and anything else as the only entry of one."""
+    return value if isinstance(value, list | tuple) else (value,)
+
+
+def same(left: object, right: object) -> bool:
+    """Return whether two values are one and the same setting: true is not 1, but 2 is 2.0."""
+    return isinstance(left, bool) == isinstance(right, bool) and left == right
+
+
+class _Conditional(SpecModel):
+    when: dict[str, Annotated[Many[Scalar], Field(min_length=1), BeforeValidator(as_tuple, Scalar | list[Scalar])]] = {}
+    """Searched only where each of these parameters has this value, or one of these; else the method's default holds."""
+
+
+class Choice(_Conditional):
+    """One of a list of values; a list of one is that value, and overrides the method's default."""
+
+    choices: Many[Any] = Field(json_schema_extra={"items": {"type": ["null", "boolean", "number", "string"]}})
+    """The values."""
+
+    @model_validator(mode="after")
+    def _check_values(self) -> "Choice":
+        problems: list[Problem] = []
+        if not self.choices:
+            problems.append(Problem((), "an empty list leaves nothing to choose from"))
+        for index, value in enumerate(self.choices):
+            if isinstance(value, list | dict):
+                problems.append(_structured_item(index, value))
+            elif isinstance(value, float) and not math.isfinite(value):
+                problems.append(Problem(("choices", index), "must be a finite number", value))
+            elif any(value == other for other in self.choices[:index]):  # the study cannot tell true from 1
+                problems.append(Problem(("choices", index), "this choice is given twice", value))
+        _raise_any(problems)
+        return self
+
+    @property
+    def labels(self) -> tuple[Any, ...]:
+        """What stands for each choice in the study and in the table."""
+        return tuple(self.choices)
+
+
+def _structured_item(index: int, value: object) -> Problem:
+    kind = "a list" if isinstance(value, list) else "a mapping"
+    return Problem(
+        ("choices", index),
+        f"one of the choices is itself {kind}: structured choices have names, so that the table can show them",
+        value,
+        allowed=f"{{choices: {{first_name: {show_value(value, 40)}, second_name: ...}}}}; "
+        "a value that is not searched belongs under base",
+    )
+
+
+class NamedChoice(_Conditional):
+    """One of several structures (lists or mappings), each under a name that stands for it in the table."""
+
+    choices: dict[str, JsonValue]
+    """Name to value."""
+
+    @model_validator(mode="after")
+    def _check_values(self) -> "NamedChoice":
+        problems: list[Problem] = []
+        if not self.choices:
+            problems.append(Problem((), "an empty mapping leaves nothing to choose from"))
+        names = list(self.choices)
+        for index, name in enumerate(names):
+            for other in names[:index]:
+                if self.choices[name] == self.choices[other]:
+                    problems.append(Problem(("choices", name), f"has the same value as {other!r}"))
+        _raise_any(problems)
+        return self
+
+    @property
+    def labels(self) -> tuple[Any, ...]:
+        """What stands for each choice in the study and in the table."""
+        return tuple(self.choices)
+
+
+class FloatRange(_Conditional):
+    """A number between two ends, both included."""
+
+    low: float
+    """The lower end."""
+    high: float
+    """The upper end."""
+    log: bool = False
+    """Whether to search evenly over orders of magnitude."""
+    type: Literal["float"] = "float"
+    """Numbers; `int` for whole numbers."""
+    step: float | None = None
+    """Distance between neighbouring values; null searches all of them."""
+
+    @model_validator(mode="after")
+    def _check_ends(self) -> "FloatRange":
+        smallest = "greater than 0" if self.log and self.low <= 0 else ""
+        _raise_any(_range_problems(self, smallest))
+        return self
+
+    def values(self) -> list[float] | None:
+        """Return every value of the range, or None where they cannot be counted."""
+        if self.low == self.high:
+            return [self.low]
+        if self.step is None:
+            return None
+        return [self.low + index * self.step for index in range(round((self.high - self.low) / self.step) + 1)]
+
+
+class IntRange(_Conditional):
+    """A whole number between two ends, both included."""
+
+    low: int
+    """The lower end."""
+    high: int
+    """The upper end."""
+    log: bool = False
+    """Whether to search evenly over orders of magnitude."""
+    type: Literal["int"]
+    """Whole numbers."""
+    step: int | None = None
+    """Distance between neighbouring values; null is 1."""
+
+    @model_validator(mode="after")
+    def _check_ends(self) -> "IntRange":
+        smallest = "at least 1" if self.log and self.low < 1 else ""
+        _raise_any(_range_problems(self, smallest))
+        return self
+
+    def values(self) -> list[int]:
+        """Return every value of the range."""
+        return list(range(self.low, self.high + 1, self.step or 1))
+
+
+def _raise_any(problems: list[Problem]) -> None:
+    if problems:
+        raise BrokenRule(problems)
+
+
+def _range_problems(given: FloatRange | IntRange, smallest: str) -> list[Problem]:
+    """Return the rules between its fields that a range breaks; `smallest` is what log asks of a low that is too low."""
+    problems = []
+    if given.low > given.high:
+        got = f"but got low {show_value(given.low)} and high {show_value(given.high)}"
+        problems.append(Problem((), f"low <= high must hold, {got}"))
+    if smallest:
+        problems.append(Problem(("low",), f"must be {smallest} where log is true", given.low))
+    if given.step is not None:
+        steps = (given.high - given.low) / given.step if given.step > 0 else 0.0
+        if given.step <= 0:
+            problems.append(Problem(("step",), "must be greater than 0", given.step))
+        elif given.log:
+            problems.append(Problem(("step",), "cannot be combined with log; leave one of them out", given.step))
+        elif abs(steps - round(steps)) > 1e-8 * max(1.0, steps):
+            problems.append(Problem(("step",), "must lead from low to high in a whole number of steps", given.step))
+    return problems
+
+
+def _kind(value: Any) -> str | None:
+    if isinstance(value, BaseModel):
+        return type(value).__name__
+    if not isinstance(value, Mapping):
+        return None
+    if "choices" in value:
+        return "NamedChoice" if isinstance(value["choices"], Mapping) else "Choice"
+    return "IntRange" if value.get("type") == "int" else "FloatRange"
+
+
+def _parameter(value: Any) -> Any:
+    """Turn a list into a choice, and say what a parameter looks like where there is none."""
+    if isinstance(value, list | tuple):
+        return {"choices": list(value)}
+    if isinstance(value, BaseModel):
+        return value
+    forms = "a list [a, b], a range {low: a, high: b}, or named choices {choices: {name: value, ...}}"
+    if not isinstance(value, Mapping):
+        instead = f"to override the default with one value, write [{plain_text(value)}] or put it under base"
+        raise BrokenRule([Problem((), f"is a single value, not something to search; {instead}", value, allowed=forms)])
+    if not {"choices", "low", "high"} & set(value):
+        raise BrokenRule([Problem((), "is a mapping without choices, and without low and high", value, allowed=forms)])
+    if "choices" not in value and value.get("type", "float") not in ("float", "int"):
+        raise BrokenRule([Problem(("type",), "is not one of the choices", value["type"], choices=("float", "int"))])
+    return value
+
+
+def plain_text(value: object) -> str:
+    """Return a value as a list in YAML would have it."""
+    return value if isinstance(value, str) else show_value(value)
+
+
+Parameter = Choice | NamedChoice | FloatRange | IntRange
+"""One searched parameter."""
+_Tagged = Annotated[
+    Annotated[Choice, Tag("Choice")]
+    | Annotated[NamedChoice, Tag("NamedChoice")]
+    | Annotated[FloatRange, Tag("FloatRange")]
+    | Annotated[IntRange, Tag("IntRange")],
+    Discriminator(_kind),
+]
+AnyParameter = Annotated[_Tagged, BeforeValidator(_parameter, _Tagged | list[Scalar])]
+"""A parameter as it may be written: a plain list is a choice."""
+
+
+def labels(parameter: Parameter) -> list[Any] | None:
+    """Return what is chosen from: values, or names of structures; None for a range whose values cannot be counted."""
+    return parameter.values() if isinstance(parameter, FloatRange | IntRange) else list(parameter.labels)
+
+
+def value_of(parameter: Parameter, label: Any) -> Any:
+    """Return the value a label stands for: the structure of a name, else the label itself."""
+    return parameter.choices[label] if isinstance(parameter, NamedChoice) else label
