@@ -2,16 +2,18 @@
 
 import importlib.util
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pydantic import ValidationError
 
 from cluster.check_metrics import metric_problems, stopping_problems
+from cluster.check_values import Written, value_problems
 from cluster.configurations import Configuration, Configurations, choose_configurations, group_by_program
 from cluster.resources import cpu_budget
-from search_spaces.errors import KeyPath, Problem, as_text_choices, nearest, show_value
-from search_spaces.space import Choice, FloatRange, IntRange, NamedChoice, grid_size, resolve, value_of
+from search_spaces.errors import Problem, as_text_choices, nearest, show_value
+from search_spaces.parameters import FloatRange, IntRange
+from search_spaces.space import grid_size, resolve
 from search_spaces.spec import Spec, SpecFile
 from search_spaces.validation import explain_validation
 from trainables._shared.config import ConfigError, MethodConfig
@@ -61,8 +63,8 @@ def check(file: SpecFile) -> CheckReport:
 
     config_type = find_config_type(file)
     refuse([*_unknown_keys(spec, config_type), *_machine_problems(spec)])
-    written = _Written(file)
-    refuse(_value_problems(spec, config_type, written))
+    written = Written(file)
+    refuse(value_problems(spec, config_type, written))
     chosen = choose_configurations(spec)
     built, ruled_out = _build(spec, config_type, chosen.points, written)
     refuse(_ruled_out_problems(ruled_out, chosen))
@@ -86,32 +88,6 @@ def find_config_type(file: SpecFile) -> type[MethodConfig]:
     except Exception as error:  # whatever a user's own module raises is the user's to read, not a traceback of ours
         problem = Problem(("trainable",), f"importing it failed with {type(error).__name__}: {error}", name)
     raise file.source.error([problem])
-
-
-class _Written:
-    """Where the values of a configuration stand in the file."""
-
-    def __init__(self, file: SpecFile) -> None:
-        self._spec = file.spec
-        self._lines = file.source.lines
-
-    def label(self, name: str, index: int, label: Any) -> KeyPath:
-        """Return the path of one choice."""
-        if isinstance(self._spec.space[name], NamedChoice):
-            return ("space", name, "choices", label)
-        plain = ("space", name, index)
-        return plain if plain in self._lines else ("space", name, "choices", index)
-
-    def value(self, path: KeyPath, params: Mapping[str, Any]) -> KeyPath:
-        """Return the path in the spec of a path in the configuration made of `params`."""
-        if not path or path[0] not in self._spec.space:
-            return ("base", *path) if path and path[0] in self._spec.base else path and ("trainable",)
-        name = str(path[0])
-        parameter = self._spec.space[name]
-        if isinstance(parameter, FloatRange | IntRange) or name not in params:
-            return ("space", name)
-        labels = list(parameter.labels)
-        return (*self.label(name, labels.index(params[name]), params[name]), *path[1:])
 
 
 def _unknown_keys(spec: Spec, config_type: type[MethodConfig]) -> list[Problem]:
@@ -140,45 +116,6 @@ def _has_torch() -> bool:
     return importlib.util.find_spec("torch") is not None
 
 
-def _values_to_try(spec: Spec, written: _Written) -> Iterator[tuple[KeyPath, str, Any]]:
-    """Yield every single value of the search with its path: what is fixed, every choice, both ends of every range."""
-    for name, value in spec.base.items():
-        yield ("base", name), name, value
-    for name, parameter in spec.space.items():
-        if isinstance(parameter, Choice | NamedChoice):
-            for index, label in enumerate(parameter.labels):
-                yield written.label(name, index, label), name, value_of(parameter, label)
-        else:
-            yield ("space", name, "low"), name, parameter.low
-            yield ("space", name, "high"), name, parameter.high
-
-
-def _value_problems(spec: Spec, config_type: type[MethodConfig], written: _Written) -> list[Problem]:
-    """Return what is wrong with single values, each validated alone: rules between fields come with the whole."""
-    problems = []
-    for path, name, value in _values_to_try(spec, written):
-        values = {name: value}
-        try:
-            config_type.model_validate(values)
-        except ValidationError as error:
-            direct = any(details["loc"][:1] == (name,) for details in error.errors(include_url=False))
-            for problem in explain_validation(error, config_type, values):
-                if direct and problem.path[:1] == (name,):
-                    problems.append(_with_hint(_at(problem, (*path, *problem.path[1:])), spec, name))
-    return problems
-
-
-def _at(problem: Problem, path: KeyPath) -> Problem:
-    return Problem(path, problem.message, problem.value, problem.choices, problem.allowed, problem.near)
-
-
-def _with_hint(problem: Problem, spec: Spec, name: str) -> Problem:
-    """Return the problem with the way out where a float range stands for a whole number."""
-    if isinstance(spec.space.get(name), FloatRange) and "whole number" in problem.message:
-        return Problem(problem.path, "the field takes whole numbers; add `type: int` to the range", problem.value)
-    return problem
-
-
 @dataclass(frozen=True)
 class _RuledOut:
     """A configuration that cannot be trained, and why."""
@@ -188,7 +125,7 @@ class _RuledOut:
 
 
 def _build(
-    spec: Spec, config_type: type[MethodConfig], points: Sequence[Mapping[str, Any]], written: _Written
+    spec: Spec, config_type: type[MethodConfig], points: Sequence[Mapping[str, Any]], written: Written
 ) -> tuple[list[Configuration], list[_RuledOut]]:
     built: list[Configuration] = []
     ruled_out: list[_RuledOut] = []
@@ -200,12 +137,18 @@ def _build(
             built.append(Configuration(params, config))
         except ValidationError as error:
             found = explain_validation(error, config_type, values)
-            ruled_out += [_RuledOut(params, _at(one, written.value(one.path, params))) for one in found]
+            ruled_out += [_RuledOut(params, _in_spec(one, params, values, written)) for one in found]
         except ConfigError as error:
-            path = written.value((error.field,), params)
-            problem = Problem(path, error.message, error.value, allowed=error.allowed)
-            ruled_out.append(_RuledOut(params, problem))
+            found = Problem((error.field,), error.message, error.value, allowed=error.allowed)
+            ruled_out.append(_RuledOut(params, _in_spec(found, params, values, written)))
     return built, ruled_out
+
+
+def _in_spec(problem: Problem, params: Mapping[str, Any], values: Mapping[str, Any], written: Written) -> Problem:
+    """Return a configuration's problem with its path in the spec."""
+    is_default = problem.path and problem.path[0] not in values
+    message = f"the method's default does not fit here: {problem.message}" if is_default else problem.message
+    return replace(problem, path=written.value(problem.path, params), message=message)
 
 
 def _ruled_out_problems(ruled_out: Sequence[_RuledOut], chosen: Configurations) -> list[Problem]:
@@ -220,7 +163,7 @@ def _ruled_out_problems(ruled_out: Sequence[_RuledOut], chosen: Configurations) 
         more = ", ..." if len(group) > NUM_EXAMPLES else ""
         first = group[0].problem
         message = f"{first.message}; this rules out {len(group)} of {of_all}: {shown}{more}"
-        problems.append(Problem(first.path, message, first.value, first.choices, first.allowed, first.near))
+        problems.append(replace(first, message=message))
     return problems
 
 

@@ -148,6 +148,13 @@ def test_configurations_that_the_data_rules_out_are_counted_and_shown(refused):
     ) in line
 
 
+def test_a_default_that_the_data_rules_out_is_named_as_one(refused):
+    (line,) = refused("space: {curriculum: {choices: {a: [{window: [0.0, 0.03]}]}}}\nbudget: {trials: 1}\n")
+    assert line.startswith(
+        "s.yaml:1: base.segment_length = 18: the method's default does not fit here: phase 1 has no usable segment: "
+    )
+
+
 def test_a_searched_field_without_effect_is_refused_unless_conditional(refused, check_text):
     space = "space:\n  solver: [per_sample, adaptive]\n  rtol: {choices: [1e-6, 1e-5]%s}\nsampler: {name: grid}\n"
     (line,) = refused(space % "")
