@@ -58,6 +58,7 @@ def run(
 ) -> None:
     """Run a search in the foreground, with live progress; Ctrl-C saves every trial and stops."""
     from cluster.check import check
+    from cluster.paths import SearchNameError
     from cluster.search import create_search
     from search_spaces.errors import SpecError
     from search_spaces.spec import load_spec
@@ -68,7 +69,11 @@ def run(
         raise _fail(str(error)) from None
     for warning in report.warnings:
         typer.echo(f"warning: {warning}", err=True)
-    _foreground(create_search(report.spec, spec, name))
+    try:
+        paths = create_search(report.spec, spec, name)
+    except (SearchNameError, OSError) as error:
+        raise _fail(str(error)) from None
+    _foreground(paths)
 
 
 @app.command()
@@ -122,7 +127,7 @@ def table(
 
     try:
         show_table(_find(search), form, output, top, columns, by_configuration)
-    except TableError as error:
+    except (TableError, OSError) as error:
         raise _fail(str(error)) from None
 
 
@@ -142,7 +147,7 @@ def best(
     paths = _find(search)
     try:
         show_exported(paths, export_best(paths, output or paths.best, trial))
-    except NoBestTrialError as error:
+    except (NoBestTrialError, OSError) as error:
         raise _fail(str(error)) from None
 
 
