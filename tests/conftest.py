@@ -25,3 +25,11 @@ def searches(tmp_path, monkeypatch):
     root = tmp_path / "searches"
     monkeypatch.setenv("SWELL_ROOT", str(root))
     return root
+
+
+@pytest.fixture
+def make_search(tmp_path, searches):
+    """Return a function that makes a search directory of ripple; its arguments replace parts of the spec."""
+    from tests.searching import Search, make_spec
+
+    return lambda **parts: Search(make_spec(**parts), tmp_path)

@@ -1,0 +1,499 @@
+import functools
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from tests.methods.ripple import Config, Ripple, method
+from trainables._shared import program as program_module
+from trainables._shared.checkpoint import CheckpointError, read_checkpoint, write_checkpoint
+from trainables._shared.config import ConfigError, numeric, structural_key
+from trainables._shared.contract import Phase
+from trainables._shared.datasets import DatasetStore, default_cache
+from trainables._shared.discovery import UnknownMethodError, load_config_type, load_method, method_names
+from trainables._shared.program import MAX_BAD_STEPS, Program, ProgramCache
+from trainables._shared.saved import load_model
+from trainables._shared.training import Training
+
+ROOT = Path(__file__).parents[2]
+
+
+@functools.cache
+def _program(of, trouble, size):
+    """Return a program for all configs that differ only in how long they train and when they report."""
+    return Program(of, Config(trouble=trouble, size=size))
+
+
+def _training(config=None, of=method, program=None):
+    config = config or Config()
+    program = program or _program(of, config.trouble, config.size)
+    return Training(program, config, of.data(config, DatasetStore()))
+
+
+def _to_the_end(training):
+    reports = [training.advance()]
+    while not reports[-1].ending:
+        reports.append(training.advance())
+    return reports
+
+
+class _TwoPhases(Ripple):
+    """25 steps at the config's learning rate, then 12 at twenty times it."""
+
+    def phases(self, config):
+        return [Phase(25, config.learning_rate), Phase(12, config.learning_rate * 20)]
+
+    def data(self, config, store):
+        data = super().data(config, store)
+        return data._replace(phases=[*data.phases, *data.phases])
+
+
+TWO_PHASES = _TwoPhases()
+
+
+class _Disturbed(Ripple):
+    """Some steps have an infinite loss: those whose learning rate says so."""
+
+    def loss(self, config, hyper, model, batch, key):
+        loss = super().loss(config, hyper, model, batch, key)
+        unlucky = jax.random.bernoulli(key, 0.2)
+        return loss._replace(value=jax.numpy.where(unlucky, jax.numpy.inf, loss.value))
+
+
+# -- the loop
+
+
+@pytest.mark.parametrize(("every", "steps"), [(10, [10, 20, 25, 30, 37]), (100, [25, 37]), (25, [25, 37])])
+def test_reports_come_at_multiples_of_report_every_and_where_a_phase_ends(every, steps):
+    reports = _to_the_end(_training(Config(report_every=every), TWO_PHASES))
+    assert [report.step for report in reports] == steps
+    assert [report.phase for report in reports] == [0 if step <= 25 else 1 for step in steps]
+    assert [report.ending for report in reports] == [""] * (len(steps) - 1) + ["completed"]
+
+
+def test_each_phase_trains_at_its_own_learning_rate():
+    training = _training(Config(report_every=1, learning_rate=0.01), TWO_PHASES)
+    moved = []
+    for _ in range(37):
+        before = np.array(training.state.params.x)
+        training.advance()
+        moved.append(float(np.abs(np.asarray(training.state.params.x) - before).max()))
+    assert moved[0] == pytest.approx(0.01, rel=1e-3)  # Adam's first step is the learning rate
+    assert max(moved[:25]) < 0.011
+    assert moved[25] > 0.15
+
+
+def test_a_report_has_the_mean_training_loss_the_validation_and_the_components():
+    (*_, last) = _to_the_end(_training())
+    assert set(last.metrics) == {"train_loss", "train_first", "val_error", "skipped_steps"}
+    assert last.metrics["skipped_steps"] == 0
+
+
+def test_the_length_of_a_chunk_changes_nothing():
+    coarse, fine = _training(Config(report_every=30)), _training(Config(report_every=7))
+    _to_the_end(coarse)
+    _to_the_end(fine)
+    assert np.array_equal(coarse.state.params.x, fine.state.params.x)
+
+
+def test_a_bad_step_is_skipped_and_counted_and_the_trial_goes_on():
+    training = _training(Config(steps=60, report_every=60), _Disturbed())
+    report = training.advance()
+    assert report.ending == "completed"
+    assert report.step == 60
+    assert 3 <= report.metrics["skipped_steps"] <= 25  # a fifth of 60
+    assert np.isfinite(report.metrics["train_loss"])
+    assert np.isfinite(report.metrics["val_error"])
+
+
+@pytest.mark.parametrize(("trouble", "ending"), [("nan", "diverged"), ("solver", "solver_failed")])
+def test_a_trial_ends_after_so_many_bad_steps_in_a_row(trouble, ending):
+    training = _training(Config(trouble=trouble, steps=100, report_every=50))
+    report = training.advance()
+    assert report.ending == ending
+    assert report.step == MAX_BAD_STEPS
+    assert report.metrics["skipped_steps"] == MAX_BAD_STEPS
+
+
+def test_the_parameters_stay_where_they_were_while_steps_are_bad():
+    training = _training(Config(trouble="nan"))
+    before = np.array(training.state.params.x)
+    training.advance()
+    assert np.array_equal(training.state.params.x, before)
+
+
+def test_an_exploding_loss_is_a_divergence_though_it_is_finite(monkeypatch):
+    monkeypatch.setattr(program_module, "EXPLOSION", 0.01)
+
+    class Measured(Ripple):
+        """Its first loss is what the others are measured by: a hundred times smaller they never get."""
+
+    report = _training(Config(steps=50, report_every=50, learning_rate=1e-6), Measured()).advance()
+    assert (report.ending, report.step) == ("diverged", MAX_BAD_STEPS)
+    assert np.isfinite(report.metrics["val_error"])
+
+
+# -- the best model
+
+
+def test_the_best_model_is_the_best_of_all_reports_and_of_each_phase():
+    training = _training(Config(report_every=1, learning_rate=0.1), TWO_PHASES)
+    reports = _to_the_end(training)
+    best = min(reports, key=lambda report: report.metrics["val_error"])
+    assert training.best.step == best.step < 37
+    assert training.best.value == best.metrics["val_error"]
+    for phase in (0, 1):
+        of_phase = min((r for r in reports if r.phase == phase), key=lambda report: report.metrics["val_error"])
+        assert training.best_per_phase[phase].step == of_phase.step
+    assert training.test()["plain"].metrics["test_error"] == pytest.approx(
+        float(np.abs(training.best.params.x - 1.0).mean())
+    )
+    assert not np.array_equal(training.best.params.x, training.state.params.x)
+
+
+def test_a_mode_of_max_keeps_the_largest():
+    class Worst(Ripple):
+        def selection(self, config):
+            return "val_error", "max"
+
+    training = _training(Config(report_every=5), Worst())
+    values = [report.metrics["val_error"] for report in _to_the_end(training)]
+    assert training.best.value == max(values)
+
+
+def test_a_trial_without_one_finite_validation_diverged():
+    class Blind(Ripple):
+        def validate(self, config, hyper, model, data):
+            return {"val_error": jax.numpy.asarray(jax.numpy.nan)}
+
+    training = _training(Config(), Blind())
+    assert _to_the_end(training)[-1].ending == "diverged"
+    assert training.test() == {}
+
+
+# -- checkpoints
+
+
+@pytest.fixture
+def saved(tmp_path):
+    training = _training()
+    training.advance()
+    path = tmp_path / "trial.npz"
+    training.save(path, {"trainable": "tests.methods.ripple"})
+    return path
+
+
+def test_a_training_continued_from_its_checkpoint_ends_with_the_same_numbers(saved):
+    straight, continued = _training(), _training()
+    expected = _to_the_end(straight)
+    assert continued.load(saved) == {"trainable": "tests.methods.ripple"}
+    assert continued.step == 10
+    assert _to_the_end(continued) == expected[1:]
+    assert np.array_equal(continued.state.params.x, straight.state.params.x)
+    assert continued.best.step == straight.best.step
+
+
+def test_a_checkpoint_holds_the_best_model_of_before(saved):
+    restored = _training()
+    restored.load(saved)
+    assert restored.best.step == 10
+    assert restored.best_per_phase[0].metrics == restored.best.metrics
+
+
+def test_a_damaged_checkpoint_is_refused(saved):
+    content = saved.read_bytes()
+    for damaged in (b"", content[: len(content) // 2], b"not a checkpoint", content[:200] + bytes(200) + content[400:]):
+        saved.write_bytes(damaged)
+        with pytest.raises(CheckpointError, match="not a readable checkpoint"):
+            _training().load(saved)
+
+
+def test_a_checkpoint_of_another_config_names_what_differs(saved):
+    with pytest.raises(CheckpointError, match=r"another configuration \(it differs in learning_rate, shift\)"):
+        _training(Config(learning_rate=0.2, shift=2.0)).load(saved)
+
+
+def test_a_checkpoint_of_another_format_says_which(saved):
+    with np.load(saved) as file:
+        arrays = dict(file)
+    header = json.loads(arrays["meta"].tobytes()) | {"format": 99}
+    arrays["meta"] = np.frombuffer(json.dumps(header).encode(), np.uint8)
+    np.savez(saved, **arrays)
+    with pytest.raises(CheckpointError, match="checkpoint format 99, this version reads 1"):
+        _training().load(saved)
+
+
+def test_a_checkpoint_of_another_shape_is_refused(saved):
+    checkpoint = read_checkpoint(saved)
+    with pytest.raises(CheckpointError, match="its state does not fit"):
+        checkpoint.tree("state", _training(Config(size=4)).state)
+
+
+def test_nothing_but_the_checkpoint_is_left_when_writing_it_fails(tmp_path):
+    with pytest.raises(TypeError):
+        write_checkpoint(tmp_path / "trial.npz", {"a": np.zeros(3)}, {"unwritable": object()})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_saved_model_is_the_best_one(tmp_path):
+    training = _training(Config(report_every=1, learning_rate=0.9))
+    _to_the_end(training)
+    path = tmp_path / "model.npz"
+    training.save(path, {"trainable": "tests.methods.ripple"})
+    loaded = load_model(path)
+    assert np.array_equal(loaded.model.x, training.best.params.x)
+    assert loaded.metrics == training.best.metrics
+    assert loaded.config == training.config
+
+
+def test_an_unfinished_trials_checkpoint_is_no_model(tmp_path):
+    training = _training()
+    path = tmp_path / "trial.npz"
+    training.save(path)
+    with pytest.raises(CheckpointError, match="holds no finished model"):
+        load_model(path)
+
+
+# -- programs
+
+
+def test_programs_are_shared_by_configs_that_differ_in_numeric_fields_alone():
+    programs = ProgramCache()
+    first = programs.get(method, Config(seed=1, learning_rate=0.1, shift=1.0))
+    assert programs.get(method, Config(seed=2, learning_rate=0.2, shift=3.0)) is first
+    assert programs.get(method, Config(size=4)) is not first
+
+
+def test_a_second_trial_of_a_program_compiles_nothing():
+    program = Program(method, Config())
+    _to_the_end(_training(Config(), program=program))
+    compiled = program.compilations
+    assert compiled == 3  # init, chunk, validate
+    _to_the_end(_training(Config(seed=7, learning_rate=0.3), program=program))
+    assert program.compilations == compiled
+
+
+def test_the_least_recently_used_program_is_dropped():
+    programs = ProgramCache(size=2)
+    first, second = (programs.get(method, Config(size=size)) for size in (1, 2))
+    assert programs.get(method, Config(size=1)) is first
+    programs.get(method, Config(size=3))
+    assert programs.get(method, Config(size=1)) is first
+    assert programs.get(method, Config(size=2)) is not second
+
+
+def test_structural_and_numeric_fields_share_the_config_between_them():
+    config = Config(seed=5, learning_rate=0.25, weight_decay=0.5, shift=2.0)
+    assert numeric(config) == {"seed": 5, "learning_rate": 0.25, "weight_decay": 0.5, "shift": 2.0}
+    structure = json.loads(structural_key(config))
+    assert [structure[name] for name in numeric(config)] == [None] * 4
+    assert structural_key(config) == structural_key(Config())
+    assert structural_key(Config(steps=31)) != structural_key(Config())
+
+
+@pytest.mark.parametrize("value", [-1.0, 0.0, float("inf"), float("nan"), "0.1", True])
+def test_a_learning_rate_that_is_none_is_refused(value):
+    with pytest.raises(ValidationError, match="learning_rate"):
+        Config(learning_rate=value)
+
+
+def test_a_config_error_names_field_value_and_way_out():
+    with pytest.raises(ConfigError) as caught:
+        Config(size=9).check_data()
+    assert str(caught.value) == "size = 9: the data has eight columns (allowed: 1 to 8)"
+
+
+@pytest.mark.parametrize(
+    ("schedule", "rates"),
+    [("constant", [1, 1, 1, 1]), ("linear", [1, 0.75, 0.5, 0.25]), ("cosine", [1, 0.8536, 0.5, 0.1464])],
+)
+def test_schedules_have_their_shape_over_a_phase(schedule, rates):
+    config = Config(schedule=schedule)
+    span = program_module.Span(*map(jax.numpy.asarray, (1, 8, 4, 2.0)))
+    found = [float(program_module._rate(config, span, jax.numpy.asarray(8 + step))) / 2 for step in range(4)]
+    assert found == pytest.approx(rates, abs=1e-4)
+
+
+def test_the_warm_up_rises_linearly_from_the_start_of_the_phase():
+    config = Config(warmup_steps=4)
+    span = program_module.Span(*map(jax.numpy.asarray, (1, 8, 10, 1.0)))
+    found = [float(program_module._rate(config, span, jax.numpy.asarray(8 + step))) for step in range(6)]
+    assert found == pytest.approx([0.25, 0.5, 0.75, 1, 1, 1])
+
+
+def test_a_clipped_gradient_is_shortened():
+    free, clipped = Program(method, Config()), Program(method, Config(clip_norm=0.5))
+    gradient = {"x": jax.numpy.asarray([3.0, 4.0])}
+    moments = [program._adam.update(gradient, program._adam.init(gradient))[1] for program in (free, clipped)]
+    first, second = (float(jax.numpy.linalg.norm(jax.tree.leaves(m)[1])) for m in moments)
+    assert (first, second) == pytest.approx((0.5, 0.05))  # a tenth of the norm: Adam's first moment
+
+
+# -- data sets
+
+
+BUILD_SLOWLY = """
+import sys, time
+from pathlib import Path
+import numpy as np
+from trainables._shared.datasets import DatasetStore
+
+folder, me = Path(sys.argv[1]), sys.argv[2]
+
+def build():
+    (folder / f"built-{me}").touch()
+    time.sleep(0.5)
+    return {"a": np.arange(6.0), "b": np.ones((2, 2))}
+
+(folder / f"ready-{me}").touch()
+while not (folder / "go").exists():
+    time.sleep(0.001)
+arrays = DatasetStore(folder).get("orbits", "v1", build)
+print(arrays["a"].sum(), type(arrays["a"]).__name__)
+"""
+
+
+def test_a_data_set_is_built_once_by_two_processes_and_never_seen_half_built(tmp_path):
+    workers = [
+        subprocess.Popen(
+            [sys.executable, "-c", BUILD_SLOWLY, tmp_path, me], stdout=subprocess.PIPE, text=True, cwd=ROOT
+        )
+        for me in "12"
+    ]
+    while len(list(tmp_path.glob("ready-*"))) < 2:
+        time.sleep(0.01)
+    (tmp_path / "go").touch()
+    folder = DatasetStore(tmp_path).path("orbits", "v1")
+    seen = set()
+    while any(worker.poll() is None for worker in workers):
+        if folder.is_dir():
+            seen.add(tuple(sorted(file.name for file in folder.iterdir())))
+        time.sleep(0.001)
+    assert [worker.communicate()[0] for worker in workers] == ["15.0 memmap\n"] * 2
+    assert len(list(tmp_path.glob("built-*"))) == 1
+    assert seen == {("a.npy", "b.npy")}
+
+
+def test_a_failed_build_leaves_nothing_and_the_next_one_succeeds(tmp_path):
+    store = DatasetStore(tmp_path)
+
+    def fail():
+        raise RuntimeError("no orbits today")
+
+    with pytest.raises(RuntimeError, match="no orbits today"):
+        store.get("orbits", "v1", fail)
+    assert not store.path("orbits", "v1").exists()
+    assert store.get("orbits", "v1", lambda: {"a": np.ones(2)})["a"].sum() == 2
+
+
+def test_a_failed_write_leaves_no_half_data_set(tmp_path):
+    store = DatasetStore(tmp_path)
+    with pytest.raises(ValueError, match="setting an array element"):
+        store.get("orbits", "v1", lambda: {"a": np.ones(2), "b": [[1], [1, 2]]})
+    assert [path.name for path in store.root.iterdir() if path.is_dir()] == []
+
+
+def test_another_recipe_is_another_data_set(tmp_path):
+    store = DatasetStore(tmp_path)
+    for recipe, value in (("v1", 1), ("v2", 2), ("v1", 3)):
+        store.get("a set/of orbits", recipe, lambda value=value: {"a": np.full(1, value)})
+    values = [store.get("a set/of orbits", recipe, dict)["a"][0] for recipe in ("v1", "v2")]
+    assert values == [1, 2]
+
+
+def test_data_sets_cannot_be_written_to(tmp_path):
+    arrays = DatasetStore(tmp_path).get("a", "v1", lambda: {"a": np.ones(2)})
+    with pytest.raises(ValueError, match="read-only"):
+        arrays["a"][0] = 5
+
+
+def test_the_cache_is_where_the_environment_says(monkeypatch, tmp_path):
+    monkeypatch.setenv("SWELL_CACHE", str(tmp_path / "own"))
+    assert default_cache() == tmp_path / "own"
+    monkeypatch.delenv("SWELL_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    assert default_cache() == tmp_path / "xdg" / "swell"
+
+
+# -- discovery
+
+
+@pytest.fixture
+def outside(tmp_path, monkeypatch):
+    """A folder outside of the repository, and a function that puts modules there."""
+    monkeypatch.syspath_prepend(tmp_path)
+    before = set(sys.modules)
+
+    def put(name, text):
+        file = tmp_path.joinpath(*name.split(".")).with_suffix(".py")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+
+    yield put
+    for name in set(sys.modules) - before:
+        if getattr(sys.modules[name], "__file__", None) and str(tmp_path) in str(sys.modules[name].__file__):
+            del sys.modules[name]
+
+
+CONFIG = "from trainables._shared.config import MethodConfig\nclass Config(MethodConfig):\n    depth: int = 2\n"
+METHOD = "from tests.methods.ripple import Config, Ripple\nmethod = Ripple()\n"
+
+
+def test_the_methods_of_the_package_are_its_folders():
+    assert method_names()[0] != "_shared"
+    assert "two_body" in method_names()
+
+
+@pytest.mark.parametrize("name", ["no_such", "no.such.module", "trainables.no_such"])
+def test_an_unknown_method_lists_the_choices(name):
+    with pytest.raises(UnknownMethodError, match="a method of this package, or the import path") as caught:
+        load_config_type(name)
+    assert caught.value.choices == method_names()
+    assert repr(name) in str(caught.value)
+
+
+def test_a_method_outside_of_the_repository_is_one_module(outside):
+    outside("elsewhere.single", METHOD)
+    assert load_config_type("elsewhere.single") is Config
+    assert isinstance(load_method("elsewhere.single"), Ripple)
+
+
+def test_a_method_outside_of_the_repository_is_a_package_whose_config_comes_without_the_method(outside):
+    outside("elsewhere2.folder.__init__", "")
+    outside("elsewhere2.folder.config", CONFIG)
+    outside("elsewhere2.folder.method", METHOD)
+    assert load_config_type("elsewhere2.folder")().depth == 2
+    assert "elsewhere2.folder.method" not in sys.modules
+    assert isinstance(load_method("elsewhere2.folder"), Ripple)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "must define `Config`"),
+        ("Config = 3", "must define `Config`"),
+        ("class Config: pass", "must define `Config`"),
+    ],
+)
+def test_a_module_without_a_config_says_what_is_missing(outside, text, message):
+    outside("bad_config_package.bad", text)
+    with pytest.raises(UnknownMethodError, match=message):
+        load_config_type("bad_config_package.bad")
+
+
+def test_a_module_without_a_method_says_what_is_missing(outside):
+    outside("bad_method_package.bad", f"{CONFIG}method = Config")
+    with pytest.raises(UnknownMethodError, match="must define `method`, an instance of a Method subclass"):
+        load_method("bad_method_package.bad")
+
+
+def test_a_module_that_fails_to_import_raises_its_own_error(outside):
+    outside("broken_package.broken", "import not_installed_anywhere")
+    with pytest.raises(ModuleNotFoundError, match="not_installed_anywhere"):
+        load_config_type("broken_package.broken")
