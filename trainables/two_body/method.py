@@ -14,8 +14,8 @@ from trainables._shared.datasets import DatasetStore
 from trainables.two_body import losses
 from trainables.two_body.config import Config, CurriculumPhase
 from trainables.two_body.data import NUM_SAMPLES, Segments, as_segments, cut, generate, parse_dataset, recipe
-from trainables.two_body.metric_names import QUANTITIES, test_prefixes
-from trainables.two_body.metrics import field_errors, orbit_table, test_metrics
+from trainables.two_body.metric_names import QUANTITIES, metric_prefixes
+from trainables.two_body.metrics import field_errors, orbit_table, score_metrics
 from trainables.two_body.model import AccelerationField, Dynamics
 from trainables.two_body.solvers import Solution, adaptive, per_sample
 
@@ -112,8 +112,8 @@ class TwoBody(Method[Config]):
     def score(self, config: Config, name: str, data: PyTree[np.ndarray], prediction: PyTree[np.ndarray]) -> TestResult:
         """Return the statistics of the errors over a test set's samples, and the means of each of its orbits."""
         mask = data["orbits"].mask
-        prefix = test_prefixes(config.test_names)[name]
-        return TestResult(test_metrics(prefix, prediction, mask), orbit_table(data["elements"], prediction, mask))
+        prefix = metric_prefixes(config.test_names)[name]
+        return TestResult(score_metrics(prefix, prediction, mask), orbit_table(data["elements"], prediction, mask))
 
 
 def _orbits(config: Config, name: str, store: DatasetStore, missing_tail: float) -> dict[str, np.ndarray]:

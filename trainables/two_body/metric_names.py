@@ -26,7 +26,7 @@ STATISTICS: Mapping[str, tuple[bool, str]] = {
 FAILED = "propagated_failed_pct"
 
 
-def test_prefixes(names: Sequence[str]) -> dict[str, str]:
+def metric_prefixes(names: Sequence[str]) -> dict[str, str]:
     """Return the prefix of each test set's metrics: its number of orbits, or its name where two have the same."""
     numbers = [parse_dataset(name).num_orbits for name in names]
     return {
@@ -44,7 +44,7 @@ def statistic_name(prefix: str, place: str, quantity: str, statistic: str) -> st
 def final_metric_names(names: Sequence[str]) -> dict[str, str]:
     """Return every final metric of these test sets: name to one sentence."""
     metrics = {}
-    for name, prefix in test_prefixes(names).items():
+    for name, prefix in metric_prefixes(names).items():
         for place, where in PLACES.items():
             for quantity, (_, what) in QUANTITIES.items():
                 for statistic, (_, how) in STATISTICS.items():

@@ -63,7 +63,7 @@ def statistics(x: Sequence[float] | Float64[np.ndarray, " n"]) -> dict[str, floa
     }
 
 
-def test_metrics(
+def score_metrics(
     prefix: str,
     errors: dict[str, dict[str, Float[np.ndarray, "orbits samples"]]],
     mask: Bool[np.ndarray, "orbits samples"],

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from trainables.two_body.config import Config
@@ -22,10 +23,21 @@ ACTIVATIONS: Mapping[str, Callable[[Array], Array]] = {
 }
 
 
+class Affine(eqx.Module):
+    """W x + b, the components of x first."""
+
+    weight: Float[Array, "outputs inputs"]
+    bias: Float[Array, " outputs"]
+
+    def __call__(self, x: Float[Array, "inputs batch"]) -> Float[Array, "outputs batch"]:
+        """Return W x + b."""
+        return self.weight @ x + self.bias[:, None]
+
+
 class AccelerationField(eqx.Module):
     """The acceleration a(r, v) = head(MLP(features(r, v)), r, v)."""
 
-    layers: tuple[eqx.nn.Linear, ...]
+    layers: tuple[Affine, ...]
     features: str = eqx.field(static=True)
     head: str = eqx.field(static=True)
     activation: str = eqx.field(static=True)
@@ -34,9 +46,14 @@ class AccelerationField(eqx.Module):
     def __init__(self, config: Config, key: PRNGKeyArray) -> None:
         """Draw the layers uniformly in +-1/sqrt(inputs)."""
         sizes = [FEATURES[config.features][0], *[config.width] * config.depth, HEADS[config.head][0]]
-        keys = jax.random.split(key, len(sizes) - 1)
-        pairs = zip(itertools.pairwise(sizes), keys, strict=True)
-        self.layers = tuple(eqx.nn.Linear(inputs, outputs, key=key) for (inputs, outputs), key in pairs)
+        # Drawn at once: XLA takes 3 s to compile as many draws as there are arrays.
+        num = [outputs * (inputs + 1) for inputs, outputs in itertools.pairwise(sizes)]
+        drawn = jnp.split(jax.random.uniform(key, (sum(num),), minval=-1.0, maxval=1.0), np.cumsum(num)[:-1])
+        layers = []
+        for (inputs, outputs), layer in zip(itertools.pairwise(sizes), drawn, strict=True):
+            rows = layer.reshape(outputs, inputs + 1) / inputs**0.5
+            layers.append(Affine(rows[:, :-1], rows[:, -1]))
+        self.layers = tuple(layers)
         self.features, self.head, self.activation = config.features, config.head, config.activation
         self.planar = config.is_planar
 
@@ -46,8 +63,8 @@ class AccelerationField(eqx.Module):
         x = FEATURES[self.features][1](flat)
         *hidden, last = self.layers
         for layer in hidden:
-            x = ACTIVATIONS[self.activation](_affine(layer, x))
-        a = HEADS[self.head][1](_affine(last, x), flat)
+            x = ACTIVATIONS[self.activation](layer(x))
+        a = HEADS[self.head][1](last(x), flat)
         if self.planar:
             a = jnp.concatenate([a[:2], jnp.zeros_like(a[:1])])
         return a.reshape(3, *y.shape[1:])
@@ -61,11 +78,6 @@ class Dynamics(eqx.Module):
     def __call__(self, y: State) -> State:
         """Return dy/dt."""
         return jnp.concatenate([y[3:], self.acceleration(y)])
-
-
-def _affine(layer: eqx.nn.Linear, x: Float[Array, "inputs batch"]) -> Float[Array, "outputs batch"]:
-    assert layer.bias is not None
-    return layer.weight @ x + layer.bias[:, None]
 
 
 def exact_acceleration(y: State) -> Acceleration:
