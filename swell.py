@@ -12,6 +12,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # plain help: drawing it takes longer than all else of `swell --help` together
 )
 
 SpecPath = Annotated[Path, typer.Argument(help="The search's YAML file.")]

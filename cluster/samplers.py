@@ -13,7 +13,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from search_spaces.spec import Spec
 
-Constraints = Callable[[FrozenTrial], Sequence[float]]
+KNOW_CONSTRAINTS = ("tpe", "gp", "nsga2")
+"""Samplers that heed a trial's constraints; the others warn of them."""
 
 
 class MissingDependencyError(ValueError):
@@ -125,9 +126,7 @@ def shuffled(points: Sequence[Mapping[str, Any]], seed: int) -> list[Mapping[str
     ]
 
 
-def build_sampler(
-    spec: Spec, points: Sequence[Mapping[str, Any]] | None, constraints: Constraints | None
-) -> BaseSampler:
+def build_sampler(spec: Spec, points: Sequence[Mapping[str, Any]] | None) -> BaseSampler:
     """Return the spec's sampler; every option is set here, since Optuna's defaults change between versions."""
     samplers = optuna.samplers
     seed, name = spec.sampler.seed, spec.sampler.name
@@ -145,14 +144,14 @@ def build_sampler(
         "random": lambda s: samplers.RandomSampler(seed=s),
         "tpe": lambda s: samplers.TPESampler(
             n_startup_trials=10, n_ei_candidates=24, seed=s, multivariate=True, group=True,
-            warn_independent_sampling=False, constant_liar=True, constraints_func=constraints,
+            constant_liar=True,
         ),
         "gp": lambda s: samplers.GPSampler(
-            seed=s, n_startup_trials=10, deterministic_objective=False, constraints_func=constraints,
+            seed=s, n_startup_trials=10, deterministic_objective=False,
             warn_independent_sampling=False,
         ),
         "cmaes": lambda s: samplers.CmaEsSampler(seed=s, n_startup_trials=1, warn_independent_sampling=False),
-        "nsga2": lambda s: samplers.NSGAIISampler(population_size=50, seed=s, constraints_func=constraints),
+        "nsga2": lambda s: samplers.NSGAIISampler(population_size=50, seed=s),
         "qmc": qmc,
     }  # fmt: skip
     return NumberedSampler(makers[name], seed, repeats)

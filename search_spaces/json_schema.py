@@ -1,13 +1,45 @@
 """The JSON Schema of specs, for completion and checks while a YAML file is written in an editor."""
 
+import ast
+import inspect
+import textwrap
 from collections.abc import Mapping
 from typing import Any
 
 from pydantic import BaseModel
+from pydantic.json_schema import GenerateJsonSchema
+from pydantic_core.core_schema import ModelSchema
 
 from search_spaces.spec import Spec
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
+
+def field_docs(model: type[BaseModel]) -> dict[str, str]:
+    """Return the docstring under each field of a model, its own and its bases'.
+
+    Pydantic can read them when a class is made; for all models that takes 0.12 s of every command's start.
+    """
+    docs: dict[str, str] = {}
+    for base in reversed(model.__mro__):
+        if not issubclass(base, BaseModel) or base is BaseModel:
+            continue
+        tree = ast.parse(textwrap.dedent(inspect.getsource(base))).body[0]
+        assert isinstance(tree, ast.ClassDef)
+        for field, after in zip(tree.body, tree.body[1:], strict=False):
+            match field, after:
+                case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
+                    docs[name] = inspect.cleandoc(text)
+    return docs
+
+
+class _Documented(GenerateJsonSchema):
+    def model_schema(self, schema: ModelSchema) -> dict[str, Any]:
+        generated = super().model_schema(schema)
+        for name, text in field_docs(schema["cls"]).items():
+            if name in generated.get("properties", {}):
+                generated["properties"][name].setdefault("description", text)
+        return generated
 
 
 def spec_schema(methods: Mapping[str, type[BaseModel]]) -> dict[str, Any]:
@@ -15,11 +47,11 @@ def spec_schema(methods: Mapping[str, type[BaseModel]]) -> dict[str, Any]:
 
     For a trainable among them, base and space know its fields; for any other, every key is let through.
     """
-    schema = {"$schema": _DIALECT, **Spec.model_json_schema()}
+    schema = {"$schema": _DIALECT, **Spec.model_json_schema(schema_generator=_Documented)}
     schema["properties"]["trainable"]["anyOf"] = [{"enum": sorted(methods)}, {"type": "string", "pattern": r"\."}]
     schema["allOf"] = []
     for name, config in sorted(methods.items()):
-        fields = config.model_json_schema(ref_template=f"#/$defs/{name}.{{model}}")
+        fields = config.model_json_schema(ref_template=f"#/$defs/{name}.{{model}}", schema_generator=_Documented)
         schema["$defs"] |= {f"{name}.{key}": value for key, value in fields.pop("$defs", {}).items()}
         schema["$defs"][f"{name}.base"] = _base(fields)
         schema["$defs"][f"{name}.space"] = _space(fields)
@@ -51,7 +83,7 @@ def _parameter(field: Mapping[str, Any]) -> dict[str, Any]:
     value = {key: part for key, part in field.items() if key not in ("title", "description", "default")}
     values = {"type": "array", "items": value, "minItems": 1}
     structures = {"type": "object", "additionalProperties": value, "minProperties": 1}
-    when = Spec.model_json_schema()["$defs"]["Choice"]["properties"]["when"]
+    when = Spec.model_json_schema(schema_generator=_Documented)["$defs"]["Choice"]["properties"]["when"]
     named = {
         "type": "object",
         "additionalProperties": False,

@@ -17,9 +17,7 @@ Many = Annotated[tuple[Item, ...], Field(strict=False)]
 class SpecModel(BaseModel):
     """A frozen part of a spec that refuses unknown keys and silent conversions."""
 
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True
-    )
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 def as_tuple(value: Any) -> Any:

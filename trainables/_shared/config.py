@@ -29,9 +29,7 @@ class ConfigError(ValueError):
 class FrozenModel(BaseModel):
     """A frozen pydantic model that refuses unknown keys and silent conversions, documented field by field."""
 
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True
-    )
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class MethodConfig(FrozenModel):
