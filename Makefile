@@ -11,7 +11,7 @@ help:
 	@echo "make setup    set up the environment in $(VENV) alone"
 	@echo "make check    the fast loop: ruff, pyright, import rules, unit tests"
 	@echo "make test     everything, with what the tests need installed"
-	@echo "make schema   write the JSON Schema that editors complete specs with"
+	@echo "make schema   write the JSON Schema for editors and docs/reference.md anew"
 
 setup: $(VENV)/.setup
 
@@ -45,6 +45,7 @@ test: lint
 
 schema: setup
 	$(BIN)/python -m cluster.schema
+	$(BIN)/python -m cluster.reference
 
 clean:
 	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis .import_linter_cache *.egg-info

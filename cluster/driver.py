@@ -6,6 +6,7 @@ Run as `python -m cluster.driver SEARCH WAVE SCRATCH`, with its thread caps in t
 import ctypes
 import json
 import logging
+import math
 import os
 import signal
 import sys
@@ -18,7 +19,7 @@ from filelock import FileLock
 from cluster.board import Board
 from cluster.paths import SearchPaths
 from cluster.records import load_spec
-from cluster.resources import cpu_budget
+from cluster.resources import available_memory_gb, cpu_budget
 from cluster.scratch import Scratch
 from cluster.study import SearchStudy
 from cluster.wave import Wave
@@ -37,13 +38,17 @@ PREDECESSOR_PATIENCE_S = 120.0
 
 
 def slots(spec: Spec) -> int:
-    """Return how many trials run at once."""
-    return max(1, cpu_budget(spec.resources.max_cpus) // spec.resources.cpus_per_trial)
+    """Return how many trials run at once: as many as the CPUs carry, and the memory if the spec says what one needs."""
+    resources = spec.resources
+    by_cpu = cpu_budget(resources.max_cpus) // resources.cpus_per_trial
+    if resources.memory_gb_per_trial == "auto":
+        return max(1, by_cpu)
+    return max(1, min(by_cpu, int(available_memory_gb() / resources.memory_gb_per_trial)))
 
 
-def wave_size(spec: Spec) -> int:
+def wave_size(spec: Spec, num_slots: int) -> int:
     """Return how many trials a wave has: by default many per slot, so that its tail idles little."""
-    return spec.waves.trials if isinstance(spec.waves.trials, int) else max(100, 16 * slots(spec))
+    return spec.waves.trials if isinstance(spec.waves.trials, int) else max(100, 16 * num_slots)
 
 
 def follow_supervisor() -> None:
@@ -52,14 +57,14 @@ def follow_supervisor() -> None:
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
-def start_ray(spec: Spec, scratch: Scratch) -> None:
+def start_ray(spec: Spec, scratch: Scratch, num_slots: int) -> None:
     """Start a Ray of our own on this node, below our scratch, reachable from this machine alone."""
     import ray
 
     ray.init(
         address="local",
-        num_cpus=slots(spec) * spec.resources.cpus_per_trial,
-        num_gpus=int(spec.resources.gpus_per_trial * slots(spec)) or 0,
+        num_cpus=num_slots * spec.resources.cpus_per_trial,
+        num_gpus=math.ceil(spec.resources.gpus_per_trial * num_slots),
         object_store_memory=OBJECT_STORE_BYTES,
         include_dashboard=False,
         log_to_driver=False,
@@ -69,7 +74,7 @@ def start_ray(spec: Spec, scratch: Scratch) -> None:
     )
 
 
-def run_trials(wave: Wave, spec: Spec, scratch: Scratch, tick: Callable[[], None]) -> None:
+def run_trials(wave: Wave, spec: Spec, scratch: Scratch, num_slots: int, tick: Callable[[], None]) -> None:
     """Run the wave's trials with Ray Tune until no more may be started and none runs."""
     from ray import tune
 
@@ -83,7 +88,7 @@ def run_trials(wave: Wave, spec: Spec, scratch: Scratch, tick: Callable[[], None
             search_alg=WaveSearcher(wave),
             scheduler=WaveScheduler(wave),
             num_samples=-1,
-            max_concurrent_trials=slots(spec),
+            max_concurrent_trials=num_slots,
             reuse_actors=True,
         ),
         run_config=tune.RunConfig(
@@ -114,46 +119,43 @@ def main(argv: list[str]) -> int:
     study = SearchStudy(paths, spec, load_config_type(spec.trainable))
     if study.repaired_bytes:
         log.warning("cut a torn last line of %d bytes off the journal", study.repaired_bytes)
-    wave = Wave(study, paths, int(number), wave_size(spec))
-    board = Board(study, paths, wave, slots(spec))
+    num_slots = slots(spec)
+    wave = Wave(study, paths, int(number), wave_size(spec, num_slots))
+    board = Board(study, paths, wave, num_slots)
     reason = study.finished()
     if reason:
         board.write(finished=reason)
         return 0
-
     board.write(doing="starting Ray")
-    start_ray(spec, scratch)
-    ray_s = time.monotonic() - started
-
-    def on_signal(signum: int, _: object) -> None:
-        wave.drain(f"stopped by {signal.Signals(signum).name}")
-
+    start_ray(spec, scratch, num_slots)
+    ray_start_s = time.monotonic() - started
     for signum in (signal.SIGTERM, signal.SIGUSR2):  # after ray.init, which sets handlers of its own
-        signal.signal(signum, on_signal)
+        signal.signal(signum, lambda signum, _: wave.drain(f"stopped by {signal.Signals(signum).name}"))
 
     def tick() -> None:
         wave.watch_budget()
         board.tick()
 
     try:
-        run_trials(wave, spec, scratch, tick)
+        run_trials(wave, spec, scratch, num_slots, tick)
     finally:
         wave.close()
         study.save_active()
-        study.add_wave(
-            {
-                "wave": wave.number,
-                "trials": wave.num_ended,
-                "ray_start_s": round(ray_s, 2),
-                "trials_s": round(wave.trials_s, 2),
-                "slots": slots(spec),
-                "utilisation": round(wave.slot_seconds / max(wave.trials_s * slots(spec), 1e-9), 3),
-            }
-        )
+        study.add_wave({"ray_start_s": round(ray_start_s, 2), **_figures(wave, num_slots)})
     finished = study.finished()
     board.write(finished=finished, stopped="" if finished else wave.draining)
     log.info("wave %d: %s", wave.number, json.dumps(study.waves[-1]))
     return 0
+
+
+def _figures(wave: Wave, num_slots: int) -> dict[str, float]:
+    return {
+        "wave": wave.number,
+        "trials": wave.num_ended,
+        "trials_s": round(wave.trials_s, 2),
+        "slots": num_slots,
+        "utilisation": round(wave.slot_seconds / max(wave.trials_s * num_slots, 1e-9), 3),
+    }
 
 
 if __name__ == "__main__":

@@ -85,3 +85,19 @@ def xla_pool_threads() -> int:
         except OSError:  # the thread has ended
             continue
     return count
+
+
+def available_memory_gb(root: Path = Path("/sys/fs/cgroup"), meminfo: Path = Path("/proc/meminfo")) -> float:
+    """Return the memory that is free for new processes, in GB: the kernel's estimate, or less by the cgroup's limit."""
+    lines = dict(line.split(":", 1) for line in meminfo.read_text().splitlines() if ":" in line)
+    available = int(lines["MemAvailable"].split()[0]) / 1e6
+    for limit, usage in (
+        ("memory.max", "memory.current"),
+        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
+    ):
+        try:
+            free = (int((root / limit).read_text()) - int((root / usage).read_text())) / 1e9
+        except (OSError, ValueError):  # no such file, or no limit ("max")
+            continue
+        available = min(available, free)
+    return max(available, 0.0)

@@ -103,7 +103,7 @@ class Resources(SpecModel):
     gpus_per_trial: float = Field(default=0, ge=0)
     """GPUs of one trial; a part of one shares it."""
     memory_gb_per_trial: Literal["auto"] | Annotated[float, Field(gt=0)] = "auto"
-    """Memory of one trial in GB; auto learns it from the first trials."""
+    """Memory of one trial in GB, which bounds how many run at once; auto bounds them by the CPUs alone."""
 
     @property
     def max_cpus(self) -> int | None:
@@ -130,8 +130,8 @@ class Keep(SpecModel):
 class Tracking(SpecModel):
     """Where runs are shown besides the search's own records."""
 
-    wandb: Literal["disabled", "offline", "online"] = "disabled"
-    """Weights & Biases: not at all, written for a later sync, or as it happens."""
+    wandb: Literal["disabled"] = "disabled"
+    """Weights & Biases; only `disabled` in this version."""
 
 
 class Spec(SpecModel):
