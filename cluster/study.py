@@ -3,7 +3,7 @@
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,7 +15,7 @@ from cluster.files import repair_last_line
 from cluster.outcomes import Outcome
 from cluster.paths import SearchPaths
 from cluster.records import STUDY_NAME, TrialRecord, open_storage, record_of, violations
-from cluster.samplers import build_pruner, build_sampler
+from cluster.samplers import KNOW_CONSTRAINTS, build_pruner, build_sampler
 from search_spaces.space import FloatRange, IntRange, Parameter, grid_points, is_active, order, resolve
 from search_spaces.spec import Spec
 from search_spaces.validation import explain_validation
@@ -66,7 +66,7 @@ class SearchStudy:
             study_name=STUDY_NAME,
             load_if_exists=True,
             directions=["minimize" if o.mode == "min" else "maximize" for o in spec.objectives],
-            sampler=build_sampler(spec, self.points, self._violations if spec.constraints else None),
+            sampler=build_sampler(spec, self.points),
             pruner=build_pruner(spec),
         )
         self._running: dict[int, Trial] = {}
@@ -215,6 +215,8 @@ class SearchStudy:
         if outcome is Outcome.STOPPED:
             self._left_over.append(self._frozen(trial))
             return outcome
+        if outcome.is_own:
+            self._set_constraints(trial, metrics)
         if outcome is Outcome.COMPLETED:
             self._study.tell(trial, values=values)
         elif outcome is Outcome.PRUNED and not self.spec.is_multi_objective:
@@ -231,8 +233,10 @@ class SearchStudy:
     def _spend(self, seconds: float) -> None:
         self.tally.cpu_hours += seconds * self.spec.resources.cpus_per_trial / 3600
 
-    def _violations(self, trial: FrozenTrial) -> Sequence[float]:
-        return violations(self.spec, trial.user_attrs.get("result", {}).get("metrics", {}))
+    def _set_constraints(self, trial: Trial, metrics: Mapping[str, float]) -> None:
+        if self.spec.sampler.name in KNOW_CONSTRAINTS and not trial.constraints:  # a killed driver may have set them
+            for index, amount in enumerate(violations(self.spec, metrics)):
+                trial.set_constraint(str(index), amount)
 
     def _count(self, record: TrialRecord) -> None:
         assert record.outcome is not None
