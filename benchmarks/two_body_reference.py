@@ -1,6 +1,6 @@
 """The two-body source's reference settings, trained here: its mean acceleration errors beside ours, as Markdown.
 
-    PJRT_NPROC=1 OMP_NUM_THREADS=1 python benchmarks/two_body_reference.py --only 100
+    PJRT_NPROC=1 OMP_NUM_THREADS=1 python -m benchmarks.two_body_reference --only 100
 
 The source's orbits are other random ones and each of its values is one seed, so orders of magnitude and rankings are
 what to compare. Exits 1 where leaky_relu + signed exceeds 4 % on the 100-orbit test set, or tanh is not twice as bad.
@@ -110,5 +110,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(Path(__file__).parents[1]))
     sys.exit(main())

@@ -1,6 +1,6 @@
 """Optimiser steps per second of two-body training, by solver; compile time apart; what a second trial compiles.
 
-    PJRT_NPROC=1 OMP_NUM_THREADS=1 python benchmarks/two_body_speed.py
+    PJRT_NPROC=1 OMP_NUM_THREADS=1 python -m benchmarks.two_body_speed
 
 200 segments of 18 samples, all in each batch, MLP 64x2, one core. Every variant runs in a process of its own, one
 after the other: first without, then with what the first left in a persistent compilation cache. `diffrax` is the

@@ -140,6 +140,8 @@ class Config(MethodConfig):
     attraction_weight: Annotated[float, Field(ge=0), NUMERIC] = 0.0
     """Weight of the penalty on accelerations that point outward, mean(relu(a.r)) along the predicted segments."""
 
+    # Measured on one core, leaky_relu, 200 segments of 18: 49 steps/s, and 31 for adaptive. Largest error against
+    # Kepler in float32 at e = 0.8: 9e-7, and 2e-6 for adaptive (at e = 0.85: 6e-6 and 2e-6; substeps 2 gives 3e-7).
     solver: SolverName = "per_sample"
     """`per_sample`: a fixed number of Tsit5 steps between samples; `adaptive`: Tsit5 with a step size per segment."""
     substeps: int = Field(default=1, ge=1)

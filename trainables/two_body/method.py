@@ -1,7 +1,7 @@
 """The two-body method: what the shared training loop needs of it."""
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -95,12 +95,12 @@ class TwoBody(Method[Config]):
         """Return the objective: the pointwise acceleration error on the validation orbits."""
         return "val_accel_error_pct", "min"
 
-    def predict(self, config: Config, hyper: Hyper, model: Any, data: PyTree[Array]) -> PyTree[Array]:
+    def predict(self, config: Config, hyper: Hyper, model: Any, tests: Mapping[str, PyTree[Array]]) -> PyTree[Array]:
         """Return the per-sample errors at the true states, and along the orbits that the model itself propagates.
 
-        A propagated orbit can leave every bound: what is not finite, or was never reached, comes back as NaN.
+        The orbits of all sets are propagated together, set after set in the order of the names. A propagated orbit can leave every bound: what is not finite, or was never reached, comes back as NaN.
         """
-        y, t, _ = _samples_first(Segments(*data["orbits"]))
+        y, t, _ = _samples_first(_joined(tests))
         # A whole orbit gets the steps of as many segments as it has.
         max_steps = config.max_steps * -(-NUM_SAMPLES // config.segment_length)
         solution = _solve(config, hyper, model, y[0], t, max_steps)
@@ -109,11 +109,18 @@ class TwoBody(Method[Config]):
         propagated = jnp.concatenate([y[:1], jnp.where(reached[:, None], solution.y, jnp.nan)])
         return {place: _errors_at(model, states) for place, states in (("", y), ("propagated_", propagated))}
 
-    def score(self, config: Config, name: str, data: PyTree[np.ndarray], prediction: PyTree[np.ndarray]) -> TestResult:
-        """Return the statistics of the errors over a test set's samples, and the means of each of its orbits."""
-        mask = data["orbits"].mask
-        prefix = metric_prefixes(config.test_names)[name]
-        return TestResult(score_metrics(prefix, prediction, mask), orbit_table(data["elements"], prediction, mask))
+    def score(
+        self, config: Config, tests: Mapping[str, PyTree[np.ndarray]], prediction: PyTree[np.ndarray]
+    ) -> dict[str, TestResult]:
+        """Return the statistics of the errors over each test set's samples, and the means of each of its orbits."""
+        results, first = {}, 0
+        for name in sorted(tests):
+            mask, elements = tests[name]["orbits"].mask, tests[name]["elements"]
+            part = jax.tree.map(lambda errors, rows=slice(first, first + len(mask)): errors[rows], prediction)
+            prefix = metric_prefixes(config.test_names)[name]
+            results[name] = TestResult(score_metrics(prefix, part, mask), orbit_table(elements, part, mask))
+            first += len(mask)
+        return results
 
 
 def _orbits(config: Config, name: str, store: DatasetStore, missing_tail: float) -> dict[str, np.ndarray]:
@@ -121,6 +128,12 @@ def _orbits(config: Config, name: str, store: DatasetStore, missing_tail: float)
         generate, parse_dataset(name), fix_nu0=config.fix_nu0, sampling=config.sampling, missing_tail=missing_tail
     )
     return store.get(name, recipe(config.fix_nu0, config.sampling, missing_tail), build)
+
+
+def _joined(tests: Mapping[str, PyTree[Array]]) -> Segments:
+    """Return the orbits of all test sets as one set, in the order of the names."""
+    sets = [Segments(*tests[name]["orbits"]) for name in sorted(tests)]
+    return Segments(*(jnp.concatenate(arrays) for arrays in zip(*sets, strict=True)))
 
 
 def _samples_first(segments: Segments) -> tuple[Array, Array, Array]:
