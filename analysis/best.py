@@ -8,9 +8,13 @@ from pathlib import Path
 import yaml
 
 from analysis.table import by_configuration, make_table
+from cluster.files import read_json, write_json
 from cluster.outcomes import Outcome
 from cluster.paths import SearchPaths
 from cluster.records import TrialRecord, load_history, load_spec, load_trials, ranked
+
+EXPORT_FILE = "export.json"
+"""Which trial was exported, and to which files."""
 
 
 class NoBestTrialError(ValueError):
@@ -60,6 +64,7 @@ def export_best(paths: SearchPaths, folder: Path, number: int | None = None) -> 
     """
     record, spec = best_trial(paths, number), load_spec(paths)
     folder.mkdir(parents=True, exist_ok=True)
+    _remove_earlier(folder)
     config = {"trainable": spec.trainable, "config": record.config}
     (folder / "config.yaml").write_text(
         f"# Trial {record.number} of {paths.name}\n{yaml.safe_dump(config, sort_keys=False)}"
@@ -73,7 +78,14 @@ def export_best(paths: SearchPaths, folder: Path, number: int | None = None) -> 
     for entry in load_history(paths):
         if entry["trial"] == record.number and "tests" in entry:
             files += _write_tests(entry["tests"], folder)
+    write_json(folder / EXPORT_FILE, {"trial": record.number, "files": files})
     return Exported(record, folder, files)
+
+
+def _remove_earlier(folder: Path) -> None:
+    """Delete the files of an earlier export, which may be of another trial; what else lies there stays."""
+    for name in (read_json(folder / EXPORT_FILE) or {}).get("files", []):
+        (folder / name).unlink(missing_ok=True)
 
 
 def _write_tests(tests: dict[str, dict[str, list[float]]], folder: Path) -> list[str]:

@@ -15,8 +15,29 @@ def render(frame: pd.DataFrame, form: Format) -> str | bytes:
     if form == "parquet":
         return _parquet(frame)
     if form == "markdown":
-        return frame.to_markdown(index=False, floatfmt=".4g", missingval="") + "\n"
+        return _markdown(frame) + "\n"
     return frame.to_latex(index=False, escape=True, float_format="%.4g", na_rep="")
+
+
+def _markdown(frame: pd.DataFrame) -> str:
+    """Return a markdown table; pandas' own shows missing whole numbers as `<NA>` and breaks at a bar in a text."""
+    from tabulate import tabulate
+
+    numeric = [pd.api.types.is_numeric_dtype(dtype) for dtype in frame.dtypes]
+    return tabulate(
+        [[_cell(value) for value in row] for row in frame.itertuples(index=False)],
+        headers=list(map(str, frame.columns)),
+        tablefmt="pipe",
+        disable_numparse=True,
+        colalign=["right" if is_number else "left" for is_number in numeric],
+    )
+
+
+def _cell(value: object) -> str:
+    if value is None or value is pd.NA or value != value:
+        return ""
+    text = f"{value:.4g}" if isinstance(value, float) else str(value)
+    return " ".join(text.replace("|", "\\|").split())
 
 
 def _parquet(frame: pd.DataFrame) -> bytes:

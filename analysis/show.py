@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from analysis.best import Exported
@@ -68,8 +69,8 @@ def _choose(
     for name in names:
         if name not in whole.columns:
             near = nearest(name, list(whole.columns))
-            hint = f"; did you mean {near!r}?" if near else ""
-            raise TableError(f"no column {name!r}{hint}. Columns: {', '.join(map(str, whole.columns))}")
+            hint = f" Did you mean {near!r}?" if near else ""
+            raise TableError(f"no column {name!r}.{hint} Columns: {', '.join(map(str, whole.columns))}")
     return whole.filter(items=names)
 
 
@@ -87,7 +88,7 @@ def _cell(value: object) -> str:
     if value is None or value is pd.NA or value != value:
         return ""
     if isinstance(value, bool) or not isinstance(value, float):
-        return str(value)
+        return escape(str(value))
     return f"{value:.4g}"
 
 

@@ -1,0 +1,211 @@
+import math
+
+import pandas as pd
+import pytest
+
+from analysis.show import TableError, show_ending, show_table
+from analysis.table import by_configuration, load_table, make_table
+from cluster.outcomes import Outcome
+from cluster.records import TrialRecord
+from tests.searching import make_spec, result
+
+CURRICULA = {"choices": {"plain": [], "warm": [{"steps": 3}]}}
+
+
+def record(number, value=None, outcome=Outcome.COMPLETED, **fields):
+    metrics = {} if value is None else {"val_error": value}
+    values = {
+        "configuration": number,
+        "params": {"shift": 0.5},
+        "config": {"shift": 0.5, "steps": 30},
+        "metrics": metrics | fields.pop("metrics", {}),
+        "seconds": 2.0,
+    }
+    return TrialRecord(number=number, outcome=outcome, **values | fields)
+
+
+SPEC = make_spec(space={"shift": {"low": 0.0, "high": 1.0}})
+
+
+def test_one_row_per_trial_the_best_first_and_the_rest_by_number():
+    outcomes = [Outcome.PRUNED, Outcome.COMPLETED, None, Outcome.COMPLETED, Outcome.CRASHED, Outcome.COMPLETED]
+    values = [0.1, 3.0, None, 1.0, None, 2.0]
+    records = [record(n, value, outcome) for n, (value, outcome) in enumerate(zip(values, outcomes, strict=True))]
+    frame = make_table(SPEC, records).frame
+    assert list(frame["trial"]) == [3, 5, 1, 0, 2, 4]
+    assert list(frame["rank"].dropna()) == [1, 2, 3]
+    assert list(frame["outcome"]) == ["completed"] * 3 + ["pruned", "running", "crashed"]
+
+
+def test_the_columns_are_config_metrics_and_use_with_units_in_their_names():
+    fields = {"step": 30, "cpu_seconds": 1.5, "compile_seconds": 0.5, "peak_memory_mb": 300.0, "wave": 2, "attempts": 3}
+    frame = make_table(SPEC, [record(0, 1.0, metrics={"test_error": 2.0}, **fields, xla_threads=1, host="a")]).frame
+    assert list(frame.columns) == [
+        "rank", "trial", "configuration", "outcome", "shift", "steps", "val_error", "test_error",
+        "steps_trained", "wall_time_s", "cpu_time_s", "compile_time_s", "peak_memory_mb", "wave", "attempts",
+        "xla_threads", "host", "error",
+    ]  # fmt: skip
+    row = frame.iloc[0]
+    assert (row["steps_trained"], row["wall_time_s"], row["cpu_time_s"], row["compile_time_s"]) == (30, 2.0, 1.5, 0.5)
+    assert (row["peak_memory_mb"], row["wave"], row["attempts"], row["steps"]) == (300.0, 2, 3, 30)
+
+
+def test_what_only_some_trials_measured_comes_before_what_they_used():
+    columns = list(make_table(SPEC, [record(0, 1.0), record(1, 2.0, metrics={"late": 1.0})]).frame.columns)
+    assert columns.index("late") < columns.index("steps_trained")
+
+
+def test_a_structured_choice_shows_its_name():
+    spec = make_spec(space={"curriculum": CURRICULA, "shift": [0.5]})
+    config = {"curriculum": [{"steps": 3}], "shift": 0.5, "phases": [1, 2]}
+    frame = make_table(spec, [record(0, 1.0, params={"curriculum": "warm", "shift": 0.5}, config=config)]).frame
+    assert frame["curriculum"][0] == "warm"
+    assert frame["phases"][0] == "[1, 2]"
+
+
+def test_a_metric_named_like_a_field_has_a_column_of_its_own():
+    frame = make_table(SPEC, [record(0, 1.0, metrics={"shift": 7.0})]).frame
+    assert (frame["shift"][0], frame["shift_measured"][0]) == (0.5, 7.0)
+
+
+def test_the_feasible_rank_first():
+    spec = make_spec(space={"shift": [0.5]}, constraints=[{"metric": "loop", "max": 1.0}])
+    records = [record(n, value, metrics={"loop": loop}) for n, (value, loop) in enumerate([(0.1, 5), (0.2, 2), (3, 1)])]
+    table = make_table(spec, records)
+    assert list(table.frame["trial"]) == [2, 1, 0]
+    assert table.judged == ["val_error", "loop"]
+
+
+def test_several_objectives_rank_by_domination():
+    spec = make_spec(space={"shift": [0.5]}, objective=[{"metric": "a"}, {"metric": "b", "mode": "max"}])
+    pairs = [(2, 1), (1, 1), (3, 5), (3, 4)]
+    frame = make_table(spec, [record(n, metrics={"a": a, "b": b}) for n, (a, b) in enumerate(pairs)]).frame
+    assert list(frame["trial"]) == [1, 2, 0, 3]
+
+
+def test_an_empty_search_has_an_empty_table():
+    assert make_table(SPEC, []).frame.empty
+
+
+def test_the_short_table_has_what_was_searched_and_judged():
+    spec = make_spec(space={"shift": [0.5], "size": [2]}, repeats={"seeds": [1, 2]})
+    config = {"shift": 0.5, "size": 2, "seed": 1, "steps": 3}
+    table = make_table(spec, [record(0, 1.0, config=config, params={"shift": 0.5, "size": 2})])
+    columns = ["rank", "trial", "outcome", "val_error", "shift", "size", "seed", "steps_trained", "wall_time_s"]
+    assert list(table.short().columns) == columns
+
+
+# -- by configuration
+
+
+def seeded(rows, **parts):
+    """Return the table of (configuration, seed, value or outcome) rows of two seeds each."""
+    spec = make_spec(space={"shift": [0.5]}, repeats={"seeds": [1, 2]}, **parts)
+    records = []
+    for number, (configuration, seed, value) in enumerate(rows):
+        outcome = value if isinstance(value, Outcome) else Outcome.COMPLETED if value is not None else None
+        measured = value if isinstance(value, float) else None
+        config = {"shift": configuration / 10, "seed": seed}
+        params = {"shift": configuration / 10}
+        records.append(record(number, measured, outcome, configuration=configuration, config=config, params=params))
+    return make_table(spec, records)
+
+
+def test_configurations_are_ranked_by_the_mean_over_complete_sets():
+    crashed = Outcome.CRASHED
+    rows = [(0, 1, 3.0), (0, 2, 5.0), (1, 1, 0.1), (1, 2, crashed), (2, 1, 2.0), (2, 2, 4.5), (3, 1, 0.2), (3, 2, None)]
+    frame = by_configuration(seeded(rows))
+    assert list(frame["configuration"]) == [2, 0, 1, 3]
+    assert list(frame["rank"].dropna()) == [1, 2]
+    assert list(frame["seeds_completed"]) == [2, 2, 1, 1]
+    assert list(frame["val_error_mean"]) == [3.25, 4.0, 0.1, 0.2]
+    assert list(frame["val_error_std"][:2]) == pytest.approx([2.5 / math.sqrt(2), math.sqrt(2)])
+    assert frame["val_error_std"][2:].isna().all()
+    assert list(frame["shift"]) == [0.2, 0.0, 0.1, 0.3]
+    assert list(frame["wall_time_s_sum"]) == [4.0] * 4
+
+
+def test_without_a_complete_set_nothing_has_a_rank():
+    frame = by_configuration(seeded([(0, 1, 3.0), (1, 1, Outcome.DIVERGED)]))
+    assert frame["rank"].isna().all()
+    assert list(frame["seeds_completed"]) == [1, 0]
+
+
+def test_without_repeats_a_configuration_is_a_trial():
+    frame = by_configuration(make_table(SPEC, [record(0, 2.0), record(1, 1.0)]))
+    assert list(frame["configuration"]) == [1, 0]
+    assert list(frame["val_error_mean"]) == [1.0, 2.0]
+
+
+# -- what is printed
+
+
+@pytest.fixture
+def search(make_search):
+    search = make_search(budget={"trials": 4})
+    search.run(lambda config: {"val_error": abs(config["shift"]), "test_error": 2.0})
+    return search
+
+
+def shown(capsys, search, form="terminal", output=None, top=None, columns=None, configurations=False):
+    show_table(search.paths, form, output, top, columns, configurations)
+    return capsys.readouterr().out.splitlines()
+
+
+def test_the_terminals_table_has_the_best_first(search, capsys):
+    rows = [line.split() for line in shown(capsys, search)]
+    searched = ["learning_rate", "shift"]
+    assert rows[0] == ["rank", "trial", "outcome", "val_error", *searched, "steps_trained", "wall_time_s"]
+    values = [float(row[3]) for row in rows[1:]]
+    assert values == sorted(values)
+    assert len(rows) == 5
+
+
+def test_columns_and_rows_can_be_chosen(search, capsys):
+    rows = [line.split() for line in shown(capsys, search, columns="trial, test_error", top=2)]
+    assert rows[0] == ["trial", "test_error"]
+    assert [row[1] for row in rows[1:]] == ["2", "2"]
+
+
+def test_all_columns_are_there_on_request(search, capsys):
+    (header, *_) = shown(capsys, search, columns="all")
+    assert header.split() == list(load_table(search.paths).frame.columns)
+
+
+def test_an_unknown_column_suggests_the_nearest(search, capsys):
+    with pytest.raises(TableError, match=r"no column 'val_eror'\. Did you mean 'val_error'\? Columns: rank, trial"):
+        shown(capsys, search, columns="trial,val_eror")
+
+
+def test_a_search_without_trials_says_so(make_search, capsys):
+    with pytest.raises(TableError, match="try has no trials yet"):
+        shown(capsys, make_search())
+
+
+def test_an_output_needs_a_format(search, capsys, tmp_path):
+    with pytest.raises(TableError, match="--output needs a --format"):
+        shown(capsys, search, output=tmp_path / "table.csv")
+
+
+def test_a_text_in_a_cell_is_printed_as_it_is(make_search, capsys):
+    search = make_search(budget={"trials": 1})
+    study = search.open()
+    study.ask()
+    study.tell(0, Outcome.CRASHED, {**result(), "error": "value[bold] of [/]x"})
+    assert "value[bold] of [/]x" in shown(capsys, search, columns="trial,error")[1]
+
+
+def test_the_end_of_a_search_prints_its_best_and_where_everything_lies(search, capsys):
+    show_ending(search.paths)
+    text = capsys.readouterr().out
+    assert len(text.splitlines()) == 1 + 4 + 2
+    assert f"everything: {search.paths.root}" in text
+
+
+def test_a_running_searchs_table_can_be_read(make_search):
+    search = make_search()
+    search.open().ask()
+    frame = load_table(search.paths).frame
+    assert list(frame["outcome"]) == ["running"]
+    assert frame["rank"].isna().all()
+    assert isinstance(frame, pd.DataFrame)

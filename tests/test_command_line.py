@@ -1,0 +1,233 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+import swell
+from cluster.outcomes import Outcome
+from cluster.processes import identity
+from tests.searching import result
+
+ROOT = Path(__file__).parents[1]
+SPEC = """\
+name: short
+trainable: tests.methods.ripple
+objective: {metric: val_error}
+space:
+  learning_rate: {low: 1e-3, high: 1.0, log: true}
+sampler: {name: random}
+budget: {trials: 3}
+"""
+
+
+@pytest.fixture
+def call(searches):
+    """Run a command in this process; its texts must never hold a traceback."""
+
+    def run(*arguments):
+        done = CliRunner().invoke(swell.app, [str(argument) for argument in arguments], catch_exceptions=False)
+        assert "Traceback" not in done.stdout + done.stderr
+        return done
+
+    return run
+
+
+@pytest.fixture
+def searched(make_search):
+    """A search of two completed trials."""
+    search = make_search(budget={"trials": 2})
+    search.run(lambda config: {"val_error": abs(config["shift"])})
+    return search
+
+
+def options(command):
+    return {
+        name
+        for parameter in command.params
+        if parameter.name != "help"
+        for name in (parameter.opts if parameter.param_type_name == "option" else [parameter.name])
+    }
+
+
+def test_the_command_line_is_frozen():
+    """Variants of a search are configurations, never flags: think twice before this test changes."""
+    group = typer.main.get_command(swell.app)
+    assert {name: options(command) for name, command in group.commands.items()} == {
+        "check": {"spec", "--probe", "--max-programs"},
+        "run": {"spec", "--name"},
+        "resume": {"search"},
+        "status": {"search"},
+        "table": {"search", "--format", "--output", "-o", "--top", "--columns", "--by-configuration"},
+        "best": {"search", "--trial", "--output", "-o"},
+    }
+
+
+def test_every_command_and_every_option_is_explained():
+    group = typer.main.get_command(swell.app)
+    for command in group.commands.values():
+        assert command.help.endswith(".")
+        assert all(parameter.help for parameter in command.params if parameter.param_type_name == "option")
+
+
+# -- the user's mistakes: exit code 2 and one message
+
+
+@pytest.mark.parametrize("command", ["resume", "status", "table", "best"])
+def test_an_unknown_search_names_the_ones_there_are(call, searched, command):
+    done = call(command, "none-such")
+    assert done.exit_code == 2
+    assert done.stderr.startswith("no search 'none-such' in ")
+    assert done.stderr.endswith("there are: try\n")
+    assert done.stdout == ""
+
+
+@pytest.mark.parametrize("command", ["check", "run"])
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (None, "the file cannot be read: No such file or directory"),
+        ("name: short\n", "trainable: is required but not given"),
+        (SPEC.replace("learning_rate", "learning_rat"), "did you mean 'learning_rate'?"),
+        (SPEC.replace("ripple", "no_such"), "is not a method"),
+    ],
+)
+def test_a_broken_spec_is_refused_with_its_file(call, searches, tmp_path, command, text, message):
+    spec = tmp_path / "short.yaml"
+    if text is not None:
+        spec.write_text(text)
+    done = call(command, spec)
+    assert done.exit_code == 2
+    assert message in done.stderr
+    assert str(spec) in done.stderr.replace("\n", "")
+    assert not searches.exists()
+
+
+def test_a_name_unfit_for_a_directory_is_refused(call, searches, tmp_path):
+    spec = tmp_path / "short.yaml"
+    spec.write_text(SPEC)
+    done = call("run", spec, "--name", "../up")
+    assert done.exit_code == 2
+    assert done.stderr.startswith("name = '../up': must be fit for a directory's name")
+    assert not searches.exists()
+
+
+def test_a_search_in_other_hands_is_refused(call, searched):
+    from filelock import FileLock
+
+    searched.paths.holder.write_text(json.dumps(identity()))
+    with FileLock(searched.paths.lock):
+        done = call("resume", "try")
+    assert done.exit_code == 2
+    assert done.stderr.startswith(f"search try is being worked on by process {os.getpid()} on ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--columns", "tral"], "no column 'tral'. Did you mean 'trial'?"),
+        (["--output", "x.csv"], "--output needs a --format"),
+        (["--format", "csv", "--output", "no/such/folder/x.csv"], "No such file or directory"),
+        (["--format", "xml"], "Invalid value for '--format'"),
+        (["--top", "0"], "Invalid value for '--top'"),
+    ],
+)
+def test_a_table_that_cannot_be_made_says_why(call, searched, arguments, message):
+    done = call("table", "try", *arguments)
+    assert done.exit_code == 2
+    assert message in done.stderr
+
+
+def test_a_search_without_a_completed_trial_has_no_best(call, make_search):
+    search = make_search()
+    study = search.open()
+    study.ask()
+    study.tell(0, Outcome.CRASHED, result())
+    assert call("best", "try").exit_code == 2
+    assert call("best", "try", "--trial", "0").stderr == "trial 0 has not completed; completed trials: none\n"
+
+
+def test_a_best_that_cannot_be_written_says_why(call, searched, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    done = call("best", "try", "--output", tmp_path / "file")
+    assert done.exit_code == 2
+    assert "File exists" in done.stderr
+
+
+# -- what works: exit code 0
+
+
+def test_a_table_is_printed_and_written(call, searched, tmp_path):
+    done = call("table", "try", "--columns", "trial,val_error")
+    assert done.exit_code == 0
+    assert done.stdout.split()[:2] == ["trial", "val_error"]
+    target = tmp_path / "table.csv"
+    assert call("table", searched.paths.root, "--format", "csv", "--output", target).exit_code == 0
+    assert len(target.read_text().splitlines()) == 3
+
+
+def test_configurations_are_printed(call, searched):
+    done = call("table", "try", "--by-configuration", "--format", "csv")
+    assert done.stdout.startswith("rank,configuration,seeds_completed,learning_rate,shift,val_error_mean,")
+
+
+def test_the_status_of_one_and_of_all(call, searched):
+    assert "swell resume try" in call("status", "try").stdout
+    assert "try" in call("status").stdout
+
+
+def test_the_best_goes_to_the_search_directory(call, searched):
+    done = call("best", "try")
+    assert done.exit_code == 0
+    assert (searched.paths.best / "config.yaml").exists()
+
+
+def test_a_valid_spec_is_described(call, tmp_path):
+    spec = tmp_path / "short.yaml"
+    spec.write_text(SPEC)
+    done = call("check", spec)
+    assert done.exit_code == 0
+    assert "short is a valid search of tests.methods.ripple" in done.stdout
+
+
+# -- what must be quick imports nothing heavy
+
+
+@pytest.mark.parametrize(
+    ("arguments", "barred"),
+    [
+        (["--help"], ["pydantic", "yaml", "pandas", "numpy"]),
+        (["table", "--help"], ["yaml", "pandas", "numpy"]),
+        (["check", "search_spaces/two_body_heads.yaml"], ["pandas"]),
+        (["status"], ["pandas"]),
+    ],
+)
+def test_a_quick_command_imports_nothing_heavy(arguments, barred, searches):
+    code = f"""
+import sys
+sys.argv = ["swell", *{arguments!r}]
+import swell
+try:
+    swell.app()
+except SystemExit as end:
+    assert not end.code, end.code
+heavy = {["jax", "jaxlib", "equinox", "ray", "optuna", "torch", "scipy", *barred]!r}
+print(sorted(name for name in heavy if name in sys.modules), file=sys.stderr)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=False)
+    assert done.stderr == "[]\n"
+    assert done.returncode == 0
+
+
+def test_a_reader_that_closes_the_pipe_is_no_error(searched):
+    command = f"{sys.executable} -m swell table try --format csv | head -c 10"
+    done = subprocess.run(
+        ["bash", "-c", f"set -o pipefail; {command}"], capture_output=True, text=True, cwd=ROOT, check=False
+    )
+    assert done.stderr == ""
+    assert done.stdout == "rank,trial"
+    assert done.returncode == 0
