@@ -92,12 +92,12 @@ class Ripple(Method[Config]):
     def selection(self, config: Config) -> tuple[str, str]:
         return "val_error", "min"
 
-    def predict(self, config: Config, hyper: Hyper, model: Model, data: Any) -> Any:
+    def predict(self, config: Config, hyper: Hyper, model: Model, tests: Any) -> Any:
         return {"error": jnp.abs(model.x - hyper["shift"])}
 
-    def score(self, config: Config, name: str, data: Any, prediction: Any) -> TestResult:
+    def score(self, config: Config, tests: Any, prediction: Any) -> dict[str, TestResult]:
         error = prediction["error"]
-        return TestResult({"test_error": float(error.mean())}, {"error": error.tolist()})
+        return {"plain": TestResult({"test_error": float(error.mean())}, {"error": error.tolist()})}
 
 
 method = Ripple()

@@ -92,10 +92,15 @@ class Method(abc.ABC, Generic[ConfigT]):
     def selection(self, config: ConfigT) -> tuple[str, str]:
         """Return the reported metric that picks the best model, and its mode, `min` or `max`."""
 
-    def predict(self, config: ConfigT, hyper: Hyper, model: Any, data: PyTree[Array]) -> PyTree[Array]:
-        """Return what `score` needs of a model on one test set; traced, and compiled once per program."""
+    def predict(self, config: ConfigT, hyper: Hyper, model: Any, tests: Mapping[str, PyTree[Array]]) -> PyTree[Array]:
+        """Return what `score` needs of a model on the test sets; traced, and compiled once per program.
+
+        All sets come at once, so that what they share is compiled once.
+        """
         return {}
 
-    def score(self, config: ConfigT, name: str, data: PyTree[np.ndarray], prediction: PyTree[np.ndarray]) -> TestResult:
-        """Return the metrics on one named test set, in NumPy on the host; runs once, for the best model."""
-        return TestResult({}, {})
+    def score(
+        self, config: ConfigT, tests: Mapping[str, PyTree[np.ndarray]], prediction: PyTree[np.ndarray]
+    ) -> dict[str, TestResult]:
+        """Return the results by test set, in NumPy on the host; runs once, for the best model."""
+        return {}

@@ -2,7 +2,7 @@
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -12,7 +12,7 @@ import optax
 from jaxtyping import Array, Float, Int, PyTree
 
 from trainables._shared.config import MethodConfig, structural_key
-from trainables._shared.contract import Hyper, Method
+from trainables._shared.contract import Hyper, Loss, Method
 
 MAX_BAD_STEPS = 10
 """A trial ends after this many skipped steps in a row: one bad batch is survived, a broken model is not."""
@@ -100,8 +100,11 @@ class Program:
         self, state: TrainState, hyper: Hyper, span: Span, data: PyTree[Array]
     ) -> tuple[TrainState, dict[str, Float[Array, ""]]]:
         """Return the state `num_steps` later and the mean of loss and components over the steps that counted."""
-        losses = jax.eval_shape(lambda: self._gradient(state, hyper, data)[0])
-        zeros = {"loss": jnp.zeros(()), **{name: jnp.zeros(()) for name in losses.components}}
+        # Shapes of the loss alone: to trace its gradient here too would double the time of tracing.
+        loss = jax.eval_shape(
+            lambda: self._objective(state, hyper, data)(eqx.filter(state.params, eqx.is_inexact_array))[1]
+        )
+        zeros = {"loss": jnp.zeros(()), **{name: jnp.zeros(()) for name in loss.components}}
 
         def body(_: Int[Array, ""], carry: tuple[TrainState, dict[str, Array], Array]) -> Any:
             state, sums, count = carry
@@ -115,25 +118,27 @@ class Program:
             name: jnp.where(count > 0, total / jnp.maximum(count, 1), jnp.nan) for name, total in sums.items()
         }
 
-    def _gradient(self, state: TrainState, hyper: Hyper, data: PyTree[Array]) -> Any:
+    def _objective(
+        self, state: TrainState, hyper: Hyper, data: PyTree[Array]
+    ) -> Callable[[PyTree[Array]], tuple[Float[Array, ""], Loss]]:
+        """Return the loss of this step's batch as a function of the trained parameters."""
         batch_key, loss_key = jax.random.split(
             jax.random.fold_in(jax.random.fold_in(jax.random.key(hyper["seed"]), 1), state.step)
         )
         batch = self.method.batch(self.config, data, batch_key)
-        trained, fixed = eqx.partition(state.params, eqx.is_inexact_array)
+        fixed = eqx.filter(state.params, eqx.is_inexact_array, inverse=True)
 
-        def objective(trained: PyTree[Array]) -> Any:
+        def objective(trained: PyTree[Array]) -> tuple[Float[Array, ""], Loss]:
             loss = self.method.loss(self.config, hyper, self.model(eqx.combine(trained, fixed)), batch, loss_key)
             return loss.value, loss
 
-        (_, loss), gradient = jax.value_and_grad(objective, has_aux=True)(trained)
-        return loss, gradient
+        return objective
 
     def _step(
         self, state: TrainState, hyper: Hyper, span: Span, data: PyTree[Array]
     ) -> tuple[TrainState, dict[str, Array], Array]:
-        loss, gradient = self._gradient(state, hyper, data)
         trained, fixed = eqx.partition(state.params, eqx.is_inexact_array)
+        (_, loss), gradient = jax.value_and_grad(self._objective(state, hyper, data), has_aux=True)(trained)
         first = jnp.where(state.step == 0, loss.value, state.first_loss)
         sane = jnp.isfinite(loss.value) & jnp.isfinite(optax.tree.norm(gradient))
         sane &= loss.value <= EXPLOSION * jnp.maximum(first, 1e-6)
@@ -160,9 +165,9 @@ class Program:
         """Return the report's metrics of these parameters."""
         return self.method.validate(self.config, hyper, self.model(params), data)
 
-    def predict(self, params: PyTree[Array], hyper: Hyper, data: PyTree[Array]) -> PyTree[Array]:
-        """Return what the method's `score` needs on one test set."""
-        return self.method.predict(self.config, hyper, self.model(params), data)
+    def predict(self, params: PyTree[Array], hyper: Hyper, tests: Mapping[str, PyTree[Array]]) -> PyTree[Array]:
+        """Return what the method's `score` needs on the test sets."""
+        return self.method.predict(self.config, hyper, self.model(params), tests)
 
     # -- compiled forms -------------------------------------------------------------------------------------------
 

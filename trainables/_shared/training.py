@@ -119,14 +119,11 @@ class Training:
 
     def test(self) -> dict[str, TestResult]:
         """Return the best model's results on every named test set."""
-        if self.best is None:
+        if self.best is None or not self._data.tests:
             return {}
-        params = jax.device_put(self.best.params)
-        results = {}
-        for name, data in self._data.tests.items():
-            prediction = self.program.run("predict", params, self.hyper, jax.device_put(data))
-            results[name] = self.program.method.score(self.config, name, data, jax.tree.map(np.asarray, prediction))
-        return results
+        params, tests = jax.device_put(self.best.params), jax.device_put(dict(self._data.tests))
+        prediction = self.program.run("predict", params, self.hyper, tests)
+        return self.program.method.score(self.config, self._data.tests, jax.tree.map(np.asarray, prediction))
 
     def save(self, path: Path, extra: Mapping[str, Any] | None = None) -> None:
         """Write the checkpoint: one file, whole or not at all."""

@@ -1,6 +1,7 @@
 """The two-body method: what the shared training loop needs of it."""
 
 import functools
+import operator
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -98,7 +99,8 @@ class TwoBody(Method[Config]):
     def predict(self, config: Config, hyper: Hyper, model: Any, tests: Mapping[str, PyTree[Array]]) -> PyTree[Array]:
         """Return the per-sample errors at the true states, and along the orbits that the model itself propagates.
 
-        The orbits of all sets are propagated together, set after set in the order of the names. A propagated orbit can leave every bound: what is not finite, or was never reached, comes back as NaN.
+        The orbits of all sets are propagated together, set after set in the order of the names. A propagated orbit
+        can leave every bound: what is not finite, or was never reached, comes back as NaN.
         """
         y, t, _ = _samples_first(_joined(tests))
         # A whole orbit gets the steps of as many segments as it has.
@@ -116,7 +118,8 @@ class TwoBody(Method[Config]):
         results, first = {}, 0
         for name in sorted(tests):
             mask, elements = tests[name]["orbits"].mask, tests[name]["elements"]
-            part = jax.tree.map(lambda errors, rows=slice(first, first + len(mask)): errors[rows], prediction)
+            rows = slice(first, first + len(mask))
+            part = jax.tree.map(operator.itemgetter(rows), prediction)
             prefix = metric_prefixes(config.test_names)[name]
             results[name] = TestResult(score_metrics(prefix, part, mask), orbit_table(elements, part, mask))
             first += len(mask)
@@ -132,8 +135,9 @@ def _orbits(config: Config, name: str, store: DatasetStore, missing_tail: float)
 
 def _joined(tests: Mapping[str, PyTree[Array]]) -> Segments:
     """Return the orbits of all test sets as one set, in the order of the names."""
-    sets = [Segments(*tests[name]["orbits"]) for name in sorted(tests)]
-    return Segments(*(jnp.concatenate(arrays) for arrays in zip(*sets, strict=True)))
+    sets: list[Segments] = [Segments(*tests[name]["orbits"]) for name in sorted(tests)]
+    joined: Segments = jax.tree.map(lambda *arrays: jnp.concatenate(arrays), *sets)
+    return joined
 
 
 def _samples_first(segments: Segments) -> tuple[Array, Array, Array]:

@@ -131,9 +131,9 @@ def test_validation_of_the_exact_field_is_zero(store):
 @pytest.mark.parametrize("solver", ["per_sample", "adaptive"])
 def test_scores_of_the_exact_field_are_zero_along_its_own_orbits_too(store, solver):
     config = Config(solver=solver, planar=False, **SMALL)
-    ((name, data),) = method.data(config, store).tests.items()
-    prediction = jax.jit(lambda data: method.predict(config, traced_numbers(config), exact_acceleration, data))(data)
-    result = method.score(config, name, data, jax.tree.map(np.asarray, prediction))
+    tests = dict(method.data(config, store).tests)
+    prediction = jax.jit(lambda data: method.predict(config, traced_numbers(config), exact_acceleration, data))(tests)
+    (result,) = method.score(config, tests, jax.tree.map(np.asarray, prediction)).values()
     assert set(result.metrics) == set(config.final_metrics())
     for key in ("accel_error_mean_pct", "propagated_accel_error_mean_pct", "propagated_failed_pct"):
         assert result.metrics[f"test_1_{key}"] < 1e-3
@@ -142,12 +142,27 @@ def test_scores_of_the_exact_field_are_zero_along_its_own_orbits_too(store, solv
 
 def test_an_orbit_that_cannot_be_propagated_is_counted_as_failed(store):
     config = Config(solver="adaptive", max_steps=1, segment_length=360, **SMALL)
-    ((name, data),) = method.data(config, store).tests.items()
+    tests = dict(method.data(config, store).tests)
     model = method.init(config, traced_numbers(config), jax.random.key(0))
-    prediction = method.predict(config, traced_numbers(config), model, data)
-    metrics = method.score(config, name, data, jax.tree.map(np.asarray, prediction)).metrics
+    prediction = method.predict(config, traced_numbers(config), model, tests)
+    (result,) = method.score(config, tests, jax.tree.map(np.asarray, prediction)).values()
+    metrics = result.metrics
     assert metrics["test_1_propagated_failed_pct"] > 90
     assert np.isfinite(metrics["test_1_accel_error_mean_pct"])
+
+
+def test_sets_tested_together_score_as_each_alone(store):
+    config = Config(**{**SMALL, "test_datasets": ("complex_TBP_planar_4_test", "complex_TBP_planar_1_test")})
+    hyper, model = traced_numbers(config), method.init(config, traced_numbers(config), jax.random.key(0))
+    tests = dict(method.data(config, store).tests)
+
+    def scores(sets):
+        return method.score(config, sets, jax.tree.map(np.asarray, method.predict(config, hyper, model, sets)))
+
+    together = scores(tests)
+    for name, data in tests.items():
+        alone = scores({name: data})[name]
+        assert together[name].metrics == pytest.approx(alone.metrics, rel=1e-4, nan_ok=True)
 
 
 @pytest.mark.slow
