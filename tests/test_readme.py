@@ -1,0 +1,54 @@
+"""What the README shows is run as it stands there."""
+
+import re
+import sys
+
+import pytest
+import yaml
+
+from search_spaces.spec import load_spec
+from tests.conftest import ROOT
+from trainables._shared.conformance import CHECKS, Case
+from trainables._shared.discovery import load_method
+
+README = (ROOT / "README.md").read_text()
+
+
+def block(language, containing):
+    blocks = re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+    (found,) = [text for text in blocks if containing in text]
+    return found
+
+
+@pytest.fixture(scope="module")
+def case(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("readme")
+    (folder / "my_lab").mkdir()
+    (folder / "my_lab" / "fit.py").write_text(block("python", "class Fit"))
+    sys.path.insert(0, str(folder))
+    try:
+        yield Case("my_lab.fit", load_method("my_lab.fit"), folder)
+    finally:
+        sys.path.remove(str(folder))
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+def test_the_method_shown_conforms(case, check):
+    check(case)
+
+
+def test_the_spec_shown_is_valid(tmp_path):
+    from cluster.check import check
+
+    path = tmp_path / "spec.yaml"
+    path.write_text(block("yaml", "trainable: two_body"))
+    report = check(load_spec(path))
+    assert report.spec.name == "two-body-heads"
+    assert set(report.spec.space) == set(yaml.safe_load(path.read_text())["space"])
+
+
+def test_every_command_shown_exists():
+    from swell import app
+
+    shown = set(re.findall(r"`swell (\w+)", README))
+    assert shown == {command.name or command.callback.__name__ for command in app.registered_commands}
