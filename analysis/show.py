@@ -106,7 +106,7 @@ def show_ending(paths: SearchPaths) -> None:
 def show_exported(paths: SearchPaths, exported: Exported) -> None:
     """Print what `best` wrote."""
     console, record = Console(), exported.record
-    console.print(f"trial {record.number} of {paths.name}: {', '.join(exported.files)} in")
+    console.print(f"trial {record.number} of {paths.name}: {', '.join(exported.files)} in", soft_wrap=True)
     console.print(str(exported.folder), soft_wrap=True)
     if "model.npz" not in exported.files:
         console.print("[yellow]its checkpoint was not kept (keep: in the spec), so there is no model[/]")

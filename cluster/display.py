@@ -70,7 +70,8 @@ class Progress:
         left = duration(snapshot.get("eta_s"))
         elapsed = duration(time.monotonic() - self._started)
         doing = snapshot.get("doing", "starting")
-        console.print(f"{elapsed}  wave {snapshot.get('wave', 1)}, {doing}: {one_line(snapshot)}, about {left} left")
+        line = f"{elapsed}  wave {snapshot.get('wave', 1)}, {doing}: {one_line(snapshot)}, about {left} left"
+        console.print(line, soft_wrap=True, highlight=False)
 
     def render(self) -> RenderableType:
         """Return the display as it is now."""
@@ -93,7 +94,11 @@ def _body(snapshot: Mapping[str, Any], spec: Spec) -> list[RenderableType]:
         (f"{number['failed']} failed  ", "red" if number["failed"] else "dim"),
         f"{number['running']} running",
     )
-    parts: list[RenderableType] = [ProgressBar(total=total, completed=ended, width=60)] if total else []
+    parts: list[RenderableType] = []
+    if total:
+        bar = Table.grid()  # a bar alone does not end its line
+        bar.add_row(ProgressBar(total=total, completed=ended, width=60))
+        parts.append(bar)
     parts.append(line)
     objective = spec.objectives[0]
     best = snapshot.get("best")
@@ -128,11 +133,11 @@ def show_one(paths: SearchPaths) -> None:
     state = state_of(paths, snapshot)
     why = snapshot.get("finished") or snapshot.get("stopped") or ""
     console.print(Text.assemble((paths.name, "bold"), f"  {state}", f" ({why})" if why else ""))
-    for part in _body(snapshot if state == "running" else {**snapshot, "running": []}, load_spec(paths)):
-        console.print(part)
+    now = snapshot if state == "running" else {**snapshot, "running": []}
+    console.print(Group(*_body(now, load_spec(paths))))
     failures = {name: n for name, n in snapshot.get("outcomes", {}).items() if Outcome(name).is_failure}
     for name, number in failures.items():
-        console.print(f"  {number} {name}: {Outcome(name).sentence}", style="red")
+        console.print(f"  {number} {name}: {Outcome(name).sentence}", style="red", soft_wrap=True)
     if state == "running":
         holder = holder_of(paths) or {}
         eta = duration(snapshot.get("eta_s"))

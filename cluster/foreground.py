@@ -67,12 +67,12 @@ def _signals(supervisor: Supervisor, console: Console) -> Iterator[None]:
 def _conclude(paths: SearchPaths, ending: Ending, console: Console) -> int:
     snapshot = load_status(paths)
     if ending.state == "stopped":
-        console.print(f"Stopped ({ending.reason}). Go on with: swell resume {paths.name}")
+        console.print(f"Stopped ({ending.reason}). Go on with: swell resume {paths.name}", soft_wrap=True)
         return 130
     if ending.state == "failed":
-        console.print(f"[red]The search failed:[/] {ending.reason}")
+        console.print(f"[red]The search failed:[/] {ending.reason}", soft_wrap=True)
         return 1
-    console.print(f"Finished: {one_line(snapshot)} ({ending.reason})")
+    console.print(f"Finished: {one_line(snapshot)} ({ending.reason})", soft_wrap=True)
     if not snapshot.get("outcomes", {}).get("completed"):
         console.print("[red]Not one trial completed;[/] the reasons are in the table's `outcome` and `error` columns.")
         return 1
