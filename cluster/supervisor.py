@@ -62,6 +62,7 @@ def driver_environment(spec: Spec, scratch: Scratch, token: str, launched_from: 
     environment |= thread_caps(spec.resources.cpus_per_trial)
     environment |= {
         TOKEN: token,
+        "SPT_NOENV": "1",  # Ray's processes rename themselves: their titles must not be written over the mark
         "TMPDIR": str(scratch.tmp),
         # A user's own method is found from where the search was launched, wherever it is resumed.
         "PYTHONPATH": os.pathsep.join(filter(None, dict.fromkeys(search_path))),
