@@ -199,6 +199,17 @@ def test_a_training_continued_from_its_checkpoint_ends_with_the_same_numbers(sav
     assert continued.best.step == straight.best.step
 
 
+def test_a_training_continued_from_the_checkpoint_of_its_end_has_completed(tmp_path):
+    straight, continued = _training(), _training()
+    _to_the_end(straight)
+    straight.save(tmp_path / "trial.npz")
+    continued.load(tmp_path / "trial.npz")
+    report = continued.advance()
+    assert (report.step, report.ending) == (30, "completed")
+    assert report.metrics == straight.best.metrics
+    assert continued.test() == straight.test()
+
+
 def test_a_checkpoint_holds_the_best_model_of_before(saved):
     restored = _training()
     restored.load(saved)

@@ -80,6 +80,9 @@ class Training:
     def advance(self) -> Report:
         """Train to the next report: a multiple of `report_every` steps, or the end of the phase."""
         step, starts = self.step, self._starts()
+        if step >= starts[-1] and self.best is not None:
+            # Continued from the checkpoint of its end: whoever waited for that report died before it came.
+            return Report(step, len(self.phases) - 1, dict(self.best.metrics), "completed")
         index = next(i for i in range(len(self.phases)) if step < starts[i + 1])
         phase = self.phases[index]
         stop = min(starts[index + 1], (step // self.config.report_every + 1) * self.config.report_every)
