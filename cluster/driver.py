@@ -18,10 +18,12 @@ from filelock import FileLock
 
 from cluster.board import Board
 from cluster.paths import SearchPaths
+from cluster.processes import end_carrying
 from cluster.records import load_spec
 from cluster.resources import available_memory_gb, cpu_budget
 from cluster.scratch import Scratch
 from cluster.study import SearchStudy
+from cluster.supervisor import TOKEN
 from cluster.wave import Wave
 from search_spaces.spec import Spec
 from trainables._shared.discovery import load_config_type
@@ -55,6 +57,13 @@ def follow_supervisor() -> None:
     """Have this process stopped like by Ctrl-C when its supervisor dies, so that nobody trains on unsupervised."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def clean_up_orphan(supervisor: int, scratch: Scratch) -> None:
+    """Do at the end what the supervisor does otherwise, if it has died: end Ray's processes, delete the scratch."""
+    if os.getppid() != supervisor:
+        end_carrying(TOKEN, os.environ[TOKEN])
+        scratch.delete()
 
 
 def start_ray(spec: Spec, scratch: Scratch, num_slots: int) -> None:
@@ -159,7 +168,9 @@ def _figures(wave: Wave, num_slots: int) -> dict[str, float]:
 
 
 if __name__ == "__main__":
+    parent = os.getppid()
     status = main(sys.argv[1:])
     sys.stdout.flush()
+    clean_up_orphan(parent, Scratch(Path(sys.argv[3])))
     # Ray's own shutdown at exit takes 1.4 s; the supervisor ends what is left of this process's group and scratch.
     os._exit(status)
