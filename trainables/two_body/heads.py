@@ -71,3 +71,11 @@ HEADS: Mapping[str, tuple[int, Callable[[Outputs, State], Acceleration]]] = {
     "mlp_cartesian": (3, cartesian),
 }
 """Heads by name: how many outputs they take, and the function."""
+
+MAGNITUDE_STARTS_AT_ONE = ("mlp_4D_signed", "mlp_4D_abs", "mlp_4D_unit")
+"""Heads whose m may be zero: its bias starts at 1.
+
+Drawn around zero, m often takes one sign on one side of the orbit and the other opposite, with d turned over to match:
+a place that training does not leave. 100 orbits, 500 steps, leaky_relu + signed, seeds 0 to 2: validation errors of
+14.1, 12.3 and 2.6 % with m around zero; 2.6, 3.5 and 3.4 % with the bias at 1.
+"""

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from trainables.two_body.config import Config
 from trainables.two_body.features import FEATURES, State
-from trainables.two_body.heads import HEADS, Acceleration
+from trainables.two_body.heads import HEADS, MAGNITUDE_STARTS_AT_ONE, Acceleration
 
 ACTIVATIONS: Mapping[str, Callable[[Array], Array]] = {
     "leaky_relu": jax.nn.leaky_relu,
@@ -44,7 +44,7 @@ class AccelerationField(eqx.Module):
     planar: bool = eqx.field(static=True)
 
     def __init__(self, config: Config, key: PRNGKeyArray) -> None:
-        """Draw the layers uniformly in +-1/sqrt(inputs)."""
+        """Draw the layers uniformly in +-1/sqrt(inputs); see MAGNITUDE_STARTS_AT_ONE for the one exception."""
         sizes = [FEATURES[config.features][0], *[config.width] * config.depth, HEADS[config.head][0]]
         # Drawn at once: XLA takes 3 s to compile as many draws as there are arrays.
         num = [outputs * (inputs + 1) for inputs, outputs in itertools.pairwise(sizes)]
@@ -53,6 +53,8 @@ class AccelerationField(eqx.Module):
         for (inputs, outputs), layer in zip(itertools.pairwise(sizes), drawn, strict=True):
             rows = layer.reshape(outputs, inputs + 1) / inputs**0.5
             layers.append(Affine(rows[:, :-1], rows[:, -1]))
+        if config.head in MAGNITUDE_STARTS_AT_ONE:
+            layers[-1] = Affine(layers[-1].weight, layers[-1].bias.at[0].set(1.0))
         self.layers = tuple(layers)
         self.features, self.head, self.activation = config.features, config.head, config.activation
         self.planar = config.is_planar
