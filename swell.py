@@ -60,6 +60,7 @@ def run(
     """Run a search in the foreground, with live progress; Ctrl-C saves every trial and stops."""
     from cluster.check import check
     from cluster.paths import SearchNameError
+    from cluster.scratch import ScratchError, scratch_root
     from cluster.search import create_search
     from search_spaces.errors import SpecError
     from search_spaces.spec import load_spec
@@ -71,8 +72,9 @@ def run(
     for warning in report.warnings:
         typer.echo(f"warning: {warning}", err=True)
     try:
+        scratch_root()  # before there is a search directory
         paths = create_search(report.spec, spec, name)
-    except (SearchNameError, OSError) as error:
+    except (SearchNameError, ScratchError, OSError) as error:
         raise _fail(str(error)) from None
     _foreground(paths)
 
@@ -85,11 +87,12 @@ def resume(search: SearchName) -> None:
 
 def _foreground(paths) -> None:  # noqa: ANN001 - its type would be a heavy import
     from cluster.foreground import run_search
+    from cluster.scratch import ScratchError
     from cluster.supervisor import SearchBusyError
 
     try:
         code = run_search(paths)
-    except SearchBusyError as error:
+    except (SearchBusyError, ScratchError) as error:
         raise _fail(str(error)) from None
     from analysis.show import show_ending
 

@@ -75,11 +75,9 @@ def run(trials: int, sampler: str, stopping: str, keep: str) -> dict[str, float]
         return {
             "elapsed": elapsed,
             **figures(root / "searches" / "overhead", trials),
-
-                # The driver's largest; the supervisor's median, since the same process prints the table at the end.
-                "driver_mb": max(memory["cluster.driver"]),
-                "supervisor_mb": statistics.median(memory["swell"])
-            ,
+            # The driver's largest; the supervisor's median, since the same process prints the table at the end.
+            "driver_mb": max(memory["cluster.driver"]),
+            "supervisor_mb": statistics.median(memory["swell"]),
         }
 
 

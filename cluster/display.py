@@ -151,7 +151,7 @@ def show_all() -> None:
     """Print a list of all searches."""
     console, searches = Console(), all_searches()
     if not searches:
-        console.print(f"No searches in {searches_root()} yet.")
+        console.print(f"No searches in {searches_root()} yet.", soft_wrap=True)
         return
     table = Table("search", "state", "trials", "best", "age", box=None)
     for paths in searches:

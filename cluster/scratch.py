@@ -11,12 +11,32 @@ from cluster.processes import identity
 OWNER_FILE = "owner.json"
 
 
+LONGEST_ROOT = 43 - len("/swell-12345678/r")
+"""Characters of a root below which Ray's socket paths, 64 more, stay within a socket's 107 bytes."""
+
+
+class ScratchError(ValueError):
+    """The folder for scratch cannot be used."""
+
+
 def scratch_root() -> Path:
     """Return where scratch folders are made: `$SWELL_SCRATCH`, else the system's folder for temporary files.
 
-    It must be short: Ray's socket paths lie below it and may have 107 bytes.
+    Raises ScratchError for one that cannot be used.
     """
-    return Path(os.environ.get("SWELL_SCRATCH") or tempfile.gettempdir())
+    root = Path(os.environ.get("SWELL_SCRATCH") or tempfile.gettempdir()).resolve()
+    if len(str(root)) > LONGEST_ROOT:
+        raise ScratchError(
+            f"scratch folder {root} has {len(str(root))} characters, at most {LONGEST_ROOT} are allowed: Ray's sockets "
+            "lie below it. Set SWELL_SCRATCH to a shorter path"
+        )
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ScratchError(f"scratch folder {root} cannot be made: {error.strerror}. Set SWELL_SCRATCH") from error
+    if not os.access(root, os.W_OK | os.X_OK):
+        raise ScratchError(f"scratch folder {root} is not writable. Set SWELL_SCRATCH to one that is")
+    return root
 
 
 class Scratch:
@@ -28,9 +48,7 @@ class Scratch:
     @classmethod
     def create(cls) -> "Scratch":
         """Make a new folder, owned by this process and private to its user."""
-        root = scratch_root()
-        root.mkdir(parents=True, exist_ok=True)
-        path = Path(tempfile.mkdtemp(prefix="swell-", dir=root)).resolve()
+        path = Path(tempfile.mkdtemp(prefix="swell-", dir=scratch_root()))
         (path / OWNER_FILE).write_text(json.dumps(identity()))
         scratch = cls(path)
         for folder in (scratch.ray, scratch.tune, scratch.tmp):

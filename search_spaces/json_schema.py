@@ -1,6 +1,7 @@
 """The JSON Schema of specs, for completion and checks while a YAML file is written in an editor."""
 
 import ast
+import functools
 import inspect
 import textwrap
 from collections.abc import Mapping
@@ -15,6 +16,7 @@ from search_spaces.spec import Spec
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
+@functools.cache
 def field_docs(model: type[BaseModel]) -> dict[str, str]:
     """Return the docstring under each field of a model, its own and its bases'.
 
@@ -74,16 +76,16 @@ def _base(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _space(fields: Mapping[str, Any]) -> dict[str, Any]:
-    properties = {name: _parameter(field) for name, field in fields["properties"].items()}
+    when = Spec.model_json_schema(schema_generator=_Documented)["$defs"]["Choice"]["properties"]["when"]
+    properties = {name: _parameter(field, when) for name, field in fields["properties"].items()}
     return {"type": "object", "additionalProperties": False, "properties": properties}
 
 
-def _parameter(field: Mapping[str, Any]) -> dict[str, Any]:
+def _parameter(field: Mapping[str, Any], when: Mapping[str, Any]) -> dict[str, Any]:
     """Return the forms in which one field may be searched."""
     value = {key: part for key, part in field.items() if key not in ("title", "description", "default")}
     values = {"type": "array", "items": value, "minItems": 1}
     structures = {"type": "object", "additionalProperties": value, "minProperties": 1}
-    when = Spec.model_json_schema(schema_generator=_Documented)["$defs"]["Choice"]["properties"]["when"]
     named = {
         "type": "object",
         "additionalProperties": False,

@@ -18,7 +18,7 @@ from cluster.paths import SearchPaths
 from cluster.processes import carrying
 from cluster.records import load_history, load_status, load_trials, load_waves
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray")]  # one Ray at a time
 
 ROOT = Path(__file__).parents[2]
 HEAD = "trainable: tests.methods.ripple\nobjective: {metric: val_error}\nresources: {cpus: 2}\n"
