@@ -7,6 +7,7 @@ between the last trial of a wave and the first of the next) are reported apart.
 """
 
 import argparse
+import itertools
 import json
 import os
 import statistics
@@ -16,9 +17,13 @@ import tempfile
 import time
 from pathlib import Path
 
+import optuna
 import psutil
 from rich.console import Console
 from rich.table import Table
+
+from cluster.paths import SearchPaths
+from cluster.records import STUDY_NAME, load_waves, open_storage
 
 ROOT = Path(__file__).resolve().parents[1]
 SPEC = """\
@@ -82,17 +87,26 @@ def run(trials: int, sampler: str, stopping: str, keep: str) -> dict[str, float]
 
 
 def figures(search: Path, trials: int) -> dict[str, float]:
-    """Return a finished search's cost per trial and files per trial."""
-    from cluster.paths import SearchPaths
-    from cluster.records import load_waves
+    """Return a finished search's cost per trial and files per trial.
 
-    waves = load_waves(SearchPaths(search))
+    The cost is the median time from one trial's end to the next one's within a wave, all included: asking, starting,
+    three reports through Ray and Tune, the actor's own work, telling. The first trial's compilation is not in it.
+    """
+    paths = SearchPaths(search)
+    waves = load_waves(paths)
+    ends: dict[int, list[float]] = {}
+    for trial in optuna.load_study(study_name=STUDY_NAME, storage=open_storage(paths)).get_trials(deepcopy=False):
+        assert trial.datetime_complete is not None
+        ends.setdefault(trial.user_attrs["result"]["wave"], []).append(trial.datetime_complete.timestamp())
+    gaps = [b - a for wave in ends.values() for a, b in itertools.pairwise(sorted(wave))]
     files = sum(1 for path in search.rglob("*") if path.is_file())
     return {
         "waves": len(waves),
-        "ms_per_trial": 1000 * sum(wave["trials_s"] for wave in waves) / trials,
+        "ms_per_trial": 1000 * statistics.median(gaps),
+        "ms_last_100": 1000 * statistics.median(gaps[-100:]),
+        "trials_s": sum(wave["trials_s"] for wave in waves),
         "files_per_trial": files / trials,
-        "journal_kb_per_trial": (search / "study.journal").stat().st_size / 1024 / trials,
+        "journal_kb_per_trial": paths.journal.stat().st_size / 1024 / trials,
     }
 
 
@@ -104,17 +118,22 @@ def main() -> None:
     parser.add_argument("--keep", default="best", choices=["best", "all", "none"])
     parser.add_argument("--asha", action="store_true")
     arguments = parser.parse_args()
-    table = Table("trials", "ms per trial", "waves", "s per boundary", "files per trial", "journal kB per trial",
-                  "driver MB", "supervisor MB", box=None)  # fmt: skip
+    columns = {
+        "trials": lambda r: f"{r['trials']}",
+        "ms per trial": lambda r: f"{r['ms_per_trial']:.1f}",
+        "of the last 100": lambda r: f"{r['ms_last_100']:.1f}",
+        "waves": lambda r: f"{r['waves']}",
+        "s per boundary": lambda r: f"{(r['elapsed_s'] - r['trials_s']) / r['waves']:.1f}",
+        "files per trial": lambda r: f"{r['files_per_trial']:.2f}",
+        "journal kB per trial": lambda r: f"{r['journal_kb_per_trial']:.2f}",
+        "driver MB": lambda r: f"{r['driver_mb']:.0f}",
+        "supervisor MB": lambda r: f"{r['supervisor_mb']:.0f}",
+    }
+    table = Table(*columns, box=None)
     for trials in arguments.trials:
         result = run(trials, arguments.sampler, "asha" if arguments.asha else "none", arguments.keep)
-        boundaries = (result["elapsed"] - result["ms_per_trial"] * trials / 1000) / result["waves"]
-        table.add_row(
-            str(trials), f"{result['ms_per_trial']:.1f}", f"{result['waves']:.0f}", f"{boundaries:.1f}",
-            f"{result['files_per_trial']:.2f}", f"{result['journal_kb_per_trial']:.2f}",
-            f"{result['driver_mb']:.0f}", f"{result['supervisor_mb']:.0f}",
-        )  # fmt: skip
-        print(json.dumps({"trials": trials, **result}), file=sys.stderr, flush=True)
+        print(json.dumps(result), file=sys.stderr, flush=True)
+        table.add_row(*(show(result) for show in columns.values()))
     Console(width=140).print(table)
 
 

@@ -1,27 +1,15 @@
 """A method that does nothing and reports three times: what is left is what the search itself costs."""
 
-from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, ClassVar
+from collections.abc import Sequence
+from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array
-from pydantic import Field
 
-from trainables._shared.config import NUMERIC, MethodConfig
+from benchmarks.nothing.config import Config
 from trainables._shared.contract import Hyper, Loss, Method, Phase, TrialData
 from trainables._shared.datasets import DatasetStore
-
-
-class Config(MethodConfig):
-    """Nothing to choose but one number."""
-
-    reported_metrics: ClassVar[Mapping[str, str]] = {"val_nothing": "The number given."}
-
-    x: Annotated[float, NUMERIC] = 0.5
-    """The number reported."""
-    report_every: int = Field(default=1, ge=1)
-    """Steps between two reports."""
 
 
 class Nothing(eqx.Module):
