@@ -6,16 +6,9 @@ from typing import Annotated, ClassVar, Literal, NamedTuple
 from pydantic import Field, field_validator, model_validator
 
 from trainables._shared.config import NUMERIC, ConfigError, FrozenModel, MethodConfig
-from trainables.two_body.data import (
-    NUM_SAMPLES,
-    DatasetName,
-    Sampling,
-    num_missing,
-    parse_dataset,
-    usable_starts,
-    window_samples,
-)
+from trainables.two_body.dataset_names import DatasetName, parse_dataset
 from trainables.two_body.metric_names import final_metric_names
+from trainables.two_body.windows import NUM_SAMPLES, Sampling, num_missing, usable_starts, window_samples
 
 FeaturesName = Literal["cartesian", "sph_4D_rinv_vel", "sph_4D_rinv_vel_rt", "sph_4D_rinv_vel_harmonics"]
 HeadName = Literal[

@@ -1,23 +1,20 @@
 """Orbits of the two-body problem from Kepler's equation, by dataset name; NumPy only, units with mu = 1."""
 
-import functools
 import hashlib
 import json
-import re
 from collections.abc import Mapping
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Float64
 
-Sampling = Literal["mean_anomaly", "true_anomaly"]
+from trainables.two_body.dataset_names import DatasetName
+from trainables.two_body.windows import NUM_SAMPLES, Sampling, num_missing, window_samples
 
 LENGTH_UNIT_KM = 42164.0
 """The radius of the geostationary orbit."""
 EARTH_RADIUS = 6378.137 / LENGTH_UNIT_KM
 LOWEST_AXIS = (6378.137 + 200.0) / LENGTH_UNIT_KM
-NUM_SAMPLES = 360
-"""Samples of an orbit, one degree of anomaly apart."""
 ELEMENTS = (
     "semi_major_axis",
     "eccentricity",
@@ -30,33 +27,6 @@ ELEMENTS = (
 
 _GENERATOR_VERSION = 1
 _LARGEST_ECCENTRICITY = {"complex": 0.99, "simple": 0.1, "circular": 0.0}
-_PATTERN = re.compile(r"(complex|circular|simple)_TBP_(planar|3D)_([1-9][0-9]*)_(train|val|test)")
-PATTERN_HELP = (
-    "FAMILY_TBP_PLANE_NUMBER_SPLIT, with FAMILY complex, simple or circular, PLANE planar or 3D, "
-    "NUMBER of orbits at least 1, SPLIT train, val or test (for instance complex_TBP_planar_10_train)"
-)
-
-
-class DatasetName(NamedTuple):
-    """What a dataset's name says."""
-
-    family: str
-    plane: str
-    num_orbits: int
-    split: str
-
-    def __str__(self) -> str:
-        return f"{self.family}_TBP_{self.plane}_{self.num_orbits}_{self.split}"
-
-
-@functools.lru_cache(maxsize=1024)
-def parse_dataset(name: str) -> DatasetName:
-    """Return the parts of a dataset's name; raises ValueError, with the pattern, for anything else."""
-    match = _PATTERN.fullmatch(name)
-    if match is None:
-        raise ValueError(f"unknown dataset {name!r}: a name must be {PATTERN_HELP}")
-    family, plane, number, split = match.groups()
-    return DatasetName(family, plane, int(number), split)
 
 
 def eccentric_anomaly(M: Float64[np.ndarray, "*n"], e: Float64[np.ndarray, "*#n"]) -> Float64[np.ndarray, "*n"]:
@@ -131,11 +101,6 @@ def draw_elements(name: DatasetName, fix_nu0: bool) -> Float64[np.ndarray, "n 6"
     return np.column_stack([a, e, angles])
 
 
-def num_missing(missing_tail: float) -> int:
-    """Return how many samples at the end of each orbit are missing, for a share of them."""
-    return round(missing_tail * NUM_SAMPLES)
-
-
 def generate(
     name: DatasetName, *, fix_nu0: bool, sampling: Sampling, missing_tail: float
 ) -> dict[str, Float64[np.ndarray, "..."]]:
@@ -153,22 +118,6 @@ def generate(
 def recipe(fix_nu0: bool, sampling: Sampling, missing_tail: float) -> str:
     """Return what, beside its name, decides a dataset's numbers."""
     return json.dumps([_GENERATOR_VERSION, fix_nu0, sampling, missing_tail])
-
-
-def window_samples(window: tuple[float, float]) -> tuple[int, int]:
-    """Return the first sample of a window and the one after its last."""
-    return round(window[0] * NUM_SAMPLES), round(window[1] * NUM_SAMPLES)
-
-
-@functools.lru_cache(maxsize=4096)
-def usable_starts(window: tuple[float, float], segment_length: int, missing: int) -> tuple[int, ...]:
-    """Return the first samples of an orbit's usable segments, where its last `missing` samples are NaN.
-
-    A segment is usable when its first two samples are there: a start, and something to compare with.
-    """
-    first, stop = window_samples(window)
-    starts = range(first, stop - segment_length + 1, segment_length)
-    return tuple(start for start in starts if start + 1 < NUM_SAMPLES - missing)
 
 
 class Segments(NamedTuple):

@@ -14,11 +14,13 @@ from trainables._shared.contract import Hyper, Loss, Method, Phase, TestResult, 
 from trainables._shared.datasets import DatasetStore
 from trainables.two_body import losses
 from trainables.two_body.config import Config, CurriculumPhase
-from trainables.two_body.data import NUM_SAMPLES, Segments, as_segments, cut, generate, parse_dataset, recipe
+from trainables.two_body.data import Segments, as_segments, cut, generate, recipe
+from trainables.two_body.dataset_names import parse_dataset
 from trainables.two_body.metric_names import QUANTITIES, metric_prefixes
 from trainables.two_body.metrics import field_errors, orbit_table, score_metrics
 from trainables.two_body.model import AccelerationField, Dynamics
 from trainables.two_body.solvers import Solution, adaptive, per_sample
+from trainables.two_body.windows import NUM_SAMPLES
 
 
 class TwoBody(Method[Config]):

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from trainables.two_body.data import parse_dataset
+from trainables.two_body.dataset_names import parse_dataset
 
 QUANTITIES: Mapping[str, tuple[str, str]] = {
     "accel_error": ("pct", "acceleration error in percent"),

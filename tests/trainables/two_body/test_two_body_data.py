@@ -9,9 +9,9 @@ from trainables.two_body.data import (
     eccentric_anomaly,
     generate,
     kepler_states,
-    parse_dataset,
-    usable_starts,
 )
+from trainables.two_body.dataset_names import parse_dataset
+from trainables.two_body.windows import usable_starts
 
 PLAIN = {"fix_nu0": False, "sampling": "mean_anomaly", "missing_tail": 0.0}
 
