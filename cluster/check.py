@@ -19,6 +19,8 @@ from search_spaces.validation import explain_validation
 from trainables._shared.config import ConfigError, MethodConfig
 from trainables._shared.discovery import UnknownMethodError, load_config_type
 
+LARGEST_GRID = 100_000
+"""Configurations of a grid: a driver holds them all, and a million trials is no grid that anybody waits for."""
 NUM_EXAMPLES = 3
 """Configurations shown of those that one reason rules out."""
 
@@ -62,7 +64,7 @@ def check(file: SpecFile) -> CheckReport:
             raise source.error(problems)
 
     config_type = find_config_type(file)
-    refuse([*_unknown_keys(spec, config_type), *_machine_problems(spec)])
+    refuse([*_unknown_keys(spec, config_type), *_machine_problems(spec), *_size_problems(spec)])
     written = Written(file)
     refuse(value_problems(spec, config_type, written))
     chosen = choose_configurations(spec)
@@ -110,6 +112,14 @@ def _machine_problems(spec: Spec) -> list[Problem]:
         rule = "this sampler needs PyTorch, which is not installed: pip install 'swell[gp]'"
         problems.append(Problem(("sampler", "name"), rule, "gp"))
     return problems
+
+
+def _size_problems(spec: Spec) -> list[Problem]:
+    size = grid_size(spec) if spec.is_grid else None
+    if size is None or size <= LARGEST_GRID:
+        return []
+    rule = f"this grid has {size:,} configurations, at most {LARGEST_GRID:,} can be expanded"
+    return [Problem(("sampler", "name"), rule, "grid", allowed="fewer values, or random, qmc, tpe with budget.trials")]
 
 
 def _has_torch() -> bool:

@@ -7,6 +7,9 @@ from search_spaces.errors import MISSING, KeyPath, Problem, nearest
 from search_spaces.parameters import FloatRange, Parameter, labels, plain_text, same
 from search_spaces.space import Space
 
+MOST_VALUES = 1000
+"""Values of a range that conditions may ask about: each is a case of its own."""
+
 
 def condition_problems(space: Space, base: Mapping[str, Any]) -> list[Problem]:
     """Return what is wrong with the conditions: unknown parents, values never taken, cycles."""
@@ -32,6 +35,9 @@ def _never_taken(path: KeyPath, wanted: Iterable[Any], parent: Parameter | None,
     if isinstance(parent, FloatRange) and parent.values() is None:
         return [Problem(path, "a condition cannot ask for a value of a float range; it needs a list of choices")]
     taken = [fixed] if parent is None else labels(parent) or []
+    if len(taken) > MOST_VALUES:
+        rule = f"a condition cannot ask for one of {len(taken):,} values of a range; it needs a list of choices"
+        return [Problem(path, rule)]
     choices = tuple(plain_text(value) for value in taken)
     return [
         Problem(path, f"{path[-1]} never takes this value, so the parameter would never be searched", value, choices)

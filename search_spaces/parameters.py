@@ -1,7 +1,7 @@
 """One searched parameter: a choice of values, a choice of named structures, or a range. Plain data, no sampler."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, JsonValue, Tag, model_validator
@@ -28,6 +28,10 @@ def as_tuple(value: Any) -> Any:
 def same(left: object, right: object) -> bool:
     """Return whether two values are one and the same setting: true is not 1, but 2 is 2.0."""
     return isinstance(left, bool) == isinstance(right, bool) and left == right
+
+
+MOST_STEPS = 1_000_000
+"""Steps of a range that can still be told apart from no step at all."""
 
 
 class _Conditional(SpecModel):
@@ -147,9 +151,9 @@ class IntRange(_Conditional):
         _raise_any(_range_problems(self, smallest))
         return self
 
-    def values(self) -> list[int]:
-        """Return every value of the range."""
-        return list(range(self.low, self.high + 1, self.step or 1))
+    def values(self) -> range:
+        """Return every value of the range, none of them made before it is asked for."""
+        return range(self.low, self.high + 1, self.step or 1)
 
 
 def _raise_any(problems: list[Problem]) -> None:
@@ -171,6 +175,8 @@ def _range_problems(given: FloatRange | IntRange, smallest: str) -> list[Problem
             problems.append(Problem(("step",), "must be greater than 0", given.step))
         elif given.log:
             problems.append(Problem(("step",), "cannot be combined with log; leave one of them out", given.step))
+        elif steps > MOST_STEPS:
+            problems.append(Problem(("step",), f"makes more than {MOST_STEPS:,} values; leave it out", given.step))
         elif abs(steps - round(steps)) > 1e-8 * max(1.0, steps):
             problems.append(Problem(("step",), "must lead from low to high in a whole number of steps", given.step))
     return problems
@@ -221,7 +227,7 @@ AnyParameter = Annotated[_Tagged, BeforeValidator(_parameter, _Tagged | list[Sca
 """A parameter as it may be written: a plain list is a choice."""
 
 
-def labels(parameter: Parameter) -> list[Any] | None:
+def labels(parameter: Parameter) -> Sequence[Any] | None:
     """Return what is chosen from: values, or names of structures; None for a range whose values cannot be counted."""
     return parameter.values() if isinstance(parameter, FloatRange | IntRange) else list(parameter.labels)
 

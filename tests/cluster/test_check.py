@@ -263,3 +263,18 @@ def test_the_command_prints_numbers_and_tells_problems_on_stderr(tmp_path, capsy
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err == f"{file}:4: space.depth[1] = 'x': must be a whole number, but is text\n"
+
+
+def test_a_range_of_a_billion_values_is_sampled_and_a_grid_of_it_refused(tmp_path):
+    text = (
+        "name: wide\ntrainable: tests.methods.ripple\nobjective: {metric: val_error}\nbudget: {trials: 4}\n"
+        "space: {steps: {low: 1, high: 1000000000, type: int}}\n"
+    )
+    path = tmp_path / "wide.yaml"
+    path.write_text(text)
+    report = check(load_spec(path))
+    assert report.num_configurations == 10**9
+    assert report.sampled
+    path.write_text(text + "sampler: {name: grid}\n")
+    with pytest.raises(SpecError, match=r"this grid has 1,000,000,000 configurations, at most 100,000 can be expanded"):
+        check(load_spec(path))
