@@ -7,11 +7,10 @@ from pathlib import Path
 
 import yaml
 
-from analysis.table import by_configuration, make_table
 from cluster.files import read_json, write_json
 from cluster.outcomes import Outcome
 from cluster.paths import SearchPaths
-from cluster.records import TrialRecord, load_history, load_spec, load_trials, ranked
+from cluster.records import TrialRecord, load_history, load_spec, load_trials, ranked_trials
 
 EXPORT_FILE = "export.json"
 """Which trial was exported, and to which files."""
@@ -47,14 +46,9 @@ def best_trial(paths: SearchPaths, number: int | None = None) -> TrialRecord:
     if not completed:
         raise NoBestTrialError(f"no trial of {paths.name} has completed yet")
     if spec.is_multi_objective:
-        order = ranked(spec, [record.metrics for record in completed])
-        some = ", ".join(str(completed[index].number) for index in order[:10])
+        some = ", ".join(str(record.number) for record in ranked_trials(spec, completed)[:10])
         raise NoBestTrialError(f"with several objectives no trial is best: choose one with --trial, e.g. {some}")
-    if spec.repeats:
-        configurations = by_configuration(make_table(spec, records))
-        winner = configurations["configuration"].iloc[0]
-        completed = [record for record in completed if record.configuration == winner] or completed
-    return completed[ranked(spec, [record.metrics for record in completed])[0]]
+    return ranked_trials(spec, completed)[0]
 
 
 def export_best(paths: SearchPaths, folder: Path, number: int | None = None) -> Exported:

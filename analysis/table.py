@@ -10,7 +10,7 @@ import pandas as pd
 
 from cluster.outcomes import Outcome
 from cluster.paths import SearchPaths
-from cluster.records import TrialRecord, load_spec, load_trials, ranked
+from cluster.records import TrialRecord, load_spec, load_trials, ranked, ranked_trials
 from search_spaces.spec import Spec
 
 USAGE_COLUMNS = {
@@ -61,8 +61,7 @@ def load_table(paths: SearchPaths) -> TrialTable:
 def make_table(spec: Spec, records: Sequence[TrialRecord]) -> TrialTable:
     """Return the table of some trials; a structured choice shows its name, not its content."""
     completed = [record for record in records if record.outcome is Outcome.COMPLETED]
-    order = ranked(spec, [record.metrics for record in completed])
-    ranks = {completed[index].number: place for place, index in enumerate(order, start=1)}
+    ranks = {record.number: place for place, record in enumerate(ranked_trials(spec, completed), start=1)}
     rows = [_row(record, ranks.get(record.number)) for record in records]
     rows.sort(key=lambda row: (row["rank"] is None, row["rank"] or 0, row["trial"]))
     frame = pd.DataFrame(rows)

@@ -78,7 +78,8 @@ def run(trials: int, sampler: str, stopping: str, keep: str) -> dict[str, float]
         if process.returncode:
             sys.exit((root / "output").read_text())
         return {
-            "elapsed": elapsed,
+            "trials": trials,
+            "elapsed_s": elapsed,
             **figures(root / "searches" / "overhead", trials),
             # The driver's largest; the supervisor's median, since the same process prints the table at the end.
             "driver_mb": max(memory["cluster.driver"]),

@@ -21,6 +21,7 @@ class Board:
         self._slots = num_slots
         self._started = time.monotonic()
         self._ended_before = sum(study.tally.outcomes.values())
+        self._cpu_hours_before = study.tally.cpu_hours
         self._written = 0.0
 
     def tick(self) -> None:
@@ -55,9 +56,15 @@ class Board:
         return metrics.get(self._study.spec.objectives[0].metric)
 
     def _eta(self) -> float | None:
-        """Return the seconds until all trials have ended at this session's pace; None while it is not known."""
-        ended = sum(self._study.tally.outcomes.values())
+        """Return the seconds until the search ends at this session's pace, by trials or hours; None while unknown."""
+        tally, budget = self._study.tally, self._study.spec.budget
+        bounds = [budget.hours * 3600 - tally.active_s] if budget.hours else []
+        ended = sum(tally.outcomes.values())
         done, total = ended - self._ended_before, self._study.max_trials
-        if not done or total is None:
-            return None
-        return (time.monotonic() - self._started) / done * max(total - ended, 0)
+        elapsed = time.monotonic() - self._started
+        if done and total is not None:
+            bounds.append(elapsed / done * (total - ended))
+        if budget.core_hours and tally.cpu_hours > self._cpu_hours_before:
+            pace = (tally.cpu_hours - self._cpu_hours_before) / elapsed
+            bounds.append((budget.core_hours - tally.cpu_hours) / pace)
+        return max(min(bounds), 0.0) if bounds else None

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from cluster.configurations import num_steps
 from search_spaces.errors import KeyPath, Problem, as_text_choices, nearest
 from search_spaces.spec import Spec
 from trainables._shared.config import MethodConfig
@@ -53,7 +52,7 @@ def stopping_problems(spec: Spec, configs: Sequence[MethodConfig]) -> tuple[list
     if stopping.name == "none" or not configs:
         return [], []
     path: KeyPath = ("early_stopping", "grace_steps")
-    steps = [number for config in configs if (number := num_steps(config)) is not None]
+    steps = [number for config in configs if (number := config.num_steps()) is not None]
     too_short = sum(number <= stopping.grace_steps for number in steps)
     if steps and too_short == len(configs):
         rule = f"training has at most {max(steps)} steps, so no trial would ever be stopped early"

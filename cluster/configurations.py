@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from search_spaces.space import FloatRange, IntRange, Parameter, grid_points, grid_size, is_active, order
+from search_spaces.space import FloatRange, IntRange, Parameter, grid_points, grid_size, is_active, order, resolve
 from search_spaces.spec import Spec
 from trainables._shared.config import MethodConfig, numeric, structural_key
 
@@ -29,14 +29,6 @@ class Configurations:
 
     points: Sequence[Mapping[str, Any]]
     sampled: bool
-
-
-def num_steps(config: MethodConfig) -> int | None:
-    """Return the optimiser steps of a whole training, as far as the method's config says so."""
-    phases = getattr(config, "resolved_phases", None)
-    if phases is not None:
-        return sum(phase.steps for phase in phases())
-    return getattr(config, "steps", None)
 
 
 def choose_configurations(spec: Spec) -> Configurations:
@@ -106,3 +98,15 @@ def _random_value(parameter: Parameter, rng: random.Random) -> Any:
         step = parameter.step or 1
         return parameter.low + step * rng.randrange(round((parameter.high - parameter.low) / step) + 1)
     return rng.choice(parameter.labels)
+
+
+def largest_num_steps(spec: Spec, config_type: type[MethodConfig]) -> int | None:
+    """Return the steps of a search's longest training, or None where its method does not say."""
+    most: int | None = None
+    for point in choose_configurations(spec).points:
+        try:
+            steps = config_type.model_validate(resolve(spec, point)).num_steps()
+        except ValueError:  # its trial will say so
+            continue
+        most = steps if most is None or (steps is not None and steps > most) else most
+    return most

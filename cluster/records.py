@@ -167,7 +167,8 @@ def ranked(spec: Spec, metrics: Sequence[Mapping[str, float]]) -> list[int]:
     excess = [sum(max(amount, 0.0) for amount in violations(spec, result)) for result in metrics]
     dominated = [0] * len(scores)
     if spec.is_multi_objective:
-        dominated = [sum(_dominates(other, score) for other in scores) for score in scores]
+        feasible = [score for score, amount in zip(scores, excess, strict=True) if amount == 0]
+        dominated = [sum(_dominates(other, score) for other in feasible) for score in scores]
     return sorted(range(len(scores)), key=lambda i: (excess[i], dominated[i], scores[i], i))
 
 
@@ -177,3 +178,32 @@ def _worst_if_nan(value: float) -> float:
 
 def _dominates(left: Sequence[float], right: Sequence[float]) -> bool:
     return all(a <= b for a, b in zip(left, right, strict=True)) and left != right
+
+
+def is_feasible(spec: Spec, metrics: Mapping[str, float]) -> bool:
+    """Return whether a result keeps every constraint."""
+    return all(amount <= 0 for amount in violations(spec, metrics))
+
+
+def mean_metrics(spec: Spec, metrics: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Return the means of objectives and constrained metrics over the results of one configuration's seeds."""
+    names = dict.fromkeys(part.metric for part in (*spec.objectives, *spec.constraints))
+    return {name: math.fsum(one.get(name, math.nan) for one in metrics) / len(metrics) for name in names}
+
+
+def ranked_trials(spec: Spec, completed: Sequence[TrialRecord]) -> list[TrialRecord]:
+    """Return completed trials, best first.
+
+    With repeated seeds, complete sets come first, by their mean, and the trials of a set stay together, the best seed
+    first; trials of incomplete sets follow, by their own results.
+    """
+    if spec.repeats is None:
+        return [completed[index] for index in ranked(spec, [record.metrics for record in completed])]
+    sets: dict[int, list[TrialRecord]] = {}
+    for record in completed:
+        sets.setdefault(record.configuration, []).append(record)
+    whole = [trials for trials in sets.values() if len(trials) == len(spec.seeds)]
+    rest = [record for trials in sets.values() if len(trials) != len(spec.seeds) for record in trials]
+    order = ranked(spec, [mean_metrics(spec, [record.metrics for record in trials]) for trials in whole])
+    groups = [*(whole[index] for index in order), rest]
+    return [trials[index] for trials in groups for index in ranked(spec, [record.metrics for record in trials])]

@@ -17,10 +17,6 @@ KNOW_CONSTRAINTS = ("tpe", "gp", "nsga2")
 """Samplers that heed a trial's constraints; the others warn of them."""
 
 
-class MissingDependencyError(ValueError):
-    """A choice in the spec needs a package that is not installed."""
-
-
 def _seed_of(seed: int, number: int, parameter: str = "") -> int:
     return int.from_bytes(hashlib.sha256(f"{seed}/{number}/{parameter}".encode()).digest()[:4], "big")
 
@@ -135,10 +131,13 @@ def build_sampler(spec: Spec, points: Sequence[Mapping[str, Any]] | None) -> Bas
         assert points is not None
         return GridSampler(shuffled(points, seed), repeats)
 
-    def qmc(_: int) -> BaseSampler:  # one scrambled sequence for the whole search: its place in it is in the study
+    def qmc(own_seed: int) -> BaseSampler:
+        # One scrambled sequence for the whole search: its place in it is in the study. What it leaves to independent
+        # sampling (conditional parameters, the first trial) must still differ from trial to trial.
         return samplers.QMCSampler(
-            qmc_type="sobol", scramble=True, seed=seed, warn_independent_sampling=False, warn_asynchronous_seeding=False
-        )
+            qmc_type="sobol", scramble=True, seed=seed, independent_sampler=samplers.RandomSampler(seed=own_seed),
+            warn_independent_sampling=False, warn_asynchronous_seeding=False,
+        )  # fmt: skip
 
     makers: dict[str, Callable[[int], BaseSampler]] = {
         "random": lambda s: samplers.RandomSampler(seed=s),
@@ -157,8 +156,11 @@ def build_sampler(spec: Spec, points: Sequence[Mapping[str, Any]] | None) -> Bas
     return NumberedSampler(makers[name], seed, repeats)
 
 
-def build_pruner(spec: Spec) -> optuna.pruners.BasePruner:
-    """Return the spec's early stopping; Optuna keeps its rungs in the study, so that they survive everything."""
+def build_pruner(spec: Spec, max_steps: int | None) -> optuna.pruners.BasePruner:
+    """Return the spec's early stopping, for trainings of at most `max_steps`.
+
+    Optuna keeps its rungs in the study, so that they survive everything.
+    """
     stopping = spec.early_stopping
     if stopping.name == "asha":
         return optuna.pruners.SuccessiveHalvingPruner(
@@ -166,6 +168,6 @@ def build_pruner(spec: Spec) -> optuna.pruners.BasePruner:
         )
     if stopping.name == "hyperband":
         return optuna.pruners.HyperbandPruner(
-            min_resource=stopping.grace_steps, max_resource="auto", reduction_factor=stopping.reduction
+            min_resource=stopping.grace_steps, max_resource=max_steps or "auto", reduction_factor=stopping.reduction
         )
     return optuna.pruners.NopPruner()

@@ -2,15 +2,16 @@
 
 import math
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial, Trial, TrialState
 from pydantic import ValidationError
 
+from cluster.budget import Tally
+from cluster.configurations import largest_num_steps
 from cluster.files import repair_last_line
 from cluster.outcomes import Outcome
 from cluster.paths import SearchPaths
@@ -31,18 +32,6 @@ class Assignment:
 
     number: int
     config: dict[str, Any]
-
-
-@dataclass
-class Tally:
-    """Running counts that the budget needs; rebuilt from the trials when a study is opened."""
-
-    outcomes: Counter[str] = field(default_factory=Counter)
-    cpu_hours: float = 0.0
-    best: tuple[float, int] | None = None
-    """Best objective of a feasible completed trial, and its number."""
-    since_best: int = 0
-    """Trials ended since the best one."""
 
 
 class SearchStudy:
@@ -67,22 +56,20 @@ class SearchStudy:
             load_if_exists=True,
             directions=["minimize" if o.mode == "min" else "maximize" for o in spec.objectives],
             sampler=build_sampler(spec, self.points),
-            pruner=build_pruner(spec),
+            pruner=build_pruner(spec, largest_num_steps(spec, config_type)),
         )
         self._running: dict[int, Trial] = {}
         self._left_over: list[FrozenTrial] = []
-        self._active_before = float(self._study.user_attrs.get("active_s", 0.0))
-        self._clock = clock
-        self._opened = clock()
-        self.tally = Tally()
+        self.tally = Tally(spec, float(self._study.user_attrs.get("active_s", 0.0)), clock)
+        self._saved_active_s = self.tally.active_s
         trials = self._study.get_trials(deepcopy=False)
-        for trial in trials:
+        for trial in sorted(trials, key=_end_order):
+            record = record_of(trial)
+            self.tally.spend(record.seconds)
             if trial.state.is_finished():
-                self._count(record_of(trial))
-                self._spend(record_of(trial).seconds)
+                self.tally.count(record)
             else:
                 self._left_over.append(trial)
-                self._spend(record_of(trial).seconds)
         self._num_asked = len(trials)
 
     # -- ask ------------------------------------------------------------------------------------------------------
@@ -105,7 +92,7 @@ class SearchStudy:
             if self._left_over:
                 trial = Trial(self._study, self._left_over.pop(0)._trial_id)
                 self._take_up(trial)
-            elif self.spent() or (self.max_trials is not None and self._num_asked >= self.max_trials):
+            elif self.tally.spent() or (self.max_trials is not None and self._num_asked >= self.max_trials):
                 return None
             else:
                 trial = self._study.ask()
@@ -123,6 +110,8 @@ class SearchStudy:
         if seed is not None:
             values["seed"] = seed
         configuration = trial.number // repeats
+        if "assigned" in trial.user_attrs:  # what it has begun with, whatever the method's defaults are by now
+            values = trial.user_attrs["assigned"]["config"]
         try:
             config = self._config_type.model_validate(values)
             config.check_data()
@@ -170,12 +159,14 @@ class SearchStudy:
 
     # -- report ---------------------------------------------------------------------------------------------------
 
-    def report(self, number: int, step: int, metrics: Mapping[str, float]) -> bool:
-        """Note a running trial's metrics at a step; return whether it should go on.
+    def report(self, number: int, step: int, metrics: Mapping[str, float], seconds: float = 0.0) -> bool:
+        """Note a running trial's metrics at a step, and its seconds so far; return whether it should go on.
 
         A step reported before (the trial was continued from a checkpoint before it) is the same number: it is judged
-        again, and not written.
+        again, and not written. The last report of a trial is made too, though there is nothing left to decide: its
+        value belongs to the rung that the others are judged at.
         """
+        self.tally.running_s[number] = seconds
         if self.spec.is_multi_objective or self.spec.early_stopping.name == "none":
             return True
         trial = self._running[number]
@@ -195,8 +186,8 @@ class SearchStudy:
 
     # -- tell -----------------------------------------------------------------------------------------------------
 
-    def tell(self, number: int, outcome: Outcome, result: Mapping[str, Any]) -> Outcome:
-        """End a trial: its record goes to the study first, then its state; return the outcome it was told with.
+    def tell(self, number: int, outcome: Outcome, result: Mapping[str, Any]) -> TrialRecord:
+        """End a trial: its record goes to the study first, then its state; return the record.
 
         Only the trial's own ends reach the sampler. A diverged trial is told as pruned with the worst value at its
         step, so that a sampler keeps away from there; a crash says nothing about the configuration's worth. A stopped
@@ -211,10 +202,11 @@ class SearchStudy:
         before = trial.user_attrs.get("result", {})
         used = {name: result[name] + before.get(name, 0.0) for name in ADDED_UP if name in result}
         trial.set_user_attr("result", {"outcome": outcome.value, **result, **used})
-        self._spend(result.get("seconds", 0.0))
+        self.tally.running_s.pop(number, None)
+        self.tally.spend(result.get("seconds", 0.0))
         if outcome is Outcome.STOPPED:
             self._left_over.append(self._frozen(trial))
-            return outcome
+            return record_of(self._left_over[-1])
         if outcome.is_own:
             self._set_constraints(trial, metrics)
         if outcome is Outcome.COMPLETED:
@@ -227,31 +219,14 @@ class SearchStudy:
             self._study.tell(trial, state=TrialState.PRUNED)
         else:
             self._study.tell(trial, state=TrialState.FAIL)
-        self._count(record_of(self._frozen(trial)))
-        return outcome
-
-    def _spend(self, seconds: float) -> None:
-        self.tally.cpu_hours += seconds * self.spec.resources.cpus_per_trial / 3600
+        record = record_of(self._frozen(trial))
+        self.tally.count(record)
+        return record
 
     def _set_constraints(self, trial: Trial, metrics: Mapping[str, float]) -> None:
         if self.spec.sampler.name in KNOW_CONSTRAINTS and not trial.constraints:  # a killed driver may have set them
             for index, amount in enumerate(violations(self.spec, metrics)):
                 trial.set_constraint(str(index), amount)
-
-    def _count(self, record: TrialRecord) -> None:
-        assert record.outcome is not None
-        tally = self.tally
-        tally.outcomes[record.outcome.value] += 1
-        tally.since_best += 1
-        if record.outcome is not Outcome.COMPLETED or self.spec.is_multi_objective:
-            return
-        if any(amount > 0 for amount in violations(self.spec, record.metrics)):
-            return
-        objective = self.spec.objectives[0]
-        value = record.metrics[objective.metric]
-        if tally.best is None or (value < tally.best[0] if objective.mode == "min" else value > tally.best[0]):
-            tally.best = (value, record.number)
-            tally.since_best = 0
 
     def records(self) -> list[TrialRecord]:
         """Return every trial so far."""
@@ -259,14 +234,11 @@ class SearchStudy:
 
     # -- budget ---------------------------------------------------------------------------------------------------
 
-    @property
-    def active_s(self) -> float:
-        """Seconds that drivers have worked on this search, this one included."""
-        return self._active_before + self._clock() - self._opened
-
-    def save_active(self) -> None:
-        """Note the active seconds in the study, for the budget of whoever goes on."""
-        self._study.set_user_attr("active_s", round(self.active_s, 3))
+    def save_active(self, every_s: float = 0.0) -> None:
+        """Note the active seconds in the study, for the budget of whoever goes on, if the last note is old."""
+        if self.tally.active_s - self._saved_active_s >= every_s:
+            self._saved_active_s = self.tally.active_s
+            self._study.set_user_attr("active_s", round(self._saved_active_s, 3))
 
     @property
     def waves(self) -> list[dict[str, Any]]:
@@ -277,33 +249,22 @@ class SearchStudy:
         """Note a wave that has ended."""
         self._study.set_user_attr("waves", [*self.waves, dict(wave)])
 
-    def spent(self) -> str:
-        """Return which bound of the budget, other than its number of trials, is used up; empty for none."""
-        budget, tally = self.spec.budget, self.tally
-        if budget.hours and self.active_s >= budget.hours * 3600:
-            return f"hours: {self.active_s / 3600:.2f} of {budget.hours:g} used"
-        if budget.core_hours and tally.cpu_hours >= budget.core_hours:
-            return f"core_hours: {tally.cpu_hours:.2f} of {budget.core_hours:g} used"
-        if budget.target is not None and tally.best is not None:
-            reached = tally.best[0] <= budget.target
-            if self.spec.objectives[0].mode == "max":
-                reached = tally.best[0] >= budget.target
-            if reached:
-                return f"target: {tally.best[0]:.6g} reached by trial {tally.best[1]}"
-        if budget.patience_trials and tally.since_best >= budget.patience_trials:
-            return f"patience_trials: no better trial among the last {tally.since_best}"
-        return ""
-
     def finished(self) -> str:
         """Return why the search is over; empty while trials are running or may be started."""
         if self._running:
             return ""
-        spent = self.spent()
+        spent = self.tally.spent()
         if spent or self._left_over:
             return spent
         if self.max_trials is not None and self._num_asked >= self.max_trials:
             return f"trials: all {self.max_trials} have ended"
         return ""
+
+
+def _end_order(trial: FrozenTrial) -> tuple[float, int]:
+    """Sort trials by when they ended: patience counts those that came after the best one."""
+    ended = trial.datetime_complete
+    return (ended.timestamp() if ended else math.inf, trial.number)
 
 
 def _suggest(trial: Trial, name: str, parameter: Parameter) -> Any:

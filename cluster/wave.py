@@ -3,16 +3,19 @@
 import json
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from cluster.outcomes import Outcome
 from cluster.paths import SearchPaths
-from cluster.records import ranked
+from cluster.records import TrialRecord, ranked_trials
 from cluster.study import SearchStudy
 
 log = logging.getLogger(__name__)
 
+SAVE_ACTIVE_EVERY_S = 60.0
+"""Seconds of the budget's hours that a killed driver may lose."""
 USAGE = ("step", "seconds", "cpu_seconds", "compile_seconds", "peak_memory_mb", "xla_threads", "host")
 
 
@@ -79,9 +82,9 @@ class Wave:
             return False
         self._note_time(result)
         metrics = result["metrics"]
-        self.running[number] = {"step": result["step"], "metrics": metrics}
+        self.running[number] = dict(result)
         self._write(number, result, metrics)
-        if not self.study.report(number, result["step"], metrics):
+        if not self.study.report(number, result["step"], metrics, result["seconds"]):
             self._tell(number, Outcome.PRUNED, result)
             return False
         if self.draining and result["saved_step"] == result["step"]:
@@ -95,10 +98,14 @@ class Wave:
         if not self.study.is_running(number):
             return  # told when it was stopped
         if result is None or "outcome" not in result:
-            self._tell(number, Outcome.WORKER_LOST, result or {})
+            self._tell(number, Outcome.WORKER_LOST, result or self.running.get(number, {}))
             return
         self._note_time(result)
-        self._write(number, result, result.get("metrics", {}))
+        # What the model scores at its last step; the record has the best model's metrics.
+        last = result.get("last", result.get("metrics", {}))
+        self._write(number, result, last)
+        if result["outcome"] == Outcome.COMPLETED.value:
+            self.study.report(number, result["step"], last, result["seconds"])
         if result.get("tests"):
             self._append({"trial": number, "tests": result["tests"]})
         self._tell(number, Outcome(result["outcome"]), result)
@@ -113,7 +120,8 @@ class Wave:
 
     def watch_budget(self) -> None:
         """Drain when a bound of the budget is used up that running trials must heed too."""
-        spent = self.study.spent()
+        self.study.save_active(every_s=SAVE_ACTIVE_EVERY_S)
+        spent = self.study.tally.spent()
         if spent and not spent.startswith("patience"):  # without patience, what runs may still end
             self.drain(f"budget {spent}")
 
@@ -143,8 +151,7 @@ class Wave:
         self.running.pop(number, None)
         self.num_ended += 1
         self.slot_seconds += result.get("seconds", 0.0)
-        told = self.study.tell(number, outcome, record)
-        self._kept.after(number, told, record["metrics"])
+        self._kept.after(self.study.tell(number, outcome, record))
 
     def close(self) -> None:
         """Close the wave's files."""
@@ -157,20 +164,30 @@ class _Kept:
     def __init__(self, study: SearchStudy, paths: SearchPaths) -> None:
         self._spec = study.spec
         self._paths = paths
-        self._kept: list[tuple[int, Mapping[str, float]]] = []
+        self._kept: list[TrialRecord] = []
+        self._num_ended: Counter[int] = Counter()
         for record in study.records():
+            if record.outcome is not None and record.outcome is not Outcome.STOPPED:
+                self._num_ended[record.configuration] += 1
             if record.outcome is Outcome.COMPLETED and paths.checkpoint(record.number).exists():
-                self._kept.append((record.number, record.metrics))
+                self._kept.append(record)
 
-    def after(self, number: int, outcome: Outcome, metrics: Mapping[str, float]) -> None:
+    def after(self, record: TrialRecord) -> None:
         keep = self._spec.keep
-        if keep.checkpoints == "all" or outcome is Outcome.STOPPED:
+        if keep.checkpoints == "all" or record.outcome is Outcome.STOPPED:
             return
-        if outcome is not Outcome.COMPLETED or keep.checkpoints == "none":
-            self._paths.checkpoint(number).unlink(missing_ok=True)
+        self._num_ended[record.configuration] += 1
+        if record.outcome is not Outcome.COMPLETED or keep.checkpoints == "none":
+            self._paths.checkpoint(record.number).unlink(missing_ok=True)
+        else:
+            self._kept.append(record)
+        self._drop()
+
+    def _drop(self) -> None:
+        """Drop the worst beyond the spec's number; a set whose other seeds still have to end is not judged yet."""
+        judged = [record for record in self._kept if self._num_ended[record.configuration] == len(self._spec.seeds)]
+        if len(judged) <= self._spec.keep.top:
             return
-        self._kept.append((number, metrics))
-        while len(self._kept) > keep.top:  # more than one where a driver died before it dropped one
-            last = ranked(self._spec, [metrics for _, metrics in self._kept])[-1]
-            dropped, _ = self._kept.pop(last)
-            self._paths.checkpoint(dropped).unlink(missing_ok=True)
+        for record in ranked_trials(self._spec, judged)[self._spec.keep.top :]:
+            self._kept.remove(record)
+            self._paths.checkpoint(record.number).unlink(missing_ok=True)

@@ -130,3 +130,10 @@ def test_an_export_over_another_trials_leaves_nothing_of_it(make_search, tmp_pat
     assert "model.npz" not in exported.files
     assert not (tmp_path / "best" / "model.npz").exists()
     assert (tmp_path / "best" / "notes.txt").exists()
+
+
+def test_without_a_complete_set_the_best_single_trial_is_exported(make_search):
+    search = make_search(repeats={"seeds": [0, 1]}, budget={"trials": 6})
+    crashed = (Outcome.CRASHED, {})
+    paths = tell(search, *completed(50.0), crashed, *completed(1.0), crashed, *completed(20.0), crashed)
+    assert best_trial(paths).number == 2

@@ -7,7 +7,6 @@ import time
 import pytest
 
 from cluster.processes import boot_id, carrying, end_carrying, identity, is_alive, start_time
-from cluster.scratch import OWNER_FILE, Scratch
 
 MARK = "SWELL_TEST_MARK"
 SLEEP = "import time; time.sleep(60)"
@@ -107,33 +106,3 @@ def test_a_value_that_only_begins_alike_is_another_mark(start):
     process = start(SLEEP, "mark-1")
     wait_until(lambda: carrying(MARK, "mark-1") == [process.pid])
     assert carrying(MARK, "mark") == []
-
-
-# -- scratch
-
-
-@pytest.fixture
-def scratch(tmp_path, monkeypatch):
-    monkeypatch.setenv("SWELL_SCRATCH", str(tmp_path / "s"))
-    return Scratch.create()
-
-
-def test_a_scratch_folder_is_private_and_owned(scratch, tmp_path):
-    assert scratch.path.parent == tmp_path / "s"
-    assert scratch.path.stat().st_mode & 0o777 == 0o700
-    assert all(folder.is_dir() for folder in (scratch.ray, scratch.tune, scratch.tmp))
-    assert Scratch.create().path != scratch.path
-
-
-def test_scratch_is_deleted_with_everything_in_it_and_says_how_much_it_was(scratch):
-    (scratch.ray / "session").mkdir()
-    (scratch.ray / "session" / "log").write_bytes(b"x" * 2**20)
-    (scratch.ray / "link").symlink_to("/usr")
-    assert 2**20 <= scratch.delete() < 2 * 2**20
-    assert not scratch.path.exists()
-
-
-def test_a_folder_without_our_owner_file_is_never_deleted(scratch):
-    (scratch.path / OWNER_FILE).unlink()
-    assert scratch.delete() == 0
-    assert scratch.path.exists()

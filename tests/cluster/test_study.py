@@ -58,7 +58,8 @@ def test_a_repeated_configuration_has_one_trial_per_seed_with_equal_params(make_
 
 def test_repeats_share_their_params_under_hyperband_too(make_search):
     stopping = {"name": "hyperband", "grace_steps": 10, "reduction": 2}
-    search = make_search(repeats={"seeds": [0, 1]}, early_stopping=stopping, budget={"trials": 40})
+    repeats, base = {"seeds": [0, 1]}, {"steps": 80}
+    search = make_search(base=base, repeats=repeats, early_stopping=stopping, budget={"trials": 40})
     study = search.open()
     while assignment := study.ask():
         for step in (10, 20, 40, 80):
@@ -308,7 +309,7 @@ def test_with_two_objectives_a_trial_without_one_of_them_diverged(make_search):
     study = make_search(objective=objectives, sampler={"name": "nsga2"}).open()
     study.ask()
     assert study.report(0, 10, {"val_error": 1.0})
-    assert study.tell(0, Outcome.COMPLETED, result(val_error=1.0)) is Outcome.DIVERGED
+    assert study.tell(0, Outcome.COMPLETED, result(val_error=1.0)).outcome is Outcome.DIVERGED
     assert optuna_trials(study)[0].state is TrialState.FAIL
 
 
@@ -334,7 +335,7 @@ def test_an_outcome_is_told_with_the_state_that_the_sampler_should_see(make_sear
     study = search.open()
     study.ask()
     study.report(0, 10, {"val_error": 3.0})
-    assert study.tell(0, outcome, {**result(val_error=2.0), "error": "why"}) is outcome
+    assert study.tell(0, outcome, {**result(val_error=2.0), "error": "why"}).outcome is outcome
     (trial,) = optuna_trials(study)
     assert (trial.state, trial.value) == (state, value)
     (record,) = load_trials(search.paths)
@@ -357,7 +358,7 @@ def test_a_completed_trial_without_a_finite_objective_diverged(make_search, valu
     study = search.open()
     study.ask()
     metrics = {} if value is None else {"val_error": value}
-    assert study.tell(0, Outcome.COMPLETED, result(**metrics)) is Outcome.DIVERGED
+    assert study.tell(0, Outcome.COMPLETED, result(**metrics)).outcome is Outcome.DIVERGED
     assert load_trials(search.paths)[0].outcome is Outcome.DIVERGED
     assert study.tally.best is None
     assert study.tally.outcomes == {"diverged": 1}
@@ -411,12 +412,12 @@ def test_the_budget_of_hours_counts_the_time_of_all_drivers(make_search):
     study.save_active()
     now += 10**6  # nobody works on it
     study = search.open(clock=lambda: now)
-    assert study.spent() == ""
+    assert study.tally.spent() == ""
     assert study.ask() is not None
     now += 3599
-    assert study.spent() == ""
+    assert study.tally.spent() == ""
     now += 1
-    assert study.spent() == "hours: 2.00 of 2 used"
+    assert study.tally.spent() == "hours: 2.00 of 2 used"
     assert study.ask() is None
     assert study.finished() == ""  # one is running
     study.tell(1, Outcome.STOPPED, result())
@@ -429,10 +430,10 @@ def test_the_budget_of_core_hours_counts_the_cpus_that_trials_held(make_search):
     for number, seconds in enumerate((600, 600)):
         study.ask()
         study.tell(number, Outcome.CRASHED, result(seconds=seconds))
-    assert study.spent() == ""
+    assert study.tally.spent() == ""
     study.ask()
     study.tell(2, Outcome.STOPPED, result(seconds=601))  # it has cost, though it is not over
-    assert study.spent() == search.open().spent() == "core_hours: 1.00 of 1 used"
+    assert study.tally.spent() == search.open().tally.spent() == "core_hours: 1.00 of 1 used"
     assert search.open().ask() is None or search.open().finished()
 
 
@@ -441,10 +442,10 @@ def test_the_budget_ends_where_the_target_is_reached(make_search, mode, values):
     search = make_search(objective={"metric": "val_error", "mode": mode}, budget={"trials": 99, "target": 1.0})
     study = search.open()
     for number, value in enumerate(values):
-        assert study.spent() == ""
+        assert study.tally.spent() == ""
         study.ask()
         study.tell(number, Outcome.COMPLETED, result(val_error=value))
-    assert study.spent() == search.open().finished() == "target: 1 reached by trial 2"
+    assert study.tally.spent() == search.open().finished() == "target: 1 reached by trial 2"
 
 
 def test_the_target_is_not_reached_by_a_trial_that_breaks_a_constraint(make_search):
@@ -452,7 +453,7 @@ def test_the_target_is_not_reached_by_a_trial_that_breaks_a_constraint(make_sear
     study = search.open()
     study.ask()
     study.tell(0, Outcome.COMPLETED, result(val_error=0.5, train_loss=1.0))
-    assert study.spent() == ""
+    assert study.tally.spent() == ""
 
 
 def test_patience_counts_ended_trials_since_the_best(make_search):
@@ -461,10 +462,10 @@ def test_patience_counts_ended_trials_since_the_best(make_search):
     ends = [(Outcome.COMPLETED, 2.0), (Outcome.COMPLETED, 3.0), (Outcome.CRASHED, 0.0), (Outcome.COMPLETED, 1.0)]
     ends += [(Outcome.PRUNED, 0.5), (Outcome.COMPLETED, 1.0), (Outcome.COMPLETED, 1.5)]
     for number, (outcome, value) in enumerate(ends):
-        assert study.spent() == ""
+        assert study.tally.spent() == ""
         study.ask()
         study.tell(number, outcome, result(val_error=value))
-    assert study.spent() == search.open().spent() == "patience_trials: no better trial among the last 3"
+    assert study.tally.spent() == search.open().tally.spent() == "patience_trials: no better trial among the last 3"
     assert study.tally.best == (1.0, 3)
 
 
@@ -577,3 +578,49 @@ def test_a_trial_is_the_optuna_trial_of_its_number(make_search):
     assert study.is_running(0)
     study.tell(0, Outcome.COMPLETED, result(val_error=1.0))
     assert not study.is_running(0)
+
+
+def test_patience_goes_by_when_trials_ended_not_by_their_numbers(make_search):
+    search = make_search(budget={"patience_trials": 3})
+    study = search.open()
+    for _ in range(5):
+        study.ask()
+    for number in (1, 2):
+        study.tell(number, Outcome.COMPLETED, result(val_error=5.0))
+    study.tell(0, Outcome.COMPLETED, result(val_error=1.0))  # asked first, ended after them
+    study.tell(3, Outcome.COMPLETED, result(val_error=5.0))
+    assert study.tally.since_best == search.open().tally.since_best == 1
+
+
+def test_with_repeats_the_best_is_the_mean_of_a_complete_set(make_search):
+    study = make_search(repeats={"seeds": [0, 1]}, budget={"target": 1.0, "trials": 6}).open()
+    for value in (0.1, 9.0, 2.0, 2.0, 0.2):
+        number = study.ask().number
+        study.tell(number, Outcome.COMPLETED, result(val_error=value))
+    assert study.tally.best == (2.0, 3)
+    assert study.tally.spent() == ""  # one lucky seed has not reached the target
+
+
+def test_qmc_draws_conditional_parameters_anew_for_each_trial(make_search):
+    rate = {"low": 0.0, "high": 1.0, "when": {"size": 2}}
+    space = {"size": [2, 3], "learning_rate": {"low": 0.1, "high": 1.0, "when": {"size": 2}}, "shift": rate}
+    configs = make_search(space=space, sampler={"name": "qmc"}).run(quadratic).values()
+    active = [(config["learning_rate"], config["shift"]) for config in configs if config["size"] == 2]
+    assert len(active) > 3
+    assert len({rate for rate, _ in active}) == len({shift for _, shift in active}) == len(active)
+    assert len({round((rate - 0.1) / 0.9 - shift, 6) for rate, shift in active}) > 1
+
+
+def test_hyperbands_brackets_come_from_the_longest_training(make_search):
+    stopping = {"name": "hyperband", "grace_steps": 100, "reduction": 3}
+    study = make_search(base={"steps": 900}, early_stopping=stopping).open()
+    assert study._study.pruner._max_resource == 900
+
+
+def test_a_trial_taken_up_again_keeps_the_config_it_began_with(make_search):
+    search = make_search()
+    study = search.open()
+    begun = study.ask().config
+    trial = study._running[0]
+    trial.set_user_attr("assigned", {"configuration": 0, "config": {**begun, "size": 7}})  # an older default
+    assert search.open().ask().config == {**begun, "size": 7}

@@ -170,6 +170,33 @@ def test_the_largest_are_the_best_where_the_mode_is_max(given):
     assert here.kept() == [0, 3]
 
 
+def test_with_repeats_the_set_with_the_best_mean_is_kept_not_the_lucky_seeds(given):
+    here = given(keep={"top": 2}, repeats={"seeds": [0, 1]}, budget={"trials": 6})
+    for value in (2.0, 2.0, 0.1, 9.0, 0.2, 9.0):
+        here.complete(value)
+    assert here.kept() == [0, 1]
+
+
+def test_the_last_report_reaches_early_stopping_and_the_history(given):
+    here = given(early_stopping={"name": "asha", "grace_steps": 10, "reduction": 2})
+    number, _ = here.start()
+    here.wave.report(number, report(10, val_error=1.0))
+    here.wave.end(number, {**end(step=20, val_error=0.5, test_error=3.0), "last": {"val_error": 4.0}})
+    (trial,) = here.study._study.get_trials()
+    assert trial.intermediate_values == {10: 1.0, 20: 4.0}
+    assert [entry["metrics"] for entry in load_history(here.paths)] == [{"val_error": 1.0}, {"val_error": 4.0}]
+    assert load_trials(here.paths)[0].metrics == {"val_error": 0.5, "test_error": 3.0}
+
+
+def test_a_lost_worker_has_used_what_it_last_reported(given):
+    here = given()
+    number, _ = here.start()
+    here.wave.report(number, report(10, val_error=1.0))
+    here.wave.end(number, None)
+    (record,) = load_trials(here.paths)
+    assert (record.outcome, record.step, record.seconds) == (Outcome.WORKER_LOST, 10, 1.0)
+
+
 def test_the_best_of_earlier_waves_count_too(given):
     here = given(keep={"top": 2})
     for value in (3.0, 1.0):

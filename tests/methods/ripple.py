@@ -35,6 +35,9 @@ class Config(MethodConfig):
     optional: Annotated[float | None, Field(gt=0)] = None
     """A field that only some configurations have."""
 
+    def num_steps(self) -> int:
+        return self.steps
+
     def check_data(self) -> None:
         """Refuse what the data rules out."""
         if self.size > 8:

@@ -112,6 +112,23 @@ def test_a_bad_step_is_skipped_and_counted_and_the_trial_goes_on():
     assert np.isfinite(report.metrics["val_error"])
 
 
+def test_a_bad_first_step_is_survived_whatever_the_size_of_the_losses():
+    training = _training(Config(shift=100.0, steps=30, report_every=30))  # losses around 10,000
+    state = training.state
+    assert not np.isfinite(state.first_loss)
+    training.state = state._replace(step=state.step + 1, bad_steps=state.bad_steps + 1, skipped=state.skipped + 1)
+    report = training.advance()
+    assert report.ending == "completed"
+    assert report.metrics["skipped_steps"] == 1
+    assert float(training.state.first_loss) > 1000
+
+
+def test_a_method_that_reads_a_numeric_field_itself_gets_no_number():
+    program = _program(method, "none", 3)
+    assert np.isnan(program.config.learning_rate)
+    assert program.config.steps == 30
+
+
 @pytest.mark.parametrize(("trouble", "ending"), [("nan", "diverged"), ("solver", "solver_failed")])
 def test_a_trial_ends_after_so_many_bad_steps_in_a_row(trouble, ending):
     training = _training(Config(trouble=trouble, steps=100, report_every=50))

@@ -55,6 +55,10 @@ class MethodConfig(FrozenModel):
     report_every: int = Field(default=100, ge=1)
     """Optimiser steps between two reports (validation, early stopping, checkpoint)."""
 
+    def num_steps(self) -> int | None:
+        """Return the optimiser steps of the whole training, for early stopping's bounds; None says nothing."""
+        return None
+
     def check_data(self) -> None:
         """Raise ConfigError where the data rules this configuration out; must not import JAX."""
 

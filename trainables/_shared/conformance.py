@@ -76,6 +76,7 @@ def smoke_config_trains(case: Case) -> None:
     metric, mode = case.method.selection(case.config)
     assert last.value <= first[metric] if mode == "min" else last.value >= first[metric]
     assert metric in case.config.reported_metrics
+    assert case.config.num_steps() in (None, reports[-1].step)
     missing = set(case.config.reported_metrics) - set(first)
     assert not missing, f"announced, but not reported: {sorted(missing)}"
     final = {name for result in training.test().values() for name in result.metrics}
@@ -85,7 +86,7 @@ def smoke_config_trains(case: Case) -> None:
 def same_seed_gives_same_numbers(case: Case) -> None:
     """A seed gives the same numbers, bit for bit; another seed gives others."""
     first, second = case.training(), case.training()
-    assert [_to_the_end(first), _to_the_end(second)][0] is not None
+    assert _to_the_end(first) == _to_the_end(second)
     assert _same(first.state, second.state)
     other = case.training(case.changed(seed=case.config.seed + 1))
     _to_the_end(other)

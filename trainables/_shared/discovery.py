@@ -35,9 +35,9 @@ def _module_name(name: str) -> str:
 
 
 def _find(name: str) -> str:
-    """Return the importable module of a method; the working directory counts, as it does for `python -m`."""
+    """Return the importable module of a method; the working directory counts, after all else: it shadows nothing."""
     if "" not in sys.path:
-        sys.path.insert(0, "")
+        sys.path.append("")
     module = _module_name(name)
     try:
         found = importlib.util.find_spec(module) is not None

@@ -1,5 +1,6 @@
 """The compiled training program of one structural configuration, shared by every trial that has it."""
 
+import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
@@ -11,7 +12,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int, PyTree
 
-from trainables._shared.config import MethodConfig, structural_key
+from trainables._shared.config import MethodConfig, numeric, structural_key
 from trainables._shared.contract import Hyper, Loss, Method
 
 MAX_BAD_STEPS = 10
@@ -67,7 +68,9 @@ class Program:
 
     def __init__(self, method: Method[Any], config: MethodConfig) -> None:
         self.method = method
-        self.config = config
+        # Without its numeric values: a method that reads one here, instead of its traced number, would get this
+        # configuration's in every trial of the program.
+        self.config = config.model_copy(update={name: math.nan for name in numeric(config) if name != "seed"})
         self.compilations = 0
         self.compile_s = 0.0
         self._compiled: dict[Any, Callable[..., Any]] = {}
@@ -77,8 +80,6 @@ class Program:
         self._static = eqx.partition(shapes, lambda leaf: isinstance(leaf, jax.ShapeDtypeStruct))[1]
 
     def _dummy_hyper(self) -> Hyper:
-        from trainables._shared.config import numeric
-
         return {name: jnp.asarray(value) for name, value in numeric(self.config).items()}
 
     def model(self, params: PyTree[Array]) -> Any:
@@ -93,7 +94,13 @@ class Program:
         params = eqx.filter(model, eqx.is_array)
         zero = jnp.zeros((), jnp.int32)
         return TrainState(
-            params, self._adam.init(eqx.filter(params, eqx.is_inexact_array)), zero, zero, zero, zero, jnp.zeros(())
+            params,
+            self._adam.init(eqx.filter(params, eqx.is_inexact_array)),
+            zero,
+            zero,
+            zero,
+            zero,
+            jnp.full((), jnp.inf),
         )
 
     def chunk(
@@ -139,7 +146,7 @@ class Program:
     ) -> tuple[TrainState, dict[str, Array], Array]:
         trained, fixed = eqx.partition(state.params, eqx.is_inexact_array)
         (_, loss), gradient = jax.value_and_grad(self._objective(state, hyper, data), has_aux=True)(trained)
-        first = jnp.where(state.step == 0, loss.value, state.first_loss)
+        first = jnp.where(jnp.isfinite(state.first_loss), state.first_loss, loss.value)
         sane = jnp.isfinite(loss.value) & jnp.isfinite(optax.tree.norm(gradient))
         sane &= loss.value <= EXPLOSION * jnp.maximum(first, 1e-6)
         ok = sane & loss.solved & (state.failure == 0)

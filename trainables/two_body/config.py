@@ -239,6 +239,10 @@ class Config(MethodConfig):
         columns = [values * num if len(values) == 1 else values for values in (steps, rates, windows, lengths)]
         return tuple(ResolvedPhase(*row) for row in zip(*columns, strict=True))
 
+    def num_steps(self) -> int:
+        """Return the steps of all phases."""
+        return sum(phase.steps for phase in self.resolved_phases())
+
     def check_data(self) -> None:
         """Raise ConfigError where a phase has no usable segment."""
         missing = num_missing(self.missing_tail)
