@@ -6,6 +6,10 @@ from typing import Annotated, Literal
 
 import typer
 
+OWN = str(Path(__file__).resolve().parent)
+if sys.path[0] != OWN:  # `python -m` puts the working directory first: a user's folder named `cluster` is not ours
+    sys.path.insert(0, OWN)
+
 app = typer.Typer(
     name="swell",
     help="Hyperparameter searches for scientific machine learning, in waves, with nothing lost.",
@@ -145,13 +149,13 @@ def best(
     ] = None,
 ) -> None:
     """Export the best trial's config and model."""
-    from analysis.best import NoBestTrialError, export_best
+    from analysis.best import ExportError, export_best
     from analysis.show import show_exported
 
     paths = _find(search)
     try:
         show_exported(paths, export_best(paths, output or paths.best, trial))
-    except (NoBestTrialError, OSError) as error:
+    except (ExportError, OSError) as error:
         raise _fail(str(error)) from None
 
 

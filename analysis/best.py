@@ -1,6 +1,8 @@
 """The best trial, handed out: its config, its model, and what it scored."""
 
 import json
+import math
+import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +18,14 @@ EXPORT_FILE = "export.json"
 """Which trial was exported, and to which files."""
 
 
-class NoBestTrialError(ValueError):
+FILES = ("config.yaml", "metrics.json", "model.npz")
+
+
+class ExportError(ValueError):
+    """The folder cannot take an export."""
+
+
+class NoBestTrialError(ExportError):
     """There is no such trial to hand out."""
 
 
@@ -54,16 +63,21 @@ def best_trial(paths: SearchPaths, number: int | None = None) -> TrialRecord:
 def export_best(paths: SearchPaths, folder: Path, number: int | None = None) -> Exported:
     """Write a trial's `config.yaml`, `metrics.json`, `model.npz` and per-example test tables to a folder.
 
-    The model is there when the search kept the trial's checkpoint. Raises NoBestTrialError as `best_trial` does.
+    The model is there when the search kept the trial's checkpoint. Raises NoBestTrialError as `best_trial`
+    does, and ExportError where the folder has files of somebody else's with these names.
     """
     record, spec = best_trial(paths, number), load_spec(paths)
     folder.mkdir(parents=True, exist_ok=True)
     _remove_earlier(folder)
+    foreign = [name for name in FILES if (folder / name).exists()]
+    if foreign:
+        raise ExportError(f"{folder} has a {foreign[0]} that is not of an earlier export; choose another --output")
     config = {"trainable": spec.trainable, "config": record.config}
     (folder / "config.yaml").write_text(
         f"# Trial {record.number} of {paths.name}\n{yaml.safe_dump(config, sort_keys=False)}"
     )
-    (folder / "metrics.json").write_text(json.dumps(record.metrics, indent=1) + "\n")
+    finite = {name: value if math.isfinite(value) else None for name, value in record.metrics.items()}
+    (folder / "metrics.json").write_text(json.dumps(finite, indent=1, allow_nan=False) + "\n")
     files = ["config.yaml", "metrics.json"]
     checkpoint = paths.checkpoint(record.number)
     if checkpoint.exists():
@@ -87,6 +101,9 @@ def _write_tests(tests: dict[str, dict[str, list[float]]], folder: Path) -> list
 
     written = []
     for name, columns in tests.items():
-        pd.DataFrame(columns).to_csv(folder / f"{name}.csv", index=False)
-        written.append(f"{name}.csv")
+        file = f"{re.sub(r'[^A-Za-z0-9_.-]', '_', name)}.csv"
+        pd.DataFrame({column: pd.Series(values) for column, values in columns.items()}).to_csv(
+            folder / file, index=False
+        )
+        written.append(file)
     return written

@@ -12,6 +12,7 @@ from analysis.best import Exported
 from analysis.formats import Format, render, write
 from analysis.table import TrialTable, by_configuration, load_table
 from cluster.paths import SearchPaths
+from cluster.records import is_feasible, load_spec
 from search_spaces.errors import nearest
 
 ROWS_AT_THE_END = 10
@@ -110,3 +111,5 @@ def show_exported(paths: SearchPaths, exported: Exported) -> None:
     console.print(str(exported.folder), soft_wrap=True)
     if "model.npz" not in exported.files:
         console.print("[yellow]its checkpoint was not kept (keep: in the spec), so there is no model[/]")
+    if not is_feasible(load_spec(paths), record.metrics):
+        console.print("[yellow]it breaks a constraint of the spec (none keeps them all, or you chose it)[/]")

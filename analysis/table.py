@@ -10,7 +10,7 @@ import pandas as pd
 
 from cluster.outcomes import Outcome
 from cluster.paths import SearchPaths
-from cluster.records import TrialRecord, load_spec, load_trials, ranked, ranked_trials
+from cluster.records import TrialRecord, is_feasible, load_spec, load_trials, ranked, ranked_trials
 from search_spaces.spec import Spec
 
 USAGE_COLUMNS = {
@@ -26,6 +26,9 @@ USAGE_COLUMNS = {
     "error": "error",
 }
 
+OUR_COLUMNS = {"rank", "trial", "configuration", "outcome", "feasible", *USAGE_COLUMNS.values()}
+"""Columns that a config field or a metric of the same name must not take: it gets a prefix instead."""
+
 
 @dataclass(frozen=True)
 class TrialTable:
@@ -39,17 +42,28 @@ class TrialTable:
     def searched(self) -> list[str]:
         """The columns of what was searched, in the spec's order; the seed too where it was repeated."""
         repeated = ["seed"] if self.spec.repeats else []
-        return [name for name in [*self.spec.space, *repeated] if name in self.frame.columns]
+        names = map(config_column, [*self.spec.space, *repeated])
+        return [name for name in names if name in self.frame.columns]
 
     @property
-    def judged(self) -> list[str]:
-        """The columns of the objectives and of the constrained metrics."""
-        names = [part.metric for part in (*self.spec.objectives, *self.spec.constraints)]
-        return [name for name in dict.fromkeys(names) if name in self.frame.columns]
+    def judged(self) -> dict[str, str]:
+        """The objectives and constrained metrics that were measured, and their columns."""
+        names = dict.fromkeys(part.metric for part in (*self.spec.objectives, *self.spec.constraints))
+        columns = {name: f"metric.{name}" if f"metric.{name}" in self.frame.columns else name for name in names}
+        return {name: column for name, column in columns.items() if column in self.frame.columns}
 
     def short(self) -> pd.DataFrame:
         """Return the columns that fit on a page."""
-        names = ["rank", "trial", "outcome", *self.judged, *self.searched, "steps_trained", "wall_time_s"]
+        names = [
+            "rank",
+            "trial",
+            "outcome",
+            "feasible",
+            *self.judged.values(),
+            *self.searched,
+            "steps_trained",
+            "wall_time_s",
+        ]
         return self.frame.filter(items=names)
 
 
@@ -62,7 +76,7 @@ def make_table(spec: Spec, records: Sequence[TrialRecord]) -> TrialTable:
     """Return the table of some trials; a structured choice shows its name, not its content."""
     completed = [record for record in records if record.outcome is Outcome.COMPLETED]
     ranks = {record.number: place for place, record in enumerate(ranked_trials(spec, completed), start=1)}
-    rows = [_row(record, ranks.get(record.number)) for record in records]
+    rows = [_row(spec, record, ranks.get(record.number)) for record in records]
     rows.sort(key=lambda row: (row["rank"] is None, row["rank"] or 0, row["trial"]))
     frame = pd.DataFrame(rows)
     if not frame.empty:
@@ -72,20 +86,27 @@ def make_table(spec: Spec, records: Sequence[TrialRecord]) -> TrialTable:
     return TrialTable(spec, frame)
 
 
-def _row(record: TrialRecord, rank: int | None) -> dict[str, object]:
-    config = {name: record.params.get(name, value) for name, value in record.config.items()}
+def _row(spec: Spec, record: TrialRecord, rank: int | None) -> dict[str, object]:
     row: dict[str, object] = {
         "rank": rank,
         "trial": record.number,
         "configuration": record.configuration,
         "outcome": record.outcome.value if record.outcome else "running",
-        **{name: str(value) if isinstance(value, list | dict) else value for name, value in config.items()},
     }
+    if spec.constraints:
+        row["feasible"] = is_feasible(spec, record.metrics) if record.metrics else None
+    usage = {column: getattr(record, name) for name, column in USAGE_COLUMNS.items()}
+    for name, value in record.config.items():
+        shown = record.params.get(name, value)
+        row[config_column(name)] = str(shown) if isinstance(shown, list | dict) else shown
     for name, value in record.metrics.items():
-        row[name if name not in row else f"{name}_measured"] = value
-    for name, column in USAGE_COLUMNS.items():
-        row[column] = getattr(record, name)
-    return row
+        row[f"metric.{name}" if name in row or name in OUR_COLUMNS else name] = value
+    return row | usage
+
+
+def config_column(name: str) -> str:
+    """Return the column of a config field: its name, unless that is one of ours."""
+    return f"config.{name}" if name in OUR_COLUMNS else name
 
 
 def by_configuration(table: TrialTable) -> pd.DataFrame:
@@ -107,8 +128,8 @@ def by_configuration(table: TrialTable) -> pd.DataFrame:
             "seeds_completed": len(done),
             **{name: trials[0][name] for name in names},
         }
-        for metric in table.judged:
-            values = [trial[metric] for trial in done]
+        for metric, column in table.judged.items():
+            values = [trial[column] for trial in done]
             row[f"{metric}_mean"] = statistics.fmean(values) if values else math.nan
             row[f"{metric}_std"] = statistics.stdev(values) if len(values) > 1 else math.nan
         row["wall_time_s_sum"] = sum(trial["wall_time_s"] for trial in trials)

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from analysis.best import NoBestTrialError, best_trial, export_best
+from analysis.best import ExportError, NoBestTrialError, best_trial, export_best
 from analysis.show import show_exported
 from cluster.outcomes import Outcome
 from cluster.wave import Wave
@@ -137,3 +137,18 @@ def test_without_a_complete_set_the_best_single_trial_is_exported(make_search):
     crashed = (Outcome.CRASHED, {})
     paths = tell(search, *completed(50.0), crashed, *completed(1.0), crashed, *completed(20.0), crashed)
     assert best_trial(paths).number == 2
+
+
+def test_a_folder_with_a_config_of_ones_own_is_not_written_to(make_search, tmp_path):
+    paths = tell(make_search(), *completed(1.0))
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "config.yaml").write_text("precious")
+    with pytest.raises(ExportError, match=r"has a config\.yaml that is not of an earlier export"):
+        export_best(paths, tmp_path / "mine")
+    assert (tmp_path / "mine" / "config.yaml").read_text() == "precious"
+
+
+def test_metrics_that_are_no_numbers_are_null_in_the_export(make_search, tmp_path):
+    paths = tell(make_search(), (Outcome.COMPLETED, {"val_error": 1.0, "odd": float("nan")}))
+    export_best(paths, tmp_path / "out")
+    assert json.loads((tmp_path / "out" / "metrics.json").read_text()) == {"val_error": 1.0, "odd": None}

@@ -65,7 +65,7 @@ def test_a_structured_choice_shows_its_name():
 
 def test_a_metric_named_like_a_field_has_a_column_of_its_own():
     frame = make_table(SPEC, [record(0, 1.0, metrics={"shift": 7.0})]).frame
-    assert (frame["shift"][0], frame["shift_measured"][0]) == (0.5, 7.0)
+    assert (frame["shift"][0], frame["metric.shift"][0]) == (0.5, 7.0)
 
 
 def test_the_feasible_rank_first():
@@ -209,3 +209,23 @@ def test_a_running_searchs_table_can_be_read(make_search):
     assert list(frame["outcome"]) == ["running"]
     assert frame["rank"].isna().all()
     assert isinstance(frame, pd.DataFrame)
+
+
+def test_fields_and_metrics_named_like_our_columns_get_a_prefix_and_lose_nothing():
+    config = {"rank": 8, "trial": "pilot", "host": "lab", "shift": 0.5}
+    records = [
+        record(n, value, config=config, metrics={"error": 7.0, "wave": 3.0}) for n, value in ((0, 2.0), (1, 1.0))
+    ]
+    table = make_table(make_spec(space={"rank": [8, 2], "shift": {"low": 0.0, "high": 1.0}}), records)
+    assert list(table.frame["trial"]) == [1, 0]
+    assert list(table.frame["rank"]) == [1, 2]
+    first = table.frame.iloc[0]
+    assert (first["config.rank"], first["config.trial"], first["config.host"]) == (8, "pilot", "lab")
+    assert (first["metric.error"], first["metric.wave"]) == (7.0, 3.0)
+    assert "config.rank" in table.short().columns
+
+
+def test_infeasible_trials_are_marked():
+    spec = make_spec(space={"shift": {"low": 0.0, "high": 1.0}}, constraints=[{"metric": "val_error", "max": 1.5}])
+    frame = make_table(spec, [record(0, 1.0), record(1, 2.0)]).frame
+    assert list(frame["feasible"]) == [True, False]
