@@ -1,6 +1,7 @@
 """The Ray Tune trainable that runs any method: one worker process, many trials after each other."""
 
 import json
+import logging
 import os
 import socket
 import time
@@ -10,19 +11,23 @@ from typing import TYPE_CHECKING, Any
 
 from ray import tune
 
-from cluster.outcomes import Outcome
+from cluster.outcomes import Outcome, outcome_of
 from cluster.resources import THREAD_VARIABLES, xla_pool_threads
 
 if TYPE_CHECKING:  # a method brings JAX, which must not be imported before the thread caps are checked
     from trainables._shared.program import ProgramCache
     from trainables._shared.training import Report, Training
 
+log = logging.getLogger(__name__)
+
 CHECKPOINT_EVERY_S = 30.0
 """Seconds of training that a lost worker may cost; shorter trials write one checkpoint, at their end."""
+POOL_PATIENCE_S = 2.0
+"""How long the threads of XLA's pool may take to say their name, by which they are counted."""
 
 
 class ThreadCapError(RuntimeError):
-    """A worker was started without its thread caps."""
+    """A worker was started without its thread caps, or they did not hold."""
 
 
 def _reset_peak_memory() -> None:
@@ -57,7 +62,7 @@ class TrialActor(tune.Trainable):
 
     def _begin(self, config: dict[str, Any]) -> None:
         self._task: dict[str, Any] = json.loads(config["task"])
-        self._failure = ""
+        self._failure: tuple[Outcome, str] | None = None
         self._training = None
         self._started = self._saved_at = time.monotonic()
         self._cpu_started = time.process_time()
@@ -68,8 +73,8 @@ class TrialActor(tune.Trainable):
             self._open()
         except ThreadCapError:
             raise
-        except Exception:
-            self._failure = traceback.format_exc()
+        except Exception as error:
+            self._failure = outcome_of(error), traceback.format_exc()
 
     def _check_caps(self) -> None:
         wanted = str(self._task["cpus"])
@@ -77,7 +82,20 @@ class TrialActor(tune.Trainable):
         if wrong:
             raise ThreadCapError(f"a worker of {wanted} CPUs was started without its caps: {', '.join(wrong)}")
 
+    def _check_pool(self) -> None:
+        """Hold the pool that XLA has made, at its first compiled call, against this trial's CPUs."""
+        import jax
+
+        if jax.default_backend() != "cpu":
+            return
+        wanted, deadline = self._task["cpus"], time.monotonic() + POOL_PATIENCE_S
+        while 0 < (threads := xla_pool_threads()) < wanted and time.monotonic() < deadline:
+            time.sleep(0.01)
+        if threads not in (0, wanted):  # 0: a pool of another name, which cannot be counted
+            raise ThreadCapError(f"XLA's pool has {threads} threads in a worker of {wanted} CPUs: its cap did not hold")
+
     def _open(self) -> None:
+        from trainables._shared.checkpoint import CheckpointError
         from trainables._shared.datasets import DatasetStore
         from trainables._shared.discovery import load_method
         from trainables._shared.program import ProgramCache
@@ -89,11 +107,19 @@ class TrialActor(tune.Trainable):
         config = method.config_type.model_validate_json(json.dumps(self._task["config"]))
         program = self._programs.get(method, config)
         self._compile_s_before = program.compile_s
-        self._training = Training(program, config, method.data(config, DatasetStore()))
+        data = method.data(config, DatasetStore())
+        self._training = Training(program, config, data)
+        self._check_pool()
         checkpoint = Path(self._task["checkpoint"])
-        if checkpoint.exists():
+        if not checkpoint.exists():
+            return
+        try:
             self._training.load(checkpoint)
             self._saved_step = self._training.step
+        except CheckpointError as error:  # costs the steps it held, not the trial
+            log.warning("starting from step 0: %s", error)
+            checkpoint.unlink(missing_ok=True)
+            self._training = Training(program, config, data)  # of the old one, a part may have been loaded
 
     def step(self) -> dict[str, Any]:
         """Train to the next report and return it; the last one carries the trial's outcome and results."""
@@ -102,16 +128,17 @@ class TrialActor(tune.Trainable):
         return {"report": json.dumps(result), "done": "outcome" in result}
 
     def _advance(self) -> dict[str, Any]:
-        if self._failure:
-            return self._end(Outcome.CRASHED, {"error": self._failure})
+        if self._failure is not None:
+            outcome, error = self._failure
+            return self._end(outcome, {"error": error})
         assert self._training is not None
         try:
             report = self._training.advance()
             if report.ending:
                 return self._finish(report)
             self._maybe_save()
-        except Exception:
-            return self._end(Outcome.CRASHED, {"error": traceback.format_exc()})
+        except Exception as error:
+            return self._end(outcome_of(error), {"error": traceback.format_exc()})
         return {**self._usage(report.step), "metrics": report.metrics}
 
     def _maybe_save(self) -> None:
@@ -135,7 +162,7 @@ class TrialActor(tune.Trainable):
         if self._task["keep"]:
             self._training.save(Path(self._task["checkpoint"]), {"trainable": self._task["trainable"]})
         tables = {name: result.table for name, result in tests.items() if result.table}
-        return self._end(Outcome.COMPLETED, {"metrics": metrics, "tests": tables})
+        return self._end(Outcome.COMPLETED, {"metrics": metrics, "last": report.metrics, "tests": tables})
 
     def _end(self, outcome: Outcome, result: dict[str, Any]) -> dict[str, Any]:
         step = self._training.step if self._training is not None else 0

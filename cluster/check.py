@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from cluster.check_metrics import metric_problems, stopping_problems
 from cluster.check_values import Written, value_problems
 from cluster.configurations import Configuration, Configurations, choose_configurations, group_by_program
-from cluster.resources import cpu_budget
+from cluster.resources import cpu_budget, gpu_count
 from search_spaces.errors import Problem, as_text_choices, nearest, show_value
 from search_spaces.parameters import FloatRange, IntRange
 from search_spaces.space import grid_size, resolve
@@ -108,6 +108,10 @@ def _machine_problems(spec: Spec) -> list[Problem]:
     if spec.resources.cpus_per_trial > budget:
         rule = f"a trial cannot get more CPUs than there are for the search ({budget} on this machine)"
         problems.append(Problem(("resources", "cpus_per_trial"), rule, spec.resources.cpus_per_trial))
+    gpus_per_trial = spec.resources.gpus_per_trial
+    if gpus_per_trial and gpus_per_trial > (num_gpus := gpu_count()):
+        rule = f"a trial cannot get more GPUs than there are for the search ({num_gpus} on this machine)"
+        problems.append(Problem(("resources", "gpus_per_trial"), rule, gpus_per_trial))
     if spec.sampler.name == "gp" and not _has_torch():
         rule = "this sampler needs PyTorch, which is not installed: pip install 'swell[gp]'"
         problems.append(Problem(("sampler", "name"), rule, "gp"))

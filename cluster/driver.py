@@ -1,12 +1,13 @@
 """The wave driver: one process that starts Ray, runs one wave of trials on it, and ends.
 
-Run as `python -m cluster.driver SEARCH WAVE SCRATCH`, with its thread caps in the environment already.
+Run as `python -P -m cluster.driver SEARCH WAVE SCRATCH SUPERVISOR`, the last a process id, with its thread caps in
+the environment already.
 """
 
+import contextlib
 import ctypes
 import json
 import logging
-import math
 import os
 import signal
 import sys
@@ -18,9 +19,9 @@ from filelock import FileLock
 
 from cluster.board import Board
 from cluster.paths import SearchPaths
-from cluster.processes import end_carrying
+from cluster.processes import end_carrying, own_folder
 from cluster.records import load_spec
-from cluster.resources import available_memory_gb, cpu_budget
+from cluster.resources import gpu_count, slots
 from cluster.scratch import Scratch
 from cluster.study import SearchStudy
 from cluster.supervisor import TOKEN
@@ -39,24 +40,22 @@ PREDECESSOR_PATIENCE_S = 120.0
 """How long the driver of a supervisor that died may take to save its trials and end."""
 
 
-def slots(spec: Spec) -> int:
-    """Return how many trials run at once: as many as the CPUs carry, and the memory if the spec says what one needs."""
-    resources = spec.resources
-    by_cpu = cpu_budget(resources.max_cpus) // resources.cpus_per_trial
-    if resources.memory_gb_per_trial == "auto":
-        return max(1, by_cpu)
-    return max(1, min(by_cpu, int(available_memory_gb() / resources.memory_gb_per_trial)))
-
-
 def wave_size(spec: Spec, num_slots: int) -> int:
     """Return how many trials a wave has: by default many per slot, so that its tail idles little."""
     return spec.waves.trials if isinstance(spec.waves.trials, int) else max(100, 16 * num_slots)
 
 
-def follow_supervisor() -> None:
-    """Have this process stopped like by Ctrl-C when its supervisor dies, so that nobody trains on unsupervised."""
+def follow_supervisor(supervisor: int) -> None:
+    """Have this process stopped like by Ctrl-C when its supervisor dies, so that nobody trains on unsupervised.
+
+    Until it can drain, that ends it by an exception: what it has started is cleaned up all the same.
+    """
+    for signum in (signal.SIGTERM, signal.SIGUSR2):
+        signal.signal(signum, lambda signum, _: sys.exit(128 + signum))
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != supervisor:  # it died before it could be followed
+        sys.exit(f"the supervisor, process {supervisor}, has died")
 
 
 def clean_up_orphan(supervisor: int, scratch: Scratch) -> None:
@@ -70,17 +69,19 @@ def start_ray(spec: Spec, scratch: Scratch, num_slots: int) -> None:
     """Start a Ray of our own on this node, below our scratch, reachable from this machine alone."""
     import ray
 
-    ray.init(
-        address="local",
-        num_cpus=num_slots * spec.resources.cpus_per_trial,
-        num_gpus=math.ceil(spec.resources.gpus_per_trial * num_slots),
-        object_store_memory=OBJECT_STORE_BYTES,
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level=logging.WARNING,
-        _temp_dir=str(scratch.ray),
-        _node_ip_address="127.0.0.1",
-    )
+    # Ray puts the working directory before all else that its workers import from, and the user's would shadow ours.
+    with contextlib.chdir(own_folder()):
+        ray.init(
+            address="local",
+            num_cpus=num_slots * spec.resources.cpus_per_trial,
+            num_gpus=gpu_count() if spec.resources.gpus_per_trial else 0,
+            object_store_memory=OBJECT_STORE_BYTES,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.WARNING,
+            _temp_dir=str(scratch.ray),
+            _node_ip_address="127.0.0.1",
+        )
 
 
 def run_trials(wave: Wave, spec: Spec, scratch: Scratch, num_slots: int, tick: Callable[[], None]) -> None:
@@ -116,11 +117,11 @@ def run_trials(wave: Wave, spec: Spec, scratch: Scratch, num_slots: int, tick: C
 
 def main(argv: list[str]) -> int:
     """Run one wave; the exit status says only whether it ran, the study says what came of it."""
-    search, number, scratch_path = argv
+    search, number, scratch_path, supervisor = argv
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    follow_supervisor(int(supervisor))
     paths, scratch = SearchPaths(Path(search)), Scratch(Path(scratch_path))
     spec = load_spec(paths)
-    follow_supervisor()
     lock = FileLock(paths.driver_lock)
     lock.acquire(timeout=PREDECESSOR_PATIENCE_S)  # until this process ends
     paths.drain.unlink(missing_ok=True)
@@ -128,7 +129,7 @@ def main(argv: list[str]) -> int:
     study = SearchStudy(paths, spec, load_config_type(spec.trainable))
     if study.repaired_bytes:
         log.warning("cut a torn last line of %d bytes off the journal", study.repaired_bytes)
-    num_slots = slots(spec)
+    num_slots = slots(spec.resources)
     wave = Wave(study, paths, int(number), wave_size(spec, num_slots))
     board = Board(study, paths, wave, num_slots)
     reason = study.finished()
@@ -168,9 +169,10 @@ def _figures(wave: Wave, num_slots: int) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    parent = os.getppid()
-    status = main(sys.argv[1:])
-    sys.stdout.flush()
-    clean_up_orphan(parent, Scratch(Path(sys.argv[3])))
+    try:
+        status = main(sys.argv[1:])
+    finally:
+        sys.stdout.flush()
+        clean_up_orphan(int(sys.argv[4]), Scratch(Path(sys.argv[3])))
     # Ray's own shutdown at exit takes 1.4 s; the supervisor ends what is left of this process's group and scratch.
     os._exit(status)

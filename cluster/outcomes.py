@@ -1,5 +1,6 @@
 """How a trial ended, and whose fault it was."""
 
+import errno
 from enum import Enum
 
 
@@ -49,3 +50,14 @@ _OWN = frozenset(
         Outcome.CRASHED,
     }
 )
+
+
+def outcome_of(error: Exception) -> Outcome:
+    """Return how a trial ended that raised this: a machine that was too small is not the method's own failure."""
+    if isinstance(error, MemoryError) or (
+        type(error).__name__ == "JaxRuntimeError" and str(error).startswith("RESOURCE_EXHAUSTED")
+    ):
+        return Outcome.OUT_OF_MEMORY
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return Outcome.DISK_FULL
+    return Outcome.CRASHED

@@ -6,10 +6,12 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from cluster.check import CheckReport, ProgramUse
-from cluster.resources import cpu_budget, thread_caps
+from cluster.processes import python_path
+from cluster.resources import slots, thread_caps
 
 TIMEOUT_S = 600.0
 """Longest a probe may take: the compilation of the largest program and a few seconds of training."""
@@ -75,12 +77,12 @@ class ProbeError(RuntimeError):
 def _run_worker(trainable: str, config: Mapping[str, Any], cpus: int) -> Mapping[str, Any]:
     try:
         done = subprocess.run(
-            [sys.executable, "-m", "cluster.probe_worker"],
+            [sys.executable, "-P", "-m", "cluster.probe_worker"],
             input=json.dumps({"trainable": trainable, "config": dict(config)}),
             capture_output=True,
             text=True,
             timeout=TIMEOUT_S,
-            env={**os.environ, **thread_caps(cpus)},
+            env={**os.environ, **thread_caps(cpus), "PYTHONPATH": python_path(Path.cwd())},
             check=False,
         )
     except subprocess.TimeoutExpired:
@@ -119,8 +121,7 @@ def estimate(report: CheckReport, probes: Sequence[Probe], cpus: int | None = No
     if not good:
         return None
     resources = report.spec.resources
-    budget = cpus or cpu_budget(resources.max_cpus)
-    slots = max(1, budget // resources.cpus_per_trial)
+    num_slots = slots(resources, cpus)
     weights = [probe.program.num_configurations for probe in good]
     trial_s = sum(w * probe.training_s for w, probe in zip(weights, good, strict=True)) / sum(weights)
     compile_s = sum(probe.compile_s for probe in good) / len(good)
@@ -129,13 +130,13 @@ def estimate(report: CheckReport, probes: Sequence[Probe], cpus: int | None = No
         # Programs are compiled about once: workers are reused, and the compiled forms are kept on disk.
         compilations = min(len(report.programs), report.num_trials) * compile_s
         busy_s = report.num_trials * trial_s + compilations
-        total_s = busy_s / min(slots, report.num_trials)
+        total_s = busy_s / min(num_slots, report.num_trials)
         core_hours = busy_s * resources.cpus_per_trial / 3600
     return Estimate(
         num_probed=len(probes),
         num_programs=len(report.programs),
         num_failed=sum(bool(probe.failure) for probe in probes),
-        slots=slots,
+        slots=num_slots,
         trial_s=trial_s,
         total_s=total_s,
         core_hours=core_hours,

@@ -9,6 +9,22 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import cluster
+
+
+def own_folder() -> Path:
+    """Return the folder that our packages lie in."""
+    return Path(str(cluster.__file__)).resolve().parents[1]
+
+
+def python_path(*folders: Path) -> str:
+    """Return the PYTHONPATH of a process of ours: our own packages, the folders, and what this process was given.
+
+    Ours come first, so that a user's folder of the name of one of them does not shadow it.
+    """
+    parts = [*map(str, (own_folder(), *folders)), os.environ.get("PYTHONPATH", "")]
+    return os.pathsep.join(filter(None, dict.fromkeys(parts)))
+
 
 def boot_id() -> str:
     """Return the running kernel's id, so that a process id of before a reboot is not taken for a living one."""

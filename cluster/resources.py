@@ -1,7 +1,11 @@
-"""How many CPUs a search may use, and the caps that keep a trial within its share."""
+"""What a search may use of a machine, how many trials that carries, and the caps that keep a trial within its share."""
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # a worker counts its threads with this module, and has no use for specs
+    from search_spaces.spec import Resources
 
 THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
@@ -101,3 +105,39 @@ def available_memory_gb(root: Path = Path("/sys/fs/cgroup"), meminfo: Path = Pat
             continue
         available = min(available, free)
     return max(available, 0.0)
+
+
+def gpu_count(dev: Path = Path("/dev")) -> int:
+    """Return how many GPUs a search may use here: those that CUDA is told to see, else those of the machine."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is None:
+        return sum(device.name.removeprefix("nvidia").isdigit() for device in dev.glob("nvidia[0-9]*"))
+    count = 0
+    for name in visible.split(","):
+        if not name.strip() or name.strip().startswith("-"):  # CUDA sees none from the first invalid one on
+            break
+        count += 1
+    return count
+
+
+class TooFewGpusError(ValueError):
+    """A trial needs more GPUs than there are."""
+
+
+def slots(resources: "Resources", cpus: int | None = None) -> int:
+    """Return how many trials run at once on this machine, or on `cpus` CPUs of it; at least one.
+
+    As many as the CPUs and GPUs carry, and the memory if the spec says what one trial needs.
+    Raises TooFewGpusError where not even one trial has its GPUs: Ray would wait for them for ever.
+    """
+    bounds = [(cpus or cpu_budget(resources.max_cpus)) // resources.cpus_per_trial]
+    if resources.memory_gb_per_trial != "auto":
+        bounds.append(int(available_memory_gb() / resources.memory_gb_per_trial))
+    per_trial = resources.gpus_per_trial
+    if per_trial:
+        num_gpus = gpu_count()
+        if per_trial > num_gpus:
+            raise TooFewGpusError(f"a trial needs {per_trial:g} GPUs, there are {num_gpus} on this machine")
+        # A part of a GPU lies on one: 0.4 of it goes twice into each. (A tenth goes ten times, whatever floats say.)
+        bounds.append(int(num_gpus / per_trial) if per_trial >= 1 else num_gpus * int(1 / per_trial + 1e-9))
+    return max(1, min(bounds))

@@ -16,7 +16,7 @@ from filelock import FileLock, Timeout
 
 from cluster.files import read_json, write_json
 from cluster.paths import SearchPaths
-from cluster.processes import end_carrying, identity, is_alive
+from cluster.processes import end_carrying, identity, is_alive, python_path
 from cluster.records import launched_from, load_spec, load_status
 from cluster.resources import thread_caps
 from cluster.scratch import Scratch
@@ -57,7 +57,6 @@ def _cpu_kind() -> str:
 
 def driver_environment(spec: Spec, scratch: Scratch, token: str, launched_from: Path) -> dict[str, str]:
     """Return the environment of a wave driver, which Ray and every worker inherit."""
-    search_path = [str(launched_from), str(Path.cwd()), os.environ.get("PYTHONPATH", "")]
     environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
     environment |= thread_caps(spec.resources.cpus_per_trial)
     environment |= {
@@ -65,7 +64,7 @@ def driver_environment(spec: Spec, scratch: Scratch, token: str, launched_from: 
         "SPT_NOENV": "1",  # Ray's processes rename themselves: their titles must not be written over the mark
         "TMPDIR": str(scratch.tmp),
         # A user's own method is found from where the search was launched, wherever it is resumed.
-        "PYTHONPATH": os.pathsep.join(filter(None, dict.fromkeys(search_path))),
+        "PYTHONPATH": python_path(launched_from, Path.cwd()),
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN": secrets.token_hex(32),
         "RAY_USAGE_STATS_ENABLED": "0",
@@ -152,7 +151,9 @@ class Supervisor:
         """Run one driver to its end and clean up after it; return its exit status."""
         scratch, token = Scratch.create(), secrets.token_hex(16)
         log.info("wave %d: scratch %s", number, scratch.path)
-        command = [sys.executable, "-m", "cluster.driver", str(self._paths.root), str(number), str(scratch.path)]
+        # -P: the working directory is the user's, and `-m` would put it before our own packages.
+        command = [sys.executable, "-P", "-m", "cluster.driver"]
+        command += [str(self._paths.root), str(number), str(scratch.path), str(os.getpid())]
         try:
             with self._paths.wave_log(number).open("ab") as output:
                 self._driver = subprocess.Popen(

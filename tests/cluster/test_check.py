@@ -211,6 +211,15 @@ def test_a_trial_wider_than_the_machine_is_refused_with_both_numbers(refused):
     assert line.startswith("s.yaml:6: resources.cpus_per_trial = 4096: a trial cannot get more CPUs than there are ")
 
 
+def test_a_trial_of_more_gpus_than_the_machine_has_is_refused_with_both_numbers(refused, check_text, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    text = "space: {depth: [2]}\nbudget: {trials: 1}\nresources: {gpus_per_trial: %s}\n"
+    (line,) = refused(text % 3)
+    assert line.startswith("s.yaml:6: resources.gpus_per_trial = 3.0: a trial cannot get more GPUs than there are ")
+    assert "(2 on this machine)" in line
+    assert check_text(text % 2).num_trials == 1
+
+
 def test_the_gp_sampler_without_torch_says_how_to_get_it(refused, monkeypatch):
     monkeypatch.setattr("cluster.check._has_torch", lambda: False)
     (line,) = refused("space: {depth: {low: 1, high: 3, type: int}}\nbudget: {trials: 1}\nsampler: {name: gp}\n")

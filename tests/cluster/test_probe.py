@@ -54,6 +54,11 @@ def test_the_estimate_shares_the_work_among_the_cpus():
     assert found.memory_mb == 512.0
 
 
+def test_the_estimate_heeds_the_memory_as_the_driver_does():
+    report = report_of(3, 10, memory_gb_per_trial=1e9)
+    assert estimate(report, list(probe_programs(report, run=lambda *_: MEASURED)), cpus=8).slots == 1
+
+
 def test_programs_weigh_as_many_configurations_as_they_stand_for():
     report = report_of(2, 10)
     quick = {**MEASURED, "phases": [{"steps": 10, "step_s": 0.1}], "report_s": 0.0, "tests_s": 0.0}

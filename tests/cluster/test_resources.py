@@ -7,12 +7,17 @@ import pytest
 
 from cluster.resources import (
     THREAD_VARIABLES,
+    TooFewGpusError,
+    available_memory_gb,
     cgroup_cpus,
     cpu_budget,
     cpu_limits,
+    gpu_count,
+    slots,
     thread_caps,
     xla_pool_threads,
 )
+from search_spaces.spec import Resources
 
 
 def group(root, path, files):
@@ -119,3 +124,46 @@ def test_the_caps_size_the_pool_of_a_process(cpus):
 
 def test_threads_of_other_names_are_not_counted():
     assert xla_pool_threads() in (0, 1)  # one where another test has started JAX here
+
+
+@pytest.mark.parametrize(("visible", "count"), [("0,1,3", 3), ("GPU-5a3e", 1), ("", 0), ("-1", 0), ("0,-1,1", 1)])
+def test_the_gpus_are_those_that_cuda_may_see(monkeypatch, visible, count):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert gpu_count() == count
+
+
+def test_without_that_variable_the_gpus_are_counted_by_their_devices(monkeypatch, tmp_path):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert gpu_count(tmp_path) == 0
+    for name in ("nvidia0", "nvidia1", "nvidia12", "nvidiactl", "nvidia-uvm", "nvidia0.lock"):
+        (tmp_path / name).touch()
+    assert gpu_count(tmp_path) == 3
+
+
+@pytest.mark.parametrize(
+    ("resources", "gpus", "expected"),
+    [
+        ({"cpus_per_trial": 3}, "", 2),
+        ({"cpus_per_trial": 16}, "", 1),
+        ({"gpus_per_trial": 1}, "0,1", 2),
+        ({"gpus_per_trial": 2}, "0,1,2", 1),
+        ({"gpus_per_trial": 0.4}, "0,1", 4),  # two in each: a trial's part lies on one GPU
+        ({"gpus_per_trial": 0.1}, "0", 8),
+        ({"cpus_per_trial": 4, "gpus_per_trial": 0.1}, "0", 2),
+        ({"memory_gb_per_trial": 1e9}, "", 1),
+    ],
+)
+def test_as_many_trials_run_at_once_as_cpus_gpus_and_memory_carry(monkeypatch, resources, gpus, expected):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", gpus)
+    assert slots(Resources(**resources), 8) == expected
+
+
+def test_the_memory_bounds_the_trials_at_once():
+    third = available_memory_gb() / 3.5
+    assert slots(Resources(memory_gb_per_trial=third), 1000) == 3
+
+
+def test_no_trial_runs_without_its_gpus(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    with pytest.raises(TooFewGpusError, match="needs 2 GPUs, there are 1"):
+        slots(Resources(gpus_per_trial=2), 8)

@@ -253,6 +253,24 @@ def test_a_lost_worker_is_retried_and_then_given_up_and_the_others_go_on(place):
     assert_nothing_is_left(place)
 
 
+def test_a_pool_of_another_size_than_the_cap_ends_the_trial_and_the_waves_log_says_so(place, tmp_path):
+    method = tmp_path / "wide" / "own"
+    method.mkdir(parents=True)
+    (method / "__init__.py").write_text("")
+    (method / "config.py").write_text("from tests.methods.ripple import Config\n")
+    # Only a trial imports this: after its caps were checked, and before there is a pool.
+    (method / "method.py").write_text(
+        'import os\n\nos.environ["PJRT_NPROC"] = "3"\nfrom tests.methods.ripple import method\n'
+    )
+    text = TROUBLES.replace("tests.methods.ripple", "wide.own").replace("[none, nan, solver, exception]", "[none]")
+    done = place.swell("run", place.write(f"{text}retries: 0\nbudget: {{trials: 1}}\n", "wide"), cwd=tmp_path)
+    assert "0 done, 1 failed" in done.err
+    (record,) = load_trials(place.paths("wide"))
+    assert record.outcome is Outcome.WORKER_LOST
+    text = place.paths("wide").wave_log(1).read_text()
+    assert "ThreadCapError: XLA's pool has 3 threads in a worker of 1 CPUs" in text
+
+
 # -- waves, interruptions and kills: always the same table
 
 
@@ -341,6 +359,9 @@ def test_a_driver_stops_with_its_killed_supervisor_and_resume_ends_with_the_same
 @pytest.fixture(scope="module")
 def front(place, tmp_path_factory):
     folder = tmp_path_factory.mktemp("outside")
+    for ours in ("analysis", "cluster", "trainables"):  # the user's own of these names are left alone
+        (folder / ours).mkdir()
+        (folder / ours / "__init__.py").write_text("raise ImportError('not ours')\n")
     (folder / "elsewhere").mkdir()
     (folder / "elsewhere" / "own_method.py").write_text(
         "from tests.methods.ripple import Config, Ripple\n\nmethod = Ripple()\n"

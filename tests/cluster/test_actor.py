@@ -1,0 +1,112 @@
+"""The actor without Ray around it: a trainable is a class like any other."""
+
+import json
+import logging
+import sys
+from types import SimpleNamespace
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from cluster.actor import ThreadCapError, TrialActor
+from cluster.outcomes import Outcome
+from cluster.resources import thread_caps, xla_pool_threads
+from tests.methods.ripple import Config
+
+
+@pytest.fixture
+def trial(tmp_path, monkeypatch):
+    """Return a function that makes a task's actor, in a process capped for it."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    if not xla_pool_threads():
+        jnp.ones(2).sum().block_until_ready()  # under the caps of the tests
+    assert xla_pool_threads() == 1
+
+    def make(cpus=1, trainable="tests.methods.ripple", **config):
+        for name, value in thread_caps(cpus).items():
+            monkeypatch.setenv(name, value)
+        task = {
+            "trainable": trainable,
+            "config": Config(**config).model_dump(mode="json"),
+            "cpus": cpus,
+            "checkpoint": str(tmp_path / "trial.npz"),
+            "drain": str(tmp_path / "drain"),
+            "keep": True,
+        }
+        actor = TrialActor.__new__(TrialActor)
+        actor.setup({"task": json.dumps(task)})
+        return actor
+
+    return SimpleNamespace(make=make, checkpoint=tmp_path / "trial.npz", drain=tmp_path / "drain", folder=tmp_path)
+
+
+def finish(actor):
+    """Return the reports of a trial to its end."""
+    reports = []
+    while not reports or "outcome" not in reports[-1]:
+        reports.append(json.loads(actor.step()["report"]))
+    return reports
+
+
+def saved_at_its_first_report(trial, **config):
+    trial.drain.touch()
+    report = json.loads(trial.make(**config).step()["report"])
+    trial.drain.unlink()
+    assert report["saved_step"] == report["step"] == 10
+
+
+def test_a_trial_goes_on_from_its_checkpoint(trial):
+    saved_at_its_first_report(trial)
+    assert [report["step"] for report in finish(trial.make())] == [20, 30]
+
+
+@pytest.mark.parametrize("damage", ["torn", "empty", "foreign"])
+def test_a_checkpoint_that_cannot_be_used_costs_its_steps_and_not_the_trial(trial, damage, caplog):
+    whole = finish(trial.make())
+    trial.checkpoint.unlink()
+    saved_at_its_first_report(trial, **({"size": 4} if damage == "foreign" else {}))
+    if damage != "foreign":
+        content = trial.checkpoint.read_bytes()
+        trial.checkpoint.write_bytes(content[: len(content) // 2] if damage == "torn" else b"")
+    with caplog.at_level(logging.WARNING):
+        actor = trial.make()
+    assert not trial.checkpoint.exists()
+    assert "starting from step 0: " in caplog.text
+    assert str(trial.checkpoint) in caplog.text
+    reports = finish(actor)
+    assert [report["step"] for report in reports] == [10, 20, 30]
+    assert (reports[0]["saved_step"], reports[-1]["outcome"]) == (-1, "completed")
+    assert reports[-1]["metrics"] == whole[-1]["metrics"]
+
+
+@pytest.mark.parametrize(
+    ("raised", "outcome"),
+    [
+        ("MemoryError('no room')", Outcome.OUT_OF_MEMORY),
+        ("OSError(28, 'No space left on device')", Outcome.DISK_FULL),
+        ("ValueError('a bug')", Outcome.CRASHED),
+    ],
+)
+@pytest.mark.parametrize("place", ["data", "score"])
+def test_a_machine_too_small_is_not_the_methods_own_failure(trial, monkeypatch, raised, outcome, place):
+    package = f"raising_in_{place}"
+    (trial.folder / package).mkdir()
+    (trial.folder / package / "method.py").write_text(
+        "from tests.methods.ripple import Config, Ripple\n\n\nclass Raising(Ripple):\n"
+        f"    def {place}(self, *_):\n        raise {raised}\n\n\nmethod = Raising()\n"
+    )
+    monkeypatch.syspath_prepend(trial.folder)
+    for name in (package, f"{package}.method"):  # of the other exceptions
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    last = finish(trial.make(trainable=f"{package}.method"))[-1]
+    assert last["outcome"] == outcome.value
+    assert last["error"].startswith("Traceback")
+    assert raised.split("(")[0] in last["error"].splitlines()[-1]
+
+
+def test_a_pool_of_another_size_than_the_trials_cpus_is_refused_with_both_numbers(trial):
+    assert jax.default_backend() == "cpu"
+    with pytest.raises(ThreadCapError, match="1 threads in a worker of 2 CPUs"):
+        trial.make(cpus=2)
