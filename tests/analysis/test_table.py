@@ -73,7 +73,7 @@ def test_the_feasible_rank_first():
     records = [record(n, value, metrics={"loop": loop}) for n, (value, loop) in enumerate([(0.1, 5), (0.2, 2), (3, 1)])]
     table = make_table(spec, records)
     assert list(table.frame["trial"]) == [2, 1, 0]
-    assert table.judged == ["val_error", "loop"]
+    assert list(table.judged) == ["val_error", "loop"]
 
 
 def test_several_objectives_rank_by_domination():
