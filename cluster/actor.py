@@ -45,6 +45,14 @@ def _peak_memory_mb() -> float:
     return 0.0
 
 
+def _plain(value: Any) -> Any:
+    """Return a NumPy or JAX number or array, which methods return out of habit, as JSON has it."""
+    try:
+        return value.tolist()
+    except AttributeError:
+        raise TypeError(f"a method's result must be numbers, but has {value!r}") from None
+
+
 class TrialActor(tune.Trainable):
     """Runs the trials it is given; a trial's own failure is its result, so that Tune only ever sees lost workers."""
 
@@ -73,7 +81,7 @@ class TrialActor(tune.Trainable):
             self._open()
         except ThreadCapError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # a method that calls sys.exit() ends its trial, not its worker
             self._failure = outcome_of(error), traceback.format_exc()
 
     def _check_caps(self) -> None:
@@ -125,7 +133,7 @@ class TrialActor(tune.Trainable):
         """Train to the next report and return it; the last one carries the trial's outcome and results."""
         result = self._advance()
         # One string: Tune flattens, copies and inspects every nested result on its way to the driver.
-        return {"report": json.dumps(result), "done": "outcome" in result}
+        return {"report": json.dumps(result, default=_plain), "done": "outcome" in result}
 
     def _advance(self) -> dict[str, Any]:
         if self._failure is not None:
@@ -137,7 +145,7 @@ class TrialActor(tune.Trainable):
             if report.ending:
                 return self._finish(report)
             self._maybe_save()
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             return self._end(outcome_of(error), {"error": traceback.format_exc()})
         return {**self._usage(report.step), "metrics": report.metrics}
 
@@ -156,12 +164,12 @@ class TrialActor(tune.Trainable):
         best = self._training.best
         assert best is not None
         tests = self._training.test()
-        metrics = {**best.metrics, "best_step": best.step}
-        for result in tests.values():
-            metrics |= result.metrics
+        measured = {name: value for result in tests.values() for name, value in result.metrics.items()}
+        # A test metric of the same name must not take the place of what the trial was selected by.
+        metrics = {**measured, **best.metrics, "best_step": best.step}
         if self._task["keep"]:
             self._training.save(Path(self._task["checkpoint"]), {"trainable": self._task["trainable"]})
-        tables = {name: result.table for name, result in tests.items() if result.table}
+        tables = {name: result.table for name, result in tests.items() if len(result.table)}
         return self._end(Outcome.COMPLETED, {"metrics": metrics, "last": report.metrics, "tests": tables})
 
     def _end(self, outcome: Outcome, result: dict[str, Any]) -> dict[str, Any]:

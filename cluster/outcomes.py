@@ -26,7 +26,7 @@ class Outcome(Enum):
     OUT_OF_MEMORY = "out_of_memory", "It needed more memory than it may use."
     WORKER_LOST = "worker_lost", "Its worker process died, more often than it may be retried."
     NODE_LOST = "node_lost", "Its node was lost, more often than it may be retried."
-    DISK_FULL = "disk_full", "The disk was full; it can go on when there is space."
+    DISK_FULL = "disk_full", "The disk was full."
     STOPPED = "stopped", "The search was stopped, or its budget was used up; it can go on from its checkpoint."
 
     @property

@@ -110,3 +110,41 @@ def test_a_pool_of_another_size_than_the_trials_cpus_is_refused_with_both_number
     assert jax.default_backend() == "cpu"
     with pytest.raises(ThreadCapError, match="1 threads in a worker of 2 CPUs"):
         trial.make(cpus=2)
+
+
+def test_numbers_of_numpy_are_numbers(trial, monkeypatch):
+    from tests.methods.ripple import Ripple
+    from trainables._shared.contract import TestResult
+
+    def score(self, config, tests, prediction):
+        return {"plain": TestResult({"test_error": prediction["error"].mean()}, {"error": prediction["error"]})}
+
+    monkeypatch.setattr(Ripple, "score", score)
+    last = to_the_end(trial())
+    assert last["outcome"] == "completed"
+    assert isinstance(last["metrics"]["test_error"], float)
+    assert len(last["tests"]["plain"]["error"]) == 3
+
+
+def test_a_test_metric_does_not_replace_what_was_selected_by(trial, monkeypatch):
+    from tests.methods.ripple import Ripple
+    from trainables._shared.contract import TestResult
+
+    monkeypatch.setattr(Ripple, "score", lambda *_: {"plain": TestResult({"val_error": -99.0}, {})})
+    last = to_the_end(trial())
+    assert last["metrics"]["val_error"] > 0
+
+
+def test_a_method_that_exits_has_crashed_and_its_worker_lives(trial, monkeypatch):
+    from tests.methods.ripple import Ripple
+
+    monkeypatch.setattr(Ripple, "data", lambda *_: sys.exit(3))
+    last = to_the_end(trial())
+    assert last["outcome"] == "crashed"
+    assert "SystemExit: 3" in last["error"]
+
+
+def to_the_end(actor):
+    while not (result := actor.step())["done"]:
+        pass
+    return json.loads(result["report"])
