@@ -120,7 +120,7 @@ def test_numbers_of_numpy_are_numbers(trial, monkeypatch):
         return {"plain": TestResult({"test_error": prediction["error"].mean()}, {"error": prediction["error"]})}
 
     monkeypatch.setattr(Ripple, "score", score)
-    last = to_the_end(trial())
+    last = finish(trial.make())[-1]
     assert last["outcome"] == "completed"
     assert isinstance(last["metrics"]["test_error"], float)
     assert len(last["tests"]["plain"]["error"]) == 3
@@ -131,7 +131,7 @@ def test_a_test_metric_does_not_replace_what_was_selected_by(trial, monkeypatch)
     from trainables._shared.contract import TestResult
 
     monkeypatch.setattr(Ripple, "score", lambda *_: {"plain": TestResult({"val_error": -99.0}, {})})
-    last = to_the_end(trial())
+    last = finish(trial.make())[-1]
     assert last["metrics"]["val_error"] > 0
 
 
@@ -139,12 +139,6 @@ def test_a_method_that_exits_has_crashed_and_its_worker_lives(trial, monkeypatch
     from tests.methods.ripple import Ripple
 
     monkeypatch.setattr(Ripple, "data", lambda *_: sys.exit(3))
-    last = to_the_end(trial())
+    last = finish(trial.make())[-1]
     assert last["outcome"] == "crashed"
     assert "SystemExit: 3" in last["error"]
-
-
-def to_the_end(actor):
-    while not (result := actor.step())["done"]:
-        pass
-    return json.loads(result["report"])
