@@ -52,7 +52,7 @@ _OWN = frozenset(
 )
 
 
-def outcome_of(error: Exception) -> Outcome:
+def outcome_of(error: BaseException) -> Outcome:
     """Return how a trial ended that raised this: a machine that was too small is not the method's own failure."""
     if isinstance(error, MemoryError) or (
         type(error).__name__ == "JaxRuntimeError" and str(error).startswith("RESOURCE_EXHAUSTED")

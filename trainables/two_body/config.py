@@ -143,7 +143,7 @@ class Config(MethodConfig):
     """Relative tolerance of the adaptive solver."""
     atol: Annotated[float, Field(gt=0), NUMERIC] = 1e-8
     """Absolute tolerance of the adaptive solver."""
-    max_steps: int = Field(default=64, ge=1)
+    max_steps: int = Field(default=256, ge=1)
     """Most steps of the adaptive solver over a segment, rejected ones included; one that needs more has failed."""
 
     _windows = field_validator("length_strategy")(lambda cls, windows: tuple(_check_window(w) for w in windows))
