@@ -52,3 +52,18 @@ def test_every_command_shown_exists():
 
     shown = set(re.findall(r"`swell (\w+)", README))
     assert shown == {command.name or command.callback.__name__ for command in app.registered_commands}
+
+
+def test_no_placeholder_is_left_and_every_link_leads_somewhere():
+    pages = [ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md")]
+    for page in pages:
+        text = page.read_text()
+        assert "<!--" not in text, page
+        for target in re.findall(r"\]\((?!http)([^)#]+)", text):
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_the_page_of_all_keys_is_current():
+    from cluster.reference import REFERENCE_FILE, reference_text
+
+    assert REFERENCE_FILE.read_text() == reference_text()
