@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # a worker counts its threads with this module, and has no use for specs
-    from search_spaces.spec import Resources
+    from search_spaces.sections import Resources
 
 THREAD_VARIABLES = (
     "OMP_NUM_THREADS",

@@ -1,35 +1,31 @@
 """The rules between a spec's fields; what one field alone can get wrong is in its own model."""
 
 import re
-from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from search_spaces.conditions import condition_problems
 from search_spaces.errors import Problem, show_value
 from search_spaces.parameters import FloatRange, IntRange
-
-if TYPE_CHECKING:  # the spec checks itself with these rules
-    from search_spaces.spec import Spec
+from search_spaces.sections import SpecFields
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _ENDING_BOUNDS = ("trials", "hours", "core_hours", "patience_trials")
 
 
-def rule_problems(spec: "Spec") -> list[Problem]:
+def rule_problems(spec: SpecFields) -> list[Problem]:
     """Return every rule that a spec breaks."""
-    rules: list[Callable[[Spec], list[Problem]]] = [_name, _keys, _objectives, _sampler, _repeats, _budget, _resources]
+    rules = (_name, _keys, _objectives, _sampler, _repeats, _budget, _resources)
     conditions = condition_problems(spec.space, spec.base)
     return [problem for rule in rules for problem in rule(spec)] + conditions
 
 
-def _name(spec: "Spec") -> list[Problem]:
+def _name(spec: SpecFields) -> list[Problem]:
     if _NAME.fullmatch(spec.name):
         return []
     allowed = "letters, digits, '.', '_' and '-', beginning with a letter or a digit"
     return [Problem(("name",), "must be fit for a directory's name", spec.name, allowed=allowed)]
 
 
-def _keys(spec: "Spec") -> list[Problem]:
+def _keys(spec: SpecFields) -> list[Problem]:
     return [
         Problem(("space", key), "is both under base and under space; keep one of them")
         for key in spec.space
@@ -37,7 +33,7 @@ def _keys(spec: "Spec") -> list[Problem]:
     ]
 
 
-def _objectives(spec: "Spec") -> list[Problem]:
+def _objectives(spec: SpecFields) -> list[Problem]:
     problems = []
     metrics = [objective.metric for objective in spec.objective]
     for index, metric in enumerate(metrics):
@@ -60,7 +56,7 @@ def _objectives(spec: "Spec") -> list[Problem]:
     return problems
 
 
-def _sampler(spec: "Spec") -> list[Problem]:
+def _sampler(spec: SpecFields) -> list[Problem]:
     if spec.is_grid:
         return [
             Problem(
@@ -88,7 +84,7 @@ def _some_values(parameter: FloatRange) -> str:
     return show_value([low, float(f"{middle:.2g}"), high])
 
 
-def _repeats(spec: "Spec") -> list[Problem]:
+def _repeats(spec: SpecFields) -> list[Problem]:
     if spec.repeats is None:
         return []
     return [
@@ -98,7 +94,7 @@ def _repeats(spec: "Spec") -> list[Problem]:
     ]
 
 
-def _budget(spec: "Spec") -> list[Problem]:
+def _budget(spec: SpecFields) -> list[Problem]:
     if spec.is_grid or any(getattr(spec.budget, key) is not None for key in _ENDING_BOUNDS):
         return []
     rule = "the search would never end: only a grid ends by itself"
@@ -107,7 +103,7 @@ def _budget(spec: "Spec") -> list[Problem]:
     return [Problem(("budget",), rule, allowed=f"at least one of {', '.join(_ENDING_BOUNDS)}")]
 
 
-def _resources(spec: "Spec") -> list[Problem]:
+def _resources(spec: SpecFields) -> list[Problem]:
     resources = spec.resources
     problems = []
     if isinstance(resources.cpus, int) and resources.cpus_per_trial > resources.cpus:

@@ -1,176 +1,21 @@
-"""A search's specification: everything its YAML file may say, and the rules between its fields."""
+"""A search's specification: its sections, the rules between them, and how it is read from a file."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
-from pydantic import BeforeValidator, Field, JsonValue, ValidationError, model_validator
+from pydantic import ValidationError, model_validator
 
-from search_spaces.errors import BrokenRule, Problem, Source
+from search_spaces.errors import BrokenRule, Source
 from search_spaces.loader import load_yaml
-from search_spaces.parameters import AnyParameter, Many, SpecModel, as_tuple
 from search_spaces.rules import rule_problems
+from search_spaces.sections import SpecFields
 from search_spaces.validation import explain_validation
 
 
-class Objective(SpecModel):
-    """A metric to make as small or as large as possible."""
-
-    metric: str
-    """Name of a metric that the method reports."""
-    mode: Literal["min", "max"] = "min"
-    """Whether small or large is good."""
-
-
-class Constraint(SpecModel):
-    """A metric that must stay within bounds; trials that do rank first, and samplers know."""
-
-    metric: str
-    """Name of a metric that the method reports."""
-    max: float | None = None
-    """The largest value allowed."""
-    min: float | None = None
-    """The smallest value allowed."""
-
-    @model_validator(mode="after")
-    def _check_bounds(self) -> "Constraint":
-        if self.max is None and self.min is None:
-            raise BrokenRule([Problem((), f"the constraint on {self.metric} needs max, min, or both")])
-        if self.max is not None and self.min is not None and self.min > self.max:
-            raise BrokenRule([Problem(("min",), f"min <= max must hold, but max is {self.max:g}", self.min)])
-        return self
-
-
-class Sampler(SpecModel):
-    """What proposes the next configuration."""
-
-    name: Literal["tpe", "gp", "cmaes", "nsga2", "qmc", "random", "grid"] = "tpe"
-    """tpe: a good default; gp: few, costly trials; cmaes: many numbers; nsga2: several objectives; qmc, random: even
-    cover; grid: every combination."""
-    seed: int = Field(default=0, ge=0, lt=2**32)
-    """Seed of the proposals."""
-
-
-class EarlyStopping(SpecModel):
-    """What ends a trial that falls behind the others at the same step."""
-
-    name: Literal["asha", "hyperband", "none"] = "none"
-    """asha: successive halving; hyperband: several brackets of it; none: every trial trains to its end."""
-    grace_steps: int = Field(default=100, ge=1)
-    """Optimiser steps before the first decision about a trial."""
-    reduction: int = Field(default=3, ge=2)
-    """At each rung one in this many trials goes on, to this many times the steps."""
-
-
-class Repeats(SpecModel):
-    """Every configuration once per seed; ranked by the mean over complete sets."""
-
-    seeds: Many[Annotated[int, Field(ge=0, lt=2**31)]] = Field(min_length=1)
-    """The method's `seed` of each repeat."""
-
-    @model_validator(mode="after")
-    def _check_unique(self) -> "Repeats":
-        twice = [index for index, seed in enumerate(self.seeds) if seed in self.seeds[:index]]
-        if twice:
-            rule = "this seed is given twice"
-            raise BrokenRule([Problem(("seeds", index), rule, self.seeds[index]) for index in twice])
-        return self
-
-
-class Budget(SpecModel):
-    """When the search ends: whichever comes first."""
-
-    trials: int | None = Field(default=None, ge=1)
-    """Trials in all, every repeat counted."""
-    hours: float | None = Field(default=None, gt=0)
-    """Hours since the search began."""
-    core_hours: float | None = Field(default=None, gt=0)
-    """Hours of training times the CPUs they held."""
-    target: float | None = None
-    """Value of the objective that is good enough."""
-    patience_trials: int | None = Field(default=None, ge=1)
-    """Finished trials in a row without a better one."""
-
-
-class Resources(SpecModel):
-    """What the search may use of a machine, and what one trial gets."""
-
-    cpus: Literal["auto"] | Annotated[int, Field(ge=1)] = "auto"
-    """CPUs for all trials together; auto is what the machine, its limits and the scheduler give."""
-    cpus_per_trial: int = Field(default=1, ge=1)
-    """CPUs of one trial: the width of every thread pool in it."""
-    gpus_per_trial: float = Field(default=0, ge=0)
-    """GPUs of one trial; a part of one shares it."""
-    memory_gb_per_trial: Literal["auto"] | Annotated[float, Field(gt=0)] = "auto"
-    """Memory of one trial in GB, which bounds how many run at once; auto bounds them by the CPUs alone."""
-
-    @property
-    def max_cpus(self) -> int | None:
-        """The most CPUs the search may use, None for all there are."""
-        return None if self.cpus == "auto" else self.cpus
-
-
-class Waves(SpecModel):
-    """How many trials run before Ray is started afresh and its files are cleaned."""
-
-    trials: Literal["auto"] | Annotated[int, Field(ge=1)] = "auto"
-    """Trials of one wave."""
-
-
-class Keep(SpecModel):
-    """What stays on disk of a finished trial."""
-
-    checkpoints: Literal["best", "all", "none"] = "best"
-    """Whose checkpoints stay: the best trials', everyone's, nobody's."""
-    top: int = Field(default=10, ge=1)
-    """How many trials count as best."""
-
-
-class Tracking(SpecModel):
-    """Where runs are shown besides the search's own records."""
-
-    wandb: Literal["disabled"] = "disabled"
-    """Weights & Biases; only `disabled` in this version."""
-
-
-class Spec(SpecModel):
+class Spec(SpecFields):
     """One search: what is tried, how it is judged, and what it may cost."""
-
-    name: str = Field(min_length=1, max_length=64)
-    """Name of the search, and of its directory."""
-    trainable: str = Field(min_length=1)
-    """A method of this package, or the import path of your own module (my_package.my_module)."""
-    objective: Annotated[
-        Many[Objective],
-        Field(min_length=1),
-        BeforeValidator(as_tuple, json_schema_input_type=Objective | list[Objective]),
-    ]
-    """What makes a trial good; a list of several asks for the trade-offs between them."""
-    constraints: Many[Constraint] = ()
-    """Bounds on other metrics."""
-    base: dict[str, JsonValue] = Field(default={})
-    """Fixed values of the method's configuration; they override its defaults."""
-    space: dict[str, AnyParameter] = Field(min_length=1)
-    """What is searched, by field of the method's configuration."""
-    sampler: Sampler = Sampler()
-    """What proposes the next configuration."""
-    early_stopping: EarlyStopping = EarlyStopping()
-    """What ends a trial that falls behind."""
-    repeats: Repeats | None = None
-    """Every configuration once per seed."""
-    budget: Budget = Budget()
-    """When the search ends."""
-    resources: Resources = Resources()
-    """What the search may use of a machine."""
-    waves: Waves = Waves()
-    """How many trials run between two clean-ups."""
-    keep: Keep = Keep()
-    """What stays on disk of a finished trial."""
-    tracking: Tracking = Tracking()
-    """Where runs are shown besides the search's own records."""
-    retries: int = Field(default=2, ge=0)
-    """How often a trial is taken up again after a failure of the machine; its own failures end it at once."""
 
     @model_validator(mode="after")
     def _check_rules(self) -> "Spec":
@@ -178,26 +23,6 @@ class Spec(SpecModel):
         if problems:
             raise BrokenRule(problems)
         return self
-
-    @property
-    def objectives(self) -> tuple[Objective, ...]:
-        """The objectives, usually one."""
-        return self.objective
-
-    @property
-    def seeds(self) -> tuple[int | None, ...]:
-        """The seed of each trial of a configuration; None leaves it to the configuration."""
-        return self.repeats.seeds if self.repeats else (None,)
-
-    @property
-    def is_multi_objective(self) -> bool:
-        """Whether the search asks for trade-offs."""
-        return len(self.objective) > 1
-
-    @property
-    def is_grid(self) -> bool:
-        """Whether every combination is tried."""
-        return self.sampler.name == "grid"
 
 
 @dataclass(frozen=True)

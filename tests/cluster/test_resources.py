@@ -17,7 +17,7 @@ from cluster.resources import (
     thread_caps,
     xla_pool_threads,
 )
-from search_spaces.spec import Resources
+from search_spaces.sections import Resources
 
 
 def group(root, path, files):
