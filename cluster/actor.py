@@ -133,7 +133,12 @@ class TrialActor(tune.Trainable):
         """Train to the next report and return it; the last one carries the trial's outcome and results."""
         result = self._advance()
         # One string: Tune flattens, copies and inspects every nested result on its way to the driver.
-        return {"report": json.dumps(result, default=_plain), "done": "outcome" in result}
+        try:
+            report = json.dumps(result, default=_plain)
+        except (TypeError, ValueError):  # what a method returned is no JSON: its own failure, not a lost worker
+            result = self._end(Outcome.CRASHED, {"error": traceback.format_exc()})
+            report = json.dumps(result)
+        return {"report": report, "done": "outcome" in result}
 
     def _advance(self) -> dict[str, Any]:
         if self._failure is not None:

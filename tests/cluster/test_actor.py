@@ -142,3 +142,13 @@ def test_a_method_that_exits_has_crashed_and_its_worker_lives(trial, monkeypatch
     last = finish(trial.make())[-1]
     assert last["outcome"] == "crashed"
     assert "SystemExit: 3" in last["error"]
+
+
+def test_a_result_that_is_no_json_has_crashed_and_its_worker_lives(trial, monkeypatch):
+    from tests.methods.ripple import Ripple
+    from trainables._shared.contract import TestResult
+
+    monkeypatch.setattr(Ripple, "score", lambda *_: {"plain": TestResult({"test_error": object()}, {})})
+    last = finish(trial.make())[-1]
+    assert last["outcome"] == "crashed"
+    assert "a method's result must be numbers" in last["error"]
