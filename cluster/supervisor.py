@@ -90,7 +90,6 @@ class Supervisor:
         self._spec = load_spec(paths)
         self._on_poll = on_poll
         self._stop_requests = 0
-        self._driver: subprocess.Popen[bytes] | None = None
 
     def request_stop(self) -> None:
         """Drain at the first call, end at once at the second; safe to call from a signal handler."""
@@ -156,7 +155,7 @@ class Supervisor:
         command += [str(self._paths.root), str(number), str(scratch.path), str(os.getpid())]
         try:
             with self._paths.wave_log(number).open("ab") as output:
-                self._driver = subprocess.Popen(
+                driver = subprocess.Popen(
                     command,
                     env=driver_environment(self._spec, scratch, token, launched_from(self._paths)),
                     stdin=subprocess.DEVNULL,
@@ -164,7 +163,7 @@ class Supervisor:
                     stderr=subprocess.STDOUT,
                     start_new_session=True,
                 )
-            return self._watch(self._driver)
+            return self._watch(driver)
         finally:
             end_carrying(TOKEN, token)
             log.info("wave %d: %.1f MB of scratch freed", number, scratch.delete() / 2**20)
