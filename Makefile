@@ -2,18 +2,26 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
-INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+# Every trial's worker imports a few thousand modules. Where Python may not write what it has compiled (container images
+# often say so), each process would compile all of them, which takes it longer than to import them.
+unexport PYTHONDONTWRITEBYTECODE
+SELDOM := /(torch|sympy)/|__editable__
+INSTALL := $(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check --constraint constraints.txt
+INSTALL += --editable
+COMPILE := $(BIN)/python -m compileall -q -j 0 -x '$(SELDOM)' $(VENV)/lib
+# What the tests alone need is compiled when it is first imported.
 
-.PHONY: help setup search test check lint schema clean
+.PHONY: help setup search test check lint packages bundle schema clean
 
 help:
 	@echo "make search   set up, run the quick-start search, print its table (a few minutes)"
 	@echo "make setup    set up the environment in $(VENV) alone"
 	@echo "make check    the fast loop: ruff, pyright, import rules, unit tests"
-	@echo "make test     everything, with what the tests need installed"
+	@echo "make test     everything, with what the tests need installed (SLURM, PostgreSQL: as root)"
+	@echo "make bundle   one archive to set swell up from on a cluster without internet"
 	@echo "make schema   write the JSON Schema for editors and docs/reference.md anew"
 
-setup: $(VENV)/.setup
+setup: $(VENV)/.compiled
 
 $(VENV)/bin/python:
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || \
@@ -21,11 +29,15 @@ $(VENV)/bin/python:
 	"$(PYTHON)" -m venv $(VENV)
 
 $(VENV)/.setup: $(VENV)/bin/python pyproject.toml constraints.txt
-	$(INSTALL) --editable .
+	$(INSTALL) .
+	@touch $@
+
+$(VENV)/.compiled: $(VENV)/.setup
+	$(COMPILE)
 	@touch $@
 
 $(VENV)/.setup-test: $(VENV)/.setup
-	$(INSTALL) --editable '.[gp,test]'
+	$(INSTALL) '.[gp,postgres,test,wandb]'
 	@touch $@
 
 search: setup
@@ -37,15 +49,28 @@ lint: $(VENV)/.setup-test
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 
+# A file per worker, in the order of tests/conftest.py: the longest first.
 check: lint
-	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not slow"
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow"
 
-test: lint
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+# Real daemons, started by the tests themselves and by nobody else. Only a developer without root gets by without them.
+packages:
+	@slurm/testbed/testbed.sh install postgresql || { \
+		[ "$$(id -u)" != 0 ] && [ -z "$$CI" ] && \
+		echo "make test: not run by root, so the tests that need what is missing are skipped" >&2; }
+
+# Three at once on two cores: many of these tests wait, for SLURM, for a disk, for a process to die.
+test:
+	@$(MAKE) --no-print-directory -j 3 packages lint $(VENV)/.compiled
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+
+# EXTRAS=gp,postgres,wandb brings PyTorch along, for Optuna's Gaussian processes.
+bundle: $(VENV)/.setup
+	PYTHON=$(BIN)/python slurm/bundle.sh build
 
 schema: setup
 	$(BIN)/python -m cluster.schema
 	$(BIN)/python -m cluster.reference
 
 clean:
-	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis .import_linter_cache *.egg-info
+	rm -rf $(VENV) build .pytest_cache .ruff_cache .hypothesis .import_linter_cache *.egg-info

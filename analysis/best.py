@@ -9,16 +9,18 @@ from pathlib import Path
 
 import yaml
 
-from cluster.files import read_json, write_json
-from cluster.outcomes import Outcome
-from cluster.paths import SearchPaths
-from cluster.records import TrialRecord, load_history, load_spec, load_trials, ranked_trials
+from cluster.machine.files import read_json, write_json
+from cluster.state.outcomes import Outcome
+from cluster.state.paths import SearchPaths
+from cluster.state.records import TrialRecord, load_history, load_spec, load_trials, ranked_trials
 
 EXPORT_FILE = "export.json"
 """Which trial was exported, and to which files."""
 
 
 FILES = ("config.yaml", "metrics.json", "model.npz")
+CODE = "code"
+"""The folder with the search's code, where that is a W&B artifact."""
 
 
 class ExportError(ValueError):
@@ -63,16 +65,18 @@ def best_trial(paths: SearchPaths, number: int | None = None) -> TrialRecord:
 def export_best(paths: SearchPaths, folder: Path, number: int | None = None) -> Exported:
     """Write a trial's `config.yaml`, `metrics.json`, `model.npz` and per-example test tables to a folder.
 
-    The model is there when the search kept the trial's checkpoint. Raises NoBestTrialError as `best_trial`
+    The model is there when the search kept the trial's checkpoint; the method's code where it is a W&B artifact, in the
+    folder `code`. Raises NoBestTrialError as `best_trial`
     does, and ExportError where the folder has files of somebody else's with these names.
     """
     record, spec = best_trial(paths, number), load_spec(paths)
     folder.mkdir(parents=True, exist_ok=True)
     _remove_earlier(folder)
-    foreign = [name for name in FILES if (folder / name).exists()]
+    foreign = [name for name in (*FILES, *([CODE] if spec.code else [])) if (folder / name).exists()]
     if foreign:
         raise ExportError(f"{folder} has a {foreign[0]} that is not of an earlier export; choose another --output")
-    config = {"trainable": spec.trainable, "config": record.config}
+    code = {"code": spec.code} if spec.code else {}
+    config = {"trainable": spec.trainable, **code, "config": record.config}
     (folder / "config.yaml").write_text(
         f"# Trial {record.number} of {paths.name}\n{yaml.safe_dump(config, sort_keys=False)}"
     )
@@ -83,6 +87,10 @@ def export_best(paths: SearchPaths, folder: Path, number: int | None = None) -> 
     if checkpoint.exists():
         shutil.copyfile(checkpoint, folder / "model.npz")
         files.append("model.npz")
+    if spec.code:
+        left_out = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(paths.artifact(spec.code), folder / CODE, symlinks=True, ignore=left_out)
+        files.append(CODE)
     for entry in load_history(paths):
         if entry["trial"] == record.number and "tests" in entry:
             files += _write_tests(entry["tests"], folder)
@@ -93,7 +101,10 @@ def export_best(paths: SearchPaths, folder: Path, number: int | None = None) -> 
 def _remove_earlier(folder: Path) -> None:
     """Delete the files of an earlier export, which may be of another trial; what else lies there stays."""
     for name in (read_json(folder / EXPORT_FILE) or {}).get("files", []):
-        (folder / name).unlink(missing_ok=True)
+        if name == CODE and (folder / name).is_dir() and not (folder / name).is_symlink():
+            shutil.rmtree(folder / name)
+        else:
+            (folder / name).unlink(missing_ok=True)
 
 
 def _write_tests(tests: dict[str, dict[str, list[float]]], folder: Path) -> list[str]:

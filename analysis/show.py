@@ -11,8 +11,8 @@ from rich.table import Table
 from analysis.best import Exported
 from analysis.formats import Format, render, write
 from analysis.table import TrialTable, by_configuration, load_table
-from cluster.paths import SearchPaths
-from cluster.records import is_feasible, load_spec
+from cluster.state.paths import SearchPaths
+from cluster.state.records import is_feasible, load_spec
 from search_spaces.errors import nearest
 
 ROWS_AT_THE_END = 10

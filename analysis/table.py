@@ -8,9 +8,9 @@ from typing import Any
 
 import pandas as pd
 
-from cluster.outcomes import Outcome
-from cluster.paths import SearchPaths
-from cluster.records import TrialRecord, is_feasible, load_spec, load_trials, ranked, ranked_trials
+from cluster.state.outcomes import Outcome
+from cluster.state.paths import SearchPaths
+from cluster.state.records import TrialRecord, is_feasible, load_spec, load_trials, ranked, ranked_trials
 from search_spaces.spec import Spec
 
 USAGE_COLUMNS = {

@@ -4,7 +4,8 @@ from pathlib import Path
 from typing import Any
 
 import search_spaces
-from search_spaces.json_schema import spec_schema
+from cluster.jobs.sites import Site
+from search_spaces.json_schema import documented_schema, spec_schema
 from trainables._shared.config import numeric
 from trainables._shared.discovery import load_config_type, method_names
 
@@ -32,6 +33,12 @@ def reference_text() -> str:
             *(f"- `{metric}`: {text}" for metric, text in config_type.reported_metrics.items()),
             "",
         ]
+    site = documented_schema(Site)
+    parts += [
+        "## A site's file\n",
+        "For `--site`; `slurm/sites` has those that come along, `generic.yaml` to copy.\n",
+        _table(site["properties"], site.get("$defs", {}), nested=False),
+    ]
     return "\n".join(parts).rstrip() + "\n"
 
 
@@ -84,6 +91,8 @@ def _default(field: dict[str, Any]) -> str:
     if "default" not in field:
         return "required"
     value = field["default"]
+    if value == "":
+        return ""
     return f"`{'null' if value is None else str(value).lower() if isinstance(value, bool) else value}`"
 
 

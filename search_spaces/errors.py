@@ -26,11 +26,17 @@ MISSING = _Missing()
 
 _PLAIN = re.compile(r"[A-Za-z_/][A-Za-z0-9_./ -]*")
 _LONGEST_VALUE = 90
+_PASSWORD = re.compile(r"(://[^\s:/@]*):[^\s/]*@")
+
+
+def hide_passwords(text: str) -> str:
+    """Return a text with `***` for the password of every URL in it."""
+    return _PASSWORD.sub(r"\1:***@", text)
 
 
 def show_value(value: object, longest: int = _LONGEST_VALUE) -> str:
-    """Return a value as YAML would have it, on one line, shortened where it is long."""
-    text = _flow(value)
+    """Return a value as YAML would have it, on one line, shortened where it is long; passwords of URLs are hidden."""
+    text = hide_passwords(_flow(value))
     return text if len(text) <= longest else text[: longest - 3] + "..."
 
 

@@ -44,12 +44,17 @@ class _Documented(GenerateJsonSchema):
         return generated
 
 
+def documented_schema(model: type[BaseModel]) -> dict[str, Any]:
+    """Return the schema of a model with the docstrings of its fields."""
+    return model.model_json_schema(schema_generator=_Documented)
+
+
 def spec_schema(methods: Mapping[str, type[BaseModel]]) -> dict[str, Any]:
     """Return the schema of specs; `methods` are config classes by name of the trainable.
 
     For a trainable among them, base and space know its fields; for any other, every key is let through.
     """
-    schema = {"$schema": _DIALECT, **Spec.model_json_schema(schema_generator=_Documented)}
+    schema = {"$schema": _DIALECT, **documented_schema(Spec)}
     schema["properties"]["trainable"]["anyOf"] = [{"enum": sorted(methods)}, {"type": "string", "pattern": r"\."}]
     schema["allOf"] = []
     for name, config in sorted(methods.items()):

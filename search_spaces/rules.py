@@ -13,7 +13,7 @@ _ENDING_BOUNDS = ("trials", "hours", "core_hours", "patience_trials")
 
 def rule_problems(spec: SpecFields) -> list[Problem]:
     """Return every rule that a spec breaks."""
-    rules = (_name, _keys, _objectives, _sampler, _repeats, _budget, _resources)
+    rules = (_name, _code, _keys, _objectives, _sampler, _repeats, _budget, _resources)
     conditions = condition_problems(spec.space, spec.base)
     return [problem for rule in rules for problem in rule(spec)] + conditions
 
@@ -23,6 +23,14 @@ def _name(spec: SpecFields) -> list[Problem]:
         return []
     allowed = "letters, digits, '.', '_' and '-', beginning with a letter or a digit"
     return [Problem(("name",), "must be fit for a directory's name", spec.name, allowed=allowed)]
+
+
+def _code(spec: SpecFields) -> list[Problem]:
+    if spec.code is None or "." in spec.trainable:
+        return []
+    rule = f"has no use: trainable = {spec.trainable!r}, without a dot, is a method of this package"
+    allowed = "beside the import path of a module in it (my_package.my_module)"
+    return [Problem(("code",), rule, spec.code, allowed=allowed)]
 
 
 def _keys(spec: SpecFields) -> list[Problem]:

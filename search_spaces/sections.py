@@ -1,8 +1,9 @@
 """The sections of a spec: everything its YAML file may say, each field checked by itself."""
 
+import re
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, JsonValue, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, JsonValue, model_validator
 
 from search_spaces.errors import BrokenRule, Problem
 from search_spaces.parameters import AnyParameter, Many, SpecModel, as_tuple
@@ -97,7 +98,8 @@ class Resources(SpecModel):
     gpus_per_trial: float = Field(default=0, ge=0)
     """GPUs of one trial; a part of one shares it."""
     memory_gb_per_trial: Literal["auto"] | Annotated[float, Field(gt=0)] = "auto"
-    """Memory of one trial in GB, which bounds how many run at once; auto bounds them by the CPUs alone."""
+    """Memory of one trial in GB, which bounds how many run at once, and which a trial may not exceed; auto learns it
+    from the trials that have run."""
 
     @property
     def max_cpus(self) -> int | None:
@@ -106,10 +108,40 @@ class Resources(SpecModel):
 
 
 class Waves(SpecModel):
-    """How many trials run before Ray is started afresh and its files are cleaned."""
+    """How many trials run between two clean-ups."""
 
     trials: Literal["auto"] | Annotated[int, Field(ge=1)] = "auto"
-    """Trials of one wave."""
+    """Trials of one wave, after which workers are replaced and their temporary files deleted; auto is 16 per slot, at
+    least 100."""
+    restart_ray_trials: Literal["auto"] | Annotated[int, Field(ge=1)] = "auto"
+    """Trials after which Ray too is started afresh, at the end of a wave; auto is 2000. The guard may want it
+    sooner."""
+
+
+class Guard(SpecModel):
+    """What must stay free on every file system in use, and what we may use ourselves."""
+
+    min_free_gb: Literal["auto"] | Annotated[float, Field(ge=0)] = "auto"
+    """Free space in GB below which no trial is started and the wave ends early to be cleaned up; auto is a tenth of the
+    file system, at most 5."""
+    stop_free_gb: Literal["auto"] | Annotated[float, Field(ge=0)] = "auto"
+    """Free space in GB below which running trials too are saved and stopped, to go on later; auto is a quarter of
+    min_free_gb."""
+    min_free_inodes: Literal["auto"] | Annotated[int, Field(ge=0)] = "auto"
+    """Free inodes (files that may still be made) below which the wave ends early, and at a quarter of which trials are
+    stopped; auto is a twentieth of the file system's, at most 50000."""
+    max_scratch_gb: Literal["auto"] | Annotated[float, Field(gt=0)] = "auto"
+    """Our own scratch in GB above which the wave ends early, and at one and a half times of which trials are stopped;
+    auto is half of its file system, at most 100."""
+    check_every_s: float = Field(default=2.0, gt=0, le=600)
+    """Seconds between two looks."""
+
+    @model_validator(mode="after")
+    def _check_order(self) -> "Guard":
+        low, high = self.stop_free_gb, self.min_free_gb
+        if low != "auto" and high != "auto" and low > high:
+            raise BrokenRule([Problem(("stop_free_gb",), f"must be at most min_free_gb, which is {high:g}", low)])
+        return self
 
 
 class Keep(SpecModel):
@@ -121,11 +153,56 @@ class Keep(SpecModel):
     """How many trials count as best."""
 
 
+def _check_wandb_name(name: str) -> str:
+    if found := sorted(set(name) & set("/\\#?%:")):
+        raise ValueError(f"W&B allows no {' '.join(found)} in a name")
+    return name
+
+
+WandbName = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(_check_wandb_name)]
+
+
 class Tracking(SpecModel):
     """Where runs are shown besides the search's own records."""
 
-    wandb: Literal["disabled"] = "disabled"
-    """Weights & Biases; only `disabled` in this version."""
+    wandb: Literal["disabled", "offline", "online"] = "disabled"
+    """Weights & Biases, one run per trial. offline: written to the search directory, uploaded by `swell sync`; online:
+    uploaded as trials report, by machines that reach the internet."""
+    project: WandbName | None = None
+    """Project of the runs; the trainable's name when left out."""
+    entity: WandbName | None = None
+    """User or team that the project belongs to; your own default when left out."""
+    group: WandbName | None = None
+    """Group of the runs; the search's name when left out."""
+    tags: Many[Annotated[str, Field(min_length=1, max_length=64)]] = ()
+    """Tags of every run."""
+
+
+JOURNAL = "journal"
+"""The storage that is a file in the search directory."""
+DATABASE = "postgresql://"
+"""What the address of any other storage begins with."""
+
+
+def _check_storage(value: str) -> str:
+    if value == JOURNAL or (len(value) > len(DATABASE) and value.startswith(DATABASE)):
+        return value
+    rule = "is neither the journal nor the address of a PostgreSQL server"
+    raise BrokenRule([Problem((), rule, value, allowed="journal, postgresql://USER@HOST:PORT/DATABASE")])
+
+
+CODE = r"wandb:[^/:\s]+/[^/:\s]+/[^/:\s]+:[^/:\s]+"
+"""The name of a W&B artifact, with its version or an alias of one."""
+
+
+def _check_code(value: str) -> str:
+    if re.fullmatch(CODE, value):
+        return value
+    allowed = (
+        "wandb:ENTITY/PROJECT/NAME:VERSION, with VERSION v0, v1, ... or an alias like latest "
+        "(for instance wandb:lab/methods/my-methods:v3)"
+    )
+    raise BrokenRule([Problem((), "is no name of a W&B artifact", value, allowed=allowed)])
 
 
 class SpecFields(SpecModel):
@@ -135,6 +212,9 @@ class SpecFields(SpecModel):
     """Name of the search, and of its directory."""
     trainable: str = Field(min_length=1)
     """A method of this package, or the import path of your own module (my_package.my_module)."""
+    code: Annotated[str, AfterValidator(_check_code), Field(json_schema_extra={"pattern": f"^{CODE}$"})] | None = None
+    """The W&B artifact that your own module is in, as wandb:ENTITY/PROJECT/NAME:VERSION; fetched once, and copied into
+    the search directory. Without it the module is found from where the search is launched."""
     objective: Annotated[
         Many[Objective],
         Field(min_length=1),
@@ -159,12 +239,22 @@ class SpecFields(SpecModel):
     """What the search may use of a machine."""
     waves: Waves = Waves()
     """How many trials run between two clean-ups."""
+    guard: Guard = Guard()
+    """What must stay free on the disks."""
     keep: Keep = Keep()
     """What stays on disk of a finished trial."""
     tracking: Tracking = Tracking()
     """Where runs are shown besides the search's own records."""
+    storage: Annotated[
+        str, AfterValidator(_check_storage), Field(json_schema_extra={"pattern": f"^({JOURNAL}|{DATABASE}.+)$"})
+    ] = JOURNAL
+    """Where the search's state is kept: journal, a file in its directory that several jobs can share too; or a
+    PostgreSQL server, as postgresql://USER@HOST:PORT/DATABASE. Keep the password in ~/.pgpass, not here."""
     retries: int = Field(default=2, ge=0)
     """How often a trial is taken up again after a failure of the machine; its own failures end it at once."""
+    trial_timeout_min: float = Field(default=60.0, gt=0)
+    """Minutes without a report, its start and its compilation included, after which a trial counts as hung: it is ended
+    and taken up again."""
 
     @property
     def objectives(self) -> tuple[Objective, ...]:

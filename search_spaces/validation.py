@@ -8,7 +8,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
-from search_spaces.errors import MISSING, BrokenRule, KeyPath, Problem, as_text_choices
+from search_spaces.errors import MISSING, BrokenRule, KeyPath, Problem, as_text_choices, nearest
 
 _WANTED = {
     "int_type": "a whole number",
@@ -80,7 +80,8 @@ def _problem(details: Any, path: KeyPath, model: type[BaseModel], data: object) 
     kind, context = details["type"], details.get("ctx", {})
     value = _value_at(data, path)
     if kind == "extra_forbidden":
-        return Problem(path, "unknown key", value, choices=_fields_at(model, details["loc"][:-1]))
+        choices = _fields_at(model, details["loc"][:-1])
+        return Problem(path, "unknown key", value, choices=choices, near=nearest(path[-1], choices))
     if kind == "missing":
         return Problem(path, "is required but not given")
     if kind in ("literal_error", "enum"):

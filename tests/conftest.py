@@ -11,10 +11,31 @@ os.environ.setdefault("PJRT_NPROC", "1")
 ROOT = Path(__file__).parents[1]
 if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))
+from tests.databases import postgres, postgres_url  # noqa: E402, F401 - fixtures for all tests
+
 # Compiling is most of what the tests do: programs are kept between runs, beside pytest's own cache.
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(ROOT / ".pytest_cache" / "compiled"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
+
+
+FIRST = (
+    "test_chaos.py",
+    "test_chaos_kills.py",
+    "test_searches.py",
+    "test_search_runs.py",
+    "test_shared_study.py",
+    "test_conformance.py",
+    "test_sync.py",
+    "test_rerun.py",
+    "test_two_body_method.py",
+)
+"""The longest files, each run by one process: what comes last keeps one core busy alone."""
+
+
+def pytest_collection_modifyitems(items):
+    """Put the longest files first."""
+    items.sort(key=lambda item: FIRST.index(item.path.name) if item.path.name in FIRST else len(FIRST))
 
 
 @pytest.fixture(scope="session", autouse=True)

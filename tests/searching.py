@@ -1,8 +1,12 @@
 """Searches for the tests: a spec of ripple, its directory, and its study opened without Ray."""
 
-from cluster.outcomes import Outcome
-from cluster.search import create_search
-from cluster.study import SearchStudy
+from cluster.commands.search import create_search
+from cluster.machine.capacity import Capacity
+from cluster.state.outcomes import Outcome
+from cluster.state.paths import SearchPaths
+from cluster.study.study import SearchStudy
+from cluster.waves.deadline import Deadline
+from cluster.waves.wave import Wave
 from search_spaces.spec import Spec
 from tests.methods.ripple import Config
 
@@ -36,9 +40,16 @@ class Search:
         self.spec = spec
         self.paths = create_search(spec, source)
 
-    def open(self, **options):
-        """Open the study as a new wave driver does."""
-        return SearchStudy(self.paths, self.spec, Config, **options)
+    def open(self, job=None, **options):
+        """Open the study as a new wave driver does, of one job of several where it has a number."""
+        return SearchStudy(SearchPaths(self.paths.root, job), self.spec, Config, **options)
+
+    def wave(self, study, number=1, most=100, capacity=None, left_s=lambda: None, **options):
+        """Return a wave of a study, with room and time for all unless told otherwise."""
+        capacity = capacity or Capacity(most=100, memory_gb=1000.0)
+        options.setdefault("explain_loss", lambda trial: (Outcome.WORKER_LOST, "its worker process died"))
+        options.setdefault("take_orders", lambda obey: None)
+        return Wave(study, self.paths, number, most, capacity, Deadline(left_s), **options)
 
     def run(self, objective, study=None, most=10**6):
         """Complete trials one after the other with the metrics of a function of their config; return the configs."""

@@ -4,13 +4,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psycopg
 import pytest
 import typer
 from typer.testing import CliRunner
 
 import swell
-from cluster.outcomes import Outcome
-from cluster.processes import identity
+from cluster.machine.processes import identity
+from cluster.state.outcomes import Outcome
+from cluster.state.storage_errors import StorageError
 from tests.searching import result
 
 ROOT = Path(__file__).parents[1]
@@ -45,6 +47,55 @@ def searched(make_search):
     return search
 
 
+def swell_says(*arguments):
+    """Run a command as the shell would; return its status and what it said of an error."""
+    command = [sys.executable, "-P", "-m", "swell", *map(str, arguments)]
+    done = subprocess.run(
+        command, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(ROOT)}, check=False
+    )
+    return done.returncode, done.stderr
+
+
+@pytest.mark.parametrize("command", ["table", "best", "crashed"])
+def test_a_database_that_is_away_is_said_in_one_line_without_its_password(make_search, command):
+    paths = make_search(storage="postgresql://somebody:secret@127.0.0.1:1/none").paths
+    paths.study_name.write_text('{"study": "try-1"}')
+    status, said = swell_says(command, paths.root)
+    assert status == 2
+    assert said.startswith("storage = postgresql://somebody:***@127.0.0.1:1/none: the server cannot be used: ")
+    assert said.count("\n") == 1
+    assert "secret" not in said
+
+
+def test_a_database_without_the_tables_is_said_in_one_line(make_search, postgres_url):
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute("CREATE DATABASE bare")
+    paths = make_search(storage=postgres_url.rpartition("/")[0] + "/bare").paths
+    paths.study_name.write_text('{"study": "try-1"}')
+    status, said = swell_says("table", paths.root)
+    assert (status, said.count("\n")) == (2, 1)
+    assert 'relation "version_info" does not exist' in said
+
+
+def test_a_disk_that_cannot_be_used_is_said_in_one_line(searched):
+    searched.paths.journal.unlink()
+    searched.paths.journal.mkdir()
+    status, said = swell_says("crashed", searched.paths.root)
+    assert status == 2
+    assert said.startswith("[Errno 21] Is a directory: ")
+    assert said.count("\n") == 1
+
+
+def test_a_search_ends_as_it_did_though_its_trials_cannot_be_shown(searched, call, monkeypatch):
+    def away(_paths):
+        raise StorageError("postgresql://a:secret@b/c", "the server is away")
+
+    monkeypatch.setattr("cluster.supervision.foreground.run_search", lambda paths: 130)
+    monkeypatch.setattr("analysis.show.show_ending", away)
+    done = call("resume", "try", "--here")
+    assert (done.exit_code, done.stderr) == (130, "storage = postgresql://a:***@b/c: the server is away\n")
+
+
 def options(command):
     return {
         name
@@ -60,10 +111,21 @@ def test_the_command_line_is_frozen():
     assert {name: options(command) for name, command in group.commands.items()} == {
         "check": {"spec", "--probe", "--max-programs"},
         "run": {"spec", "--name"},
-        "resume": {"search"},
+        "launch": {
+            *("spec", "--on", "--site", "--nodes", "--jobs", "--cpus", "--hours", "--name", "--dry-run"),
+        },
+        "resume": {"search", "--here", "--on", "--site", "--nodes", "--jobs", "--cpus", "--hours"},
         "status": {"search"},
         "table": {"search", "--format", "--output", "-o", "--top", "--columns", "--by-configuration"},
         "best": {"search", "--trial", "--output", "-o"},
+        "stop": {"search", "--now", "--wait"},
+        "watch": {"search"},
+        "logs": {"search", "--follow", "-f", "--lines", "-n", "--job", "--node", "--driver"},
+        "crashed": {"search"},
+        "rerun": {"search", "trial", "--here"},
+        "sync": {"search", "--watch", "--dry-run", "--delete-synced"},
+        "clean": {"--foreign", "--dry-run", "--older-than-h"},
+        "doctor": {"spec", "--site", "--submit"},
     }
 
 
@@ -77,7 +139,7 @@ def test_every_command_and_every_option_is_explained():
 # -- the user's mistakes: exit code 2 and one message
 
 
-@pytest.mark.parametrize("command", ["resume", "status", "table", "best"])
+@pytest.mark.parametrize("command", ["resume", "status", "watch", "logs", "table", "best", "stop", "sync", "crashed"])
 def test_an_unknown_search_names_the_ones_there_are(call, searched, command):
     done = call(command, "none-such")
     assert done.exit_code == 2
@@ -231,3 +293,14 @@ def test_a_reader_that_closes_the_pipe_is_no_error(searched):
     assert done.stderr == ""
     assert done.stdout == "rank,trial"
     assert done.returncode == 0
+
+
+def test_an_interrupt_while_it_ends_does_not_change_the_exit_code():
+    code = (
+        "import atexit, os, signal, sys, swell\n"
+        "atexit.register(lambda: os.kill(os.getpid(), signal.SIGINT))\n"
+        "sys.argv = ['swell', 'status', 'none-such']\n"
+        "swell.main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 2, done.stderr

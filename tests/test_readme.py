@@ -38,7 +38,7 @@ def test_the_method_shown_conforms(case, check):
 
 
 def test_the_spec_shown_is_valid(tmp_path):
-    from cluster.check import check
+    from cluster.commands.check import check
 
     path = tmp_path / "spec.yaml"
     path.write_text(block("yaml", "trainable: two_body"))

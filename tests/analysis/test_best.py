@@ -7,8 +7,7 @@ import yaml
 
 from analysis.best import ExportError, NoBestTrialError, best_trial, export_best
 from analysis.show import show_exported
-from cluster.outcomes import Outcome
-from cluster.wave import Wave
+from cluster.state.outcomes import Outcome
 from tests.methods.ripple import Config, method
 from tests.searching import result
 from trainables._shared.datasets import DatasetStore
@@ -80,7 +79,7 @@ def trained(make_search):
     """A search of one trial that was trained for real."""
     search = make_search(budget={"trials": 1}, space={"shift": [0.5]})
     study = search.open()
-    wave = Wave(study, search.paths, 1, 1)
+    wave = search.wave(study, most=1)
     config = Config.model_validate(json.loads(wave.next()["task"])["config"])
     training = Training(Program(method, config), config, method.data(config, DatasetStore()))
     while not training.advance().ending:

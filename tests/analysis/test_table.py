@@ -5,8 +5,8 @@ import pytest
 
 from analysis.show import TableError, show_ending, show_table
 from analysis.table import by_configuration, load_table, make_table
-from cluster.outcomes import Outcome
-from cluster.records import TrialRecord
+from cluster.state.outcomes import Outcome
+from cluster.state.records import TrialRecord
 from tests.searching import make_spec, result
 
 CURRICULA = {"choices": {"plain": [], "warm": [{"steps": 3}]}}

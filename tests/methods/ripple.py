@@ -82,7 +82,7 @@ class Ripple(Method[Config]):
     def batch(self, config: Config, data: Any, key: Any) -> Array:
         return data["noise"][jax.random.randint(key, (), 0, 8)]
 
-    def loss(self, config: Config, hyper: Hyper, model: Model, batch: Array, key: Any) -> Loss:
+    def loss(self, config: Config, hyper: Hyper, model: Model, batch: Array, key: Any, step: Array) -> Loss:
         error = model.x - hyper["shift"] + 0.01 * batch
         value = jnp.mean(error**2)
         if config.trouble == "nan":

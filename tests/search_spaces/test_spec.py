@@ -165,8 +165,25 @@ def test_a_parameter_that_makes_no_sense_is_refused(entry, message):
             "s.yaml:6: constraints[0]: the constraint on loop needs max, min, or both",
         ),
         ({"tracking": {"wandb": "off"}}, "s.yaml:6: tracking.wandb = 'off': is not one of the choices. Allowed: disab"),
+        ({"tracking": {"project": "a/b"}}, "s.yaml:6: tracking.project = 'a/b': W&B allows no / in a name"),
+        (
+            {"code": "my-methods:v3"},
+            "s.yaml:6: code = 'my-methods:v3': is no name of a W&B artifact. Allowed: wandb:ENTITY/PROJECT/NAME:VER",
+        ),
+        ({"code": 3}, "s.yaml:6: code = 3: must be text"),
+        (
+            {"code": "wandb:lab/methods/mine:v3"},
+            "s.yaml:6: code = 'wandb:lab/methods/mine:v3': has no use: trainable = 'two_body', without a dot, is a "
+            "method of this package. Allowed: beside the import path of a module in it",
+        ),
         ({"retries": -1}, "s.yaml:6: retries = -1: must be at least 0"),
-        ({"storage": "x"}, "s.yaml:6: storage = 'x': unknown key."),
+        ({"storages": "x"}, "s.yaml:6: storages = 'x': unknown key."),
+        (
+            {"storage": "sqlite"},
+            "s.yaml:6: storage = 'sqlite': is neither the journal nor the address of a PostgreSQL ",
+        ),
+        ({"storage": "mysql://me:secret@host/db"}, "s.yaml:6: storage = 'mysql://me:***@host/db': is neither"),
+        ({"storages": "postgresql://me:secret@host/db"}, "s.yaml:6: storages = 'postgresql://me:***@host/db': unknown"),
     ],
 )
 def test_a_part_that_makes_no_sense_is_refused(parts, message):

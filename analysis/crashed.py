@@ -1,0 +1,308 @@
+"""What `crashed` prints: the trials that failed, put together by how and where."""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.text import Text
+
+from cluster.installation import own_folder
+from cluster.state.outcomes import Outcome
+from cluster.state.paths import SearchPaths
+from cluster.state.records import TrialRecord, load_spec, load_trials, method_folders
+
+FEW_GROUPS = 3
+"""Up to this many groups are shown with the end of a traceback."""
+EXAMPLE_LINES = 6
+MOST_RANGES = 8
+"""Ranges of trial numbers shown in a terminal."""
+MOST_CHARACTERS = 300
+"""Characters shown of one line: a message may hold a whole array."""
+
+HEADER = "Traceback (most recent call last):"
+GROUP_HEADER = f"Exception Group {HEADER}"
+LINKS = (
+    "The above exception was the direct cause of the following exception:",
+    "During handling of the above exception, another exception occurred:",
+)
+_FRAME = re.compile(r'  File "(?P<file>.+)", line (?P<line>\d+)(?:, in (?P<function>.+))?$')
+_FIRST_OF_GROUP = re.compile(r"\+-\+-+ (?:\d+|\.\.\.) -+$")
+_LIBRARY = re.compile(r"^.*/(?:site|dist)-packages/|^.*/lib(?:64)?/python3\.\d+/")
+_ACTOR = "/cluster/waves/actor.py"
+_OURS = ("cluster/", "trainables/_shared/", "search_spaces/")
+_JAX_NOTE = "For simplicity, JAX has removed its internal frames"
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A line of a traceback; `function` is empty for the place of a syntax error."""
+
+    file: str
+    line: int
+    function: str = ""
+
+
+@dataclass(frozen=True)
+class Raised:
+    """An exception and the frames it came through, outermost first."""
+
+    frames: tuple[Frame, ...]
+    message: str
+    """The exception's type and the first line of what it says; empty where the text breaks off before."""
+
+
+@dataclass(frozen=True)
+class FailureGroup:
+    """Trials that failed in the same way at the same place."""
+
+    outcome: Outcome
+    where: str
+    """`module:line in function`; empty where there is no traceback."""
+    what: str
+    """The exception, or the outcome in words."""
+    trials: tuple[int, ...]
+    attempts: tuple[int, int]
+    """The fewest and the most of one trial."""
+    peak_memory_mb: float
+    """Of the largest trial."""
+    example: tuple[str, ...]
+    """The last lines of the first trial's traceback."""
+
+
+@dataclass(frozen=True)
+class Crashes:
+    """The failed trials of a search by group, the largest first, and those that are still open."""
+
+    num_trials: int
+    groups: tuple[FailureGroup, ...]
+    retried: tuple[tuple[int, int, str], ...]
+    """Open trials with failed attempts behind them, how many those are, and the outcome of the last."""
+
+
+# -- tracebacks
+
+
+def parse_traceback(text: str) -> list[Raised]:
+    """Return the exceptions of a traceback, the one that was raised last at the end; none where it is no traceback."""
+    lines = text.splitlines()
+    return _chain(lines) if any(line.strip() in (HEADER, f"+ {GROUP_HEADER}") for line in lines) else []
+
+
+def _chain(lines: Sequence[str]) -> list[Raised]:
+    chain: list[list[str]] = [[]]
+    for index, line in enumerate(lines):
+        # Only between blank lines: a message may speak of other exceptions.
+        if line in LINKS and not "".join([*lines[index - 1 : index], *lines[index + 1 : index + 2]]).strip():
+            chain.append([])
+        else:
+            chain[-1].append(line)
+    return [raised for block in chain for raised in _block(block)]
+
+
+def _block(lines: Sequence[str]) -> list[Raised]:
+    """Return one exception of a chain; before a group, the first exception that it holds."""
+    lines = _after_blank(lines)
+    inner: list[Raised] = []
+    if lines and lines[0].strip() == f"+ {GROUP_HEADER}":
+        lines = _inside(lines)
+    end = next((index for index, line in enumerate(lines) if _FIRST_OF_GROUP.match(line)), None)
+    if end is not None:
+        held = _inside(lines[end + 1 :])
+        inner = _chain(held[: next((index for index, line in enumerate(held) if line.startswith("+--")), len(held))])
+        lines = lines[:end]
+    if lines and lines[0].endswith(HEADER):
+        lines = lines[1:]
+    frames: list[Frame] = []
+    num_lines = next((index for index, line in enumerate(lines) if line.strip() and line[:2] != "  "), len(lines))
+    for match in map(_FRAME.match, lines[:num_lines]):
+        if match:
+            frames.append(Frame(match["file"], int(match["line"]), match["function"] or ""))
+    lines = lines[num_lines:]
+    message = lines[0].strip() if lines else ""
+    if message.endswith(":"):  # what it says begins on a line of its own
+        message = " ".join([message, *[line.strip() for line in _after_blank(lines[1:])][:1]])
+    if inner and inner[-1].message:
+        message += f", the first {inner[-1].message}"
+    return [*inner, Raised(tuple(frames), message)] if frames or message else inner
+
+
+def _inside(lines: Sequence[str]) -> list[str]:
+    """Return the lines of a group without the margin that is drawn before them."""
+    return [line.removeprefix("  ").removeprefix("| ") for line in lines]
+
+
+def _after_blank(lines: Sequence[str]) -> Sequence[str]:
+    return lines[next((index for index, line in enumerate(lines) if line.strip()), len(lines)) :]
+
+
+class _Sources:
+    """Whose code a file is, and what its module is called."""
+
+    def __init__(self, folders: Iterable[Path], trainable: str, chain: Iterable[Raised]) -> None:
+        files = [frame.file for raised in chain for frame in raised.frames]
+        actor = next((file for file in files if file.endswith(_ACTOR)), None)  # of the machine that it ran on
+        self._own = actor.removesuffix(_ACTOR) if actor else str(own_folder())
+        # The longest first: a search may be launched from our own folder, or from one within it.
+        self._roots = sorted({self._own, *map(str, folders)}, key=lambda root: (-len(root), root))
+        self._package = trainable.split(".")[0] if "." in trainable else ""
+
+    def rank(self, frame: Frame) -> int:
+        """Return 2 for a method's or the user's own code, 1 for ours, 0 for a library's."""
+        inside = frame.file.removeprefix(f"{self._own}/")
+        if inside != frame.file and inside.startswith((*_OURS, "trainables/")):
+            return 1 if inside.startswith(_OURS) else 2  # also where we are installed among the libraries
+        if frame.file.startswith("<"):  # code made at run time
+            return 0
+        module = _LIBRARY.sub("", frame.file)
+        is_library = module != frame.file and re.split(r"[/.]", module)[0] != self._package
+        return 0 if is_library else 2
+
+    def name(self, frame: Frame) -> str:
+        """Return `module:line in function`."""
+        file = frame.file
+        for root in self._roots:
+            if file.startswith(f"{root}/"):
+                file = file.removeprefix(f"{root}/")
+                break
+        file = _LIBRARY.sub("", file)
+        if not file.startswith(("/", "<")):
+            file = file.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+        return f"{file}:{frame.line}" + (f" in {frame.function}" if frame.function else "")
+
+
+def worth_naming(chain: Sequence[Raised], folders: Iterable[Path], trainable: str) -> str:
+    """Return the frame that says most: the innermost of the method or the user, of the last exception that has one.
+
+    Where all frames are ours or a library's, it is the innermost of ours, else the innermost of all. `folders` are
+    where the user's modules are found, `trainable` the method's name.
+    """
+    sources = _Sources(folders, trainable, chain)
+    frames = [frame for raised in reversed(chain) for frame in reversed(raised.frames)]
+    best = max(frames, key=sources.rank, default=None)  # the first of equals
+    return sources.name(best) if best else ""
+
+
+# -- groups
+
+
+def find_crashes(paths: SearchPaths) -> Crashes:
+    """Return a search's failed trials, put together by outcome, place and exception."""
+    records, folders, trainable = load_trials(paths), method_folders(paths), load_spec(paths).trainable
+    found: dict[tuple[Outcome, str, str], list[TrialRecord]] = {}
+    for record in records:
+        if record.outcome is not None and record.outcome.is_failure and not record.is_open:
+            found.setdefault((record.outcome, *_place(record, folders, trainable)), []).append(record)
+    groups = [_group(*key, same) for key, same in found.items()]
+    return Crashes(
+        num_trials=len(records),
+        groups=tuple(sorted(groups, key=lambda group: (-len(group.trials), group.trials))),
+        retried=tuple((r.number, r.attempts - 1, _last_failure(r)) for r in records if r.is_open and r.attempts > 1),
+    )
+
+
+def _last_failure(record: TrialRecord) -> str:
+    """Return how an open trial's last attempt ended; a driver that died leaves no word of its trials."""
+    return record.failures[-1]["outcome"] if record.failures else "its driver died"
+
+
+def _place(record: TrialRecord, folders: Iterable[Path], trainable: str) -> tuple[str, str]:
+    """Return where a trial failed and with what."""
+    assert record.outcome is not None
+    chain = parse_traceback(record.error)
+    if chain:
+        return worth_naming(chain, folders, trainable), chain[-1].message or record.outcome.sentence
+    said = [line.strip() for line in record.error.splitlines() if line.strip()]
+    return "", said[0] if said else record.outcome.sentence
+
+
+def _group(outcome: Outcome, where: str, what: str, records: Sequence[TrialRecord]) -> FailureGroup:
+    attempts = [record.attempts for record in records]
+    return FailureGroup(
+        outcome=outcome,
+        where=where,
+        what=what,
+        trials=tuple(record.number for record in records),
+        attempts=(min(attempts), max(attempts)),
+        peak_memory_mb=max(record.peak_memory_mb for record in records),
+        example=_last_lines(records[0].error) if where else (),
+    )
+
+
+def _last_lines(error: str) -> tuple[str, ...]:
+    lines = error.rstrip().splitlines()
+    note = next((index for index, line in enumerate(lines) if line.startswith(_JAX_NOTE)), None)
+    if note is not None and not "".join(lines[note + 1 :]).strip():
+        lines = lines[: note - 1]  # and the dashes before it
+    return tuple(lines[-EXAMPLE_LINES:])
+
+
+def ranges(numbers: Sequence[int], most: int | None = None) -> str:
+    """Return ascending numbers as ranges, 3-7, 12; of more than `most` ranges the rest is counted."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    shown = runs if most is None else runs[:most]
+    text = ", ".join(f"{run[0]}-{run[-1]}" if len(run) > 1 else str(run[0]) for run in shown)
+    left = len(numbers) - sum(map(len, shown))
+    return f"{text} and {left} more" if left else text
+
+
+# -- print
+
+
+def show_crashed(paths: SearchPaths, console: Console) -> int:
+    """Print a search's failed trials by group, and how to look at one; return the exit status, always 0."""
+    crashes = find_crashes(paths)
+    for line in describe(crashes, paths.name, MOST_RANGES if console.is_terminal else None):
+        console.print(line, soft_wrap=True, highlight=False)
+    return 0
+
+
+def describe(crashes: Crashes, name: str, most_ranges: int | None = None) -> list[Text]:
+    """Return a search's failures as lines; they are Text, in which nothing that a method says is markup."""
+    num_failed = sum(len(group.trials) for group in crashes.groups)
+    if not crashes.num_trials:
+        return [Text(f"{name} has no trials yet")]
+    if num_failed:
+        lines = [Text(f"{num_failed} of {crashes.num_trials} trials of {name} failed, in {_count(crashes.groups)}")]
+    else:
+        lines = [Text(f"no trial of {name} has failed, of {crashes.num_trials}")]
+    for group in crashes.groups:
+        lines += [Text(""), *_describe_group(group, most_ranges, with_example=len(crashes.groups) <= FEW_GROUPS)]
+    if crashes.retried:
+        listed = ", ".join(f"trial {number} ({failed}, last {how})" for number, failed, how in crashes.retried)
+        lines += [Text(""), Text(f"note: still open after failed attempts: {listed}", style="yellow")]
+    if crashes.groups:
+        hint = f"look at one, here and now: swell rerun {name} {crashes.groups[0].trials[0]} --here"
+        lines += [Text(""), Text(hint)]
+    return lines
+
+
+def _count(groups: Sequence[FailureGroup]) -> str:
+    return "one way" if len(groups) == 1 else f"{len(groups)} ways"
+
+
+def _describe_group(group: FailureGroup, most_ranges: int | None, *, with_example: bool) -> list[Text]:
+    num, (fewest, most) = len(group.trials), group.attempts
+    trials = f"trial{'' if num == 1 else 's'} {ranges(group.trials, most_ranges)}"
+    attempts = f"{fewest} attempt{'' if fewest == 1 else 's'}" if fewest == most else f"{fewest} to {most} attempts"
+    parts = [trials, attempts + (" each" if num > 1 and fewest == most else "")]
+    if group.outcome is Outcome.OUT_OF_MEMORY and group.peak_memory_mb:
+        parts.append(f"up to {group.peak_memory_mb:.0f} MB")
+    lines = [Text.assemble((f"{num} {group.outcome.value}", "bold red"), f"  {'; '.join(parts)}")]
+    if group.where:
+        lines.append(Text(f"  {_shorten(group.where)}"))
+    lines.append(Text(f"  {_shorten(group.what)}"))
+    if with_example and group.example:
+        lines.append(Text(f"  the end of trial {group.trials[0]}'s traceback:", style="dim"))
+        lines += [Text(f"    {_shorten(line)}", style="dim") for line in group.example]
+    return lines
+
+
+def _shorten(line: str) -> str:
+    return line if len(line) <= MOST_CHARACTERS else f"{line[:MOST_CHARACTERS]} [...]"

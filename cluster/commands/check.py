@@ -1,0 +1,280 @@
+"""Everything that can be known of a search before it is launched; imports no JAX, so that it answers at once."""
+
+import importlib.util
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from cluster.commands.check_code import with_code
+from cluster.commands.check_metrics import metric_problems, stopping_problems
+from cluster.commands.check_values import Written, value_problems
+from cluster.machine.resources import cpu_budget, gpu_count
+from cluster.state.storage import storage_problem
+from cluster.study.configurations import Configuration, Configurations, choose_configurations, group_by_program
+from cluster.tracking.installed import tracking_problems
+from search_spaces.errors import Problem, as_text_choices, nearest, show_value
+from search_spaces.parameters import FloatRange, IntRange
+from search_spaces.space import grid_size, resolve
+from search_spaces.spec import Spec, SpecFile
+from search_spaces.validation import explain_validation
+from trainables._shared.config import ConfigError, MethodConfig
+from trainables._shared.discovery import UnknownMethodError, load_config_type
+
+LARGEST_GRID = 100_000
+"""Configurations of a grid: a driver holds them all, and a million trials is no grid that anybody waits for."""
+NUM_EXAMPLES = 3
+"""Configurations shown of those that one reason rules out."""
+
+
+@dataclass(frozen=True)
+class ProgramUse:
+    """One compiled program of a search: a configuration that needs it, and how many of those looked at do."""
+
+    config: Mapping[str, Any]
+    params: Mapping[str, Any]
+    num_configurations: int
+
+
+@dataclass(frozen=True)
+class CheckReport:
+    """What is known of a search that can be run."""
+
+    spec: Spec
+    num_configurations: int | None
+    """Distinct configurations; None where a range has more than can be counted."""
+    num_trials: int | None
+    """The most trials the search may have; None where only time bounds it."""
+    num_checked: int
+    """Configurations that were built and held against the data."""
+    sampled: bool
+    """Whether those were a sample."""
+    programs: tuple[ProgramUse, ...]
+    notes: tuple[str, ...]
+    warnings: tuple[str, ...]
+    code: Path | None = None
+    """Where the method's code is on this node, if that is a W&B artifact."""
+
+
+def check(file: SpecFile, *, here: bool = True) -> CheckReport:
+    """Return what is known of a search before launch; `here` holds it against this machine too.
+
+    Code that the spec names is fetched, and its alias becomes a version. Raises SpecError, with one line per problem,
+    for a search that cannot run, or would run trials that cannot.
+    """
+    file, code = with_code(file)
+    spec, source = file.spec, file.source
+
+    def refuse(problems: Sequence[Problem]) -> None:
+        if problems:
+            raise source.error(problems)
+
+    config_type = find_config_type(file)
+    refuse([*_unknown_keys(spec, config_type), *(_machine_problems(spec) if here else ()), *_sampler_problems(spec)])
+    refuse(tracking_problems(spec))
+    refuse(_storage_problems(spec))
+    written = Written(file)
+    refuse(value_problems(spec, config_type, written))
+    chosen = choose_configurations(spec)
+    built, ruled_out = _build(spec, config_type, chosen.points, written)
+    refuse(_ruled_out_problems(ruled_out, chosen))
+    configs = [configuration.config for configuration in built]
+    stopping, stopping_warnings = stopping_problems(spec, configs)
+    refuse([*metric_problems(spec, config_type, configs), *stopping, *_unused_problems(spec, built)])
+    report = _report(spec, chosen, built, [*stopping_warnings, *_base_warnings(spec, configs)])
+    return replace(report, code=code)
+
+
+def find_config_type(file: SpecFile) -> type[MethodConfig]:
+    """Return the config class of a spec's method; raises SpecError where there is none."""
+    name = file.spec.trainable
+    try:
+        return load_config_type(name)
+    except UnknownMethodError as error:
+        own = "or the import path of your own module (my_package.my_module)"
+        message = "is not a method" if "no method" in str(error) else str(error)
+        listed = ", ".join(error.choices)
+        near = nearest(name, error.choices)
+        problem = Problem(("trainable",), message, name, allowed=f"{listed}, {own}" if listed else own[3:], near=near)
+    except Exception as error:  # whatever a user's own module raises is the user's to read, not a traceback of ours
+        problem = Problem(("trainable",), f"importing it failed with {type(error).__name__}: {error}", name)
+    raise file.source.error([problem])
+
+
+def _unknown_keys(spec: Spec, config_type: type[MethodConfig]) -> list[Problem]:
+    fields = as_text_choices(config_type.model_fields)
+    return [
+        Problem((part, key), f"{spec.trainable} has no such field", choices=fields, near=nearest(key, fields))
+        for part, given in (("base", spec.base), ("space", spec.space))
+        for key in given
+        if key not in fields
+    ]
+
+
+def _machine_problems(spec: Spec) -> list[Problem]:
+    problems = []
+    budget = cpu_budget(spec.resources.max_cpus)
+    if spec.resources.cpus_per_trial > budget:
+        rule = f"a trial cannot get more CPUs than there are for the search ({budget} on this machine)"
+        problems.append(Problem(("resources", "cpus_per_trial"), rule, spec.resources.cpus_per_trial))
+    gpus_per_trial = spec.resources.gpus_per_trial
+    if gpus_per_trial and gpus_per_trial > (num_gpus := gpu_count()):
+        rule = f"a trial cannot get more GPUs than there are for the search ({num_gpus} on this machine)"
+        problems.append(Problem(("resources", "gpus_per_trial"), rule, gpus_per_trial))
+    return problems
+
+
+def _sampler_problems(spec: Spec) -> list[Problem]:
+    if spec.sampler.name == "gp" and not _has_torch():
+        rule = "this sampler needs PyTorch, which is not installed: pip install 'swell[gp]'"
+        return [Problem(("sampler", "name"), rule, "gp")]
+    size = grid_size(spec) if spec.is_grid else None
+    if size is None or size <= LARGEST_GRID:
+        return []
+    rule = f"this grid has {size:,} configurations, at most {LARGEST_GRID:,} can be expanded"
+    return [Problem(("sampler", "name"), rule, "grid", allowed="fewer values, or random, qmc, tpe with budget.trials")]
+
+
+def _storage_problems(spec: Spec) -> list[Problem]:
+    reason = storage_problem(spec.storage)
+    return [Problem(("storage",), reason, spec.storage)] if reason else []
+
+
+def _has_torch() -> bool:
+    return importlib.util.find_spec("torch") is not None
+
+
+@dataclass(frozen=True)
+class _RuledOut:
+    """A configuration that cannot be trained, and why."""
+
+    params: Mapping[str, Any]
+    problem: Problem
+
+
+def _build(
+    spec: Spec, config_type: type[MethodConfig], points: Sequence[Mapping[str, Any]], written: Written
+) -> tuple[list[Configuration], list[_RuledOut]]:
+    built: list[Configuration] = []
+    ruled_out: list[_RuledOut] = []
+    for params in points:
+        values = resolve(spec, params)
+        try:
+            config = config_type.model_validate(values)
+            config.check_data()
+            built.append(Configuration(params, config))
+        except ValidationError as error:
+            found = explain_validation(error, config_type, values)
+            ruled_out += [_RuledOut(params, _in_spec(one, params, values, written)) for one in found]
+        except ConfigError as error:
+            found = Problem((error.field,), error.message, error.value, allowed=error.allowed)
+            ruled_out.append(_RuledOut(params, _in_spec(found, params, values, written)))
+    return built, ruled_out
+
+
+def _in_spec(problem: Problem, params: Mapping[str, Any], values: Mapping[str, Any], written: Written) -> Problem:
+    """Return a configuration's problem with its path in the spec."""
+    is_default = problem.path and problem.path[0] not in values
+    message = f"the method's default does not fit here: {problem.message}" if is_default else problem.message
+    return replace(problem, path=written.value(problem.path, params), message=message)
+
+
+def _ruled_out_problems(ruled_out: Sequence[_RuledOut], chosen: Configurations) -> list[Problem]:
+    """Return one problem per reason: how many configurations it rules out, the first few, and the way out."""
+    groups: dict[str, list[_RuledOut]] = {}
+    for one in ruled_out:
+        groups.setdefault(str(one.problem), []).append(one)
+    problems = []
+    of_all = f"{len(chosen.points)} {'sampled ' if chosen.sampled else ''}configurations"
+    for group in groups.values():
+        shown = ", ".join(show_value(one.params, 160) for one in group[:NUM_EXAMPLES])
+        more = ", ..." if len(group) > NUM_EXAMPLES else ""
+        first = group[0].problem
+        message = f"{first.message}; this rules out {len(group)} of {of_all}: {shown}{more}"
+        problems.append(replace(first, message=message))
+    return problems
+
+
+def _unused_problems(spec: Spec, built: Sequence[Configuration]) -> list[Problem]:
+    """Return the searched fields whose value does not matter: they would train the same trial again and again."""
+    reasons: dict[str, list[str]] = {}
+    for configuration in built:
+        for name, reason in configuration.config.unused_fields().items():
+            if name in configuration.params and not _is_single(spec, name):
+                reasons.setdefault(name, []).append(reason)
+    way_out = "a condition (`when: {key: value}`) that searches it only where it matters, or base instead of space"
+    return [
+        Problem(
+            ("space", name),
+            f"has no effect in {len(found)} of {len(built)} configurations ({found[0]}), "
+            "which would be trained several times over",
+            allowed=way_out,
+        )
+        for name, found in reasons.items()
+    ]
+
+
+def _is_single(spec: Spec, name: str) -> bool:
+    parameter = spec.space[name]
+    if isinstance(parameter, FloatRange | IntRange):
+        return parameter.low == parameter.high
+    return len(parameter.labels) == 1
+
+
+def _base_warnings(spec: Spec, configs: Sequence[MethodConfig]) -> list[str]:
+    unused = [config.unused_fields() for config in configs]
+    return [
+        f"base.{name} has no effect: {unused[0][name]}"
+        for name in spec.base
+        if unused and all(name in fields for fields in unused)
+    ]
+
+
+def _report(spec: Spec, chosen: Configurations, built: Sequence[Configuration], warnings: Sequence[str]) -> CheckReport:
+    uses = tuple(
+        ProgramUse(found[0].config.model_dump(mode="json"), found[0].params, len(found))
+        for found in group_by_program(built)
+    )
+    size = grid_size(spec)
+    return CheckReport(
+        spec=spec,
+        num_configurations=size,
+        num_trials=num_trials(spec, size),
+        num_checked=len(built),
+        sampled=chosen.sampled,
+        programs=uses,
+        notes=tuple(_notes(spec, size)),
+        warnings=(*warnings, *_repeat_warnings(spec)),
+    )
+
+
+def num_trials(spec: Spec, num_configurations: int | None) -> int | None:
+    """Return the most trials a search may have; None where only time bounds it."""
+    bounds = [spec.budget.trials] if spec.budget.trials else []
+    if spec.is_grid and num_configurations is not None:
+        bounds.append(num_configurations * len(spec.seeds))
+    return min(bounds, default=None)
+
+
+def _notes(spec: Spec, size: int | None) -> Iterator[str]:
+    trials = spec.budget.trials
+    if spec.is_grid and size is not None and trials and trials < size * len(spec.seeds):
+        yield f"budget.trials: {trials} of the grid's {size * len(spec.seeds)} trials will run"
+    if spec.constraints and spec.sampler.name not in ("tpe", "gp", "nsga2"):
+        yield f"sampler {spec.sampler.name} does not know constraints: they only decide the ranking"
+    if spec.sampler.name in ("cmaes", "qmc"):
+        others = [name for name, parameter in spec.space.items() if not _is_sampled(spec.sampler.name, parameter)]
+        if others:
+            yield f"sampler {spec.sampler.name} draws at random: {', '.join(others)}"
+
+
+def _is_sampled(sampler: str, parameter: Any) -> bool:
+    return isinstance(parameter, FloatRange | IntRange) and not parameter.when
+
+
+def _repeat_warnings(spec: Spec) -> Iterator[str]:
+    trials, repeats = spec.budget.trials, len(spec.seeds)
+    if trials and trials % repeats:
+        yield f"budget.trials: {trials} is not a multiple of {repeats} repeats: the last configuration stays incomplete"

@@ -1,0 +1,306 @@
+"""`swell launch`: a search that goes on when its user logs out, on a SLURM cluster or detached on this machine."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rich.console import Console
+
+from cluster.commands.check import CheckReport, check
+from cluster.commands.search import create_search
+from cluster.jobs.launched import Launch
+from cluster.jobs.request import Options, Request, RequestError, make_request, partition_of
+from cluster.jobs.sites import DEFAULT_SITE, Site, expanded, load_site
+from cluster.jobs.slurm_queue import SlurmError, cancel, partitions, submitted_from
+from cluster.jobs.standing import is_worked_on
+from cluster.machine.files import write_text
+from cluster.machine.processes import python_path
+from cluster.machine.resources import CPUS
+from cluster.state.paths import SearchPaths, new_search_directory
+from cluster.supervision.submission import make_folder, render, submit
+from search_spaces.errors import Problem
+from search_spaces.spec import SpecFile, load_spec
+
+INTERRUPTED = 130
+START_PATIENCE_S = 120.0
+"""How long a detached process may take until it works on its search."""
+
+
+class LaunchError(RuntimeError):
+    """The search could not be started; nothing of the attempt is left."""
+
+
+class StillQueuedError(LaunchError):
+    """The launch has failed, but a job of it is queued, or may be: the search stays."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where a search is to run, as the command line says it."""
+
+    on: str
+    """slurm, local (detached on this machine) or here (in the foreground)."""
+    site: str | None = None
+    options: Options = field(default_factory=Options)
+
+    def check(self) -> None:
+        """Raise RequestError for options that are not for this target."""
+        if self.on == "slurm":
+            return
+        given = {"--site": self.site, "--nodes": self.options.nodes, "--jobs": self.options.jobs}
+        wrong = [name for name, value in {**given, "--hours": self.options.hours}.items() if value is not None]
+        if wrong:
+            raise RequestError(
+                f"{', '.join(wrong)}: only for --on slurm; on this machine a search is one process, which the spec's "
+                "budget.hours and --cpus bound"
+            )
+
+
+def launch_command(
+    spec: Path, target: Target, *, name: str | None, dry_run: bool, console: Console, errors: Console
+) -> None:
+    """Launch the search of a spec, and say what to type next; with `dry_run` only print its job script.
+
+    Warnings go to `errors`.
+
+    Raises SpecError, RequestError, SubmissionError, LaunchError, SlurmError, SearchNameError, ScratchError,
+    OversubscribedError or OSError, all of them ready for the terminal, with nothing of the search left behind unless it
+    is a StillQueuedError.
+    """
+    target.check()
+    if dry_run and target.on != "slurm":
+        raise RequestError("--dry-run: only for --on slurm, which has a job script")
+    file = load_spec(spec)
+    if target.on == "local":
+        _launch_local(file, spec, target, name, console, errors)
+        return
+    site = load_site(target.site or DEFAULT_SITE)
+    report = check(file, here=False)
+    _warn(report, errors)
+    request = ask_for(target.options, site, file, needs_slurm=not dry_run)
+    moved = _use_searches_root(site)
+    if dry_run:
+        print(render(request, site, new_search_directory(name or report.spec.name)), end="")
+        return
+    with _new_search(report, spec, name) as paths:
+        launch = submit_search(paths, request, site, target.site)
+    console.print(describe(paths, launch, by_path=moved), soft_wrap=True, highlight=False, markup=False)
+
+
+def ask_for(options: Options, site: Site, file: SpecFile, *, needs_slurm: bool = True) -> Request:
+    """Return what to ask a site for, held against what SLURM says of it now.
+
+    Raises RequestError or SpecError where it cannot be had, SlurmError where SLURM is needed and does not answer.
+    """
+    try:
+        known = partitions()
+    except SlurmError:
+        if needs_slurm:
+            raise
+        return make_request(options, site, file, None)
+    return make_request(options, site, file, partition_of(site, known))
+
+
+def submit_search(paths: SearchPaths, request: Request, site: Site, given: str | None) -> Launch:
+    """Submit a search's jobs and write down how; return that. To be called with `interrupts`.
+
+    Raises SubmissionError or OSError, with nothing written and nothing queued, or StillQueuedError.
+    """
+    launch = Launch.new("slurm", request, site, site_given=given)
+    # Written down at once: the job may start before sbatch has returned.
+    with _written(paths, launch), _taken_back(paths, launch) as ids:
+        ids += submit(request, site, paths)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # it comes too late
+        return launch.write(paths, ids)
+
+
+@contextmanager
+def interrupts() -> Iterator[None]:
+    """Let Ctrl-C be an exception, by which what is half done is taken back, and end by it as interrupts do."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise SystemExit(INTERRUPTED) from None
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def _taken_back(paths: SearchPaths, launch: Launch) -> Iterator[list[str]]:
+    """Yield a list for the ids of jobs; where anything fails, take a search's jobs out of the queue again.
+
+    An sbatch that failed, or was interrupted, may have submitted one all the same. Raises StillQueuedError where SLURM
+    does not say, or does not do it.
+    """
+    ids: list[str] = []
+    try:
+        yield ids
+    except BaseException as error:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second one must not keep us from it
+        try:
+            ids = ids or submitted_from(paths.submission, paths.name)
+            cancel(ids)
+        except SlurmError as trouble:
+            with suppress(OSError):  # else `swell stop` would not know them
+                launch.write(paths, ids)
+            job = f"job {' '.join(ids)} stays" if ids else "a job of it may be"
+            way_out = f"scancel {' '.join(ids)}" if ids else f"squeue --name={paths.name}"
+            raise StillQueuedError(
+                f"{str(error) or 'interrupted'}; {job} in the queue, as SLURM cannot be asked ({trouble}): {way_out}. "
+                f"Its search stays too: {paths.root}"
+            ) from None
+        raise
+
+
+@contextmanager
+def _written(paths: SearchPaths, launch: Launch) -> Iterator[None]:
+    """Write down how a search is launched; where that fails, it stays as it was."""
+    before = paths.launch.read_text() if paths.launch.exists() else None
+    launch.write(paths)
+    try:
+        yield
+    except StillQueuedError:
+        raise
+    except BaseException:
+        if before is None:
+            paths.launch.unlink()
+        else:
+            write_text(paths.launch, before)
+        raise
+
+
+def _launch_local(
+    file: SpecFile, spec: Path, target: Target, name: str | None, console: Console, errors: Console
+) -> None:
+    from cluster.machine.capacity import check_fits
+    from cluster.machine.scratch import node_cache, scratch_root
+
+    report = check(file)
+    _warn(report, errors)
+    scratch_root()  # before there is a search directory
+    node_cache()
+    check_fits(report.spec.resources)
+    cpus, per_trial = target.options.cpus, report.spec.resources.cpus_per_trial
+    if cpus and cpus < per_trial:
+        rule = f"a trial cannot get more CPUs than there are for the search ({cpus} by --cpus)"
+        raise file.source.error([Problem(("resources", "cpus_per_trial"), rule, per_trial)])
+    with _new_search(report, spec, name) as paths:
+        launch = start_local(paths, cpus)
+    console.print(describe(paths, launch), soft_wrap=True, highlight=False, markup=False)
+
+
+@contextmanager
+def _new_search(report: CheckReport, spec: Path, name: str | None) -> Iterator[SearchPaths]:
+    """Make a search directory, and delete it where its launch fails, or is interrupted."""
+    paths = create_search(report.spec, spec, name)
+    with interrupts():
+        try:
+            yield paths
+        except StillQueuedError:
+            raise
+        except BaseException:
+            shutil.rmtree(paths.root, ignore_errors=True)
+            raise
+
+
+def _warn(report: CheckReport, errors: Console) -> None:
+    for warning in report.warnings:
+        errors.print(f"warning: {warning}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _use_searches_root(site: Site) -> bool:
+    """Put new searches where the site wants them, unless the user has said where; return whether it does."""
+    if os.environ.get("SWELL_ROOT") or not site.searches_root:
+        return False
+    os.environ["SWELL_ROOT"] = expanded(site.searches_root)
+    return True
+
+
+def start_local(paths: SearchPaths, cpus: int | None) -> Launch:
+    """Start a process of its own that works on a search, and wait until it does.
+
+    Raises LaunchError, with what the process has said, where it ends before.
+    """
+    make_folder(paths)
+    environment = {**os.environ, "PYTHONPATH": python_path()}
+    if cpus:
+        environment[CPUS] = str(cpus)
+    launch, log = Launch.new("local", cpus=cpus), local_log(paths)
+    said, worked = _size(log), _size(paths.supervisor_log)
+    with _written(paths, launch):
+        with log.open("ab") as output:
+            process = subprocess.Popen(
+                local_command(paths),
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        try:
+            _wait_for_work(paths, process)
+        except BaseException:
+            process.kill()
+            process.wait()
+            raise
+        if process.returncode and _size(paths.supervisor_log) == worked:  # else `swell status` says how it ended
+            words = log.read_bytes()[said:].decode(errors="replace").strip()
+            raise LaunchError(words or f"the process ended at once, with status {process.returncode}")
+    process.returncode = 0  # it outlives us, which is not worth Python's warning
+    return launch
+
+
+def _wait_for_work(paths: SearchPaths, process: subprocess.Popen[bytes]) -> None:
+    """Wait until a process works on a search, or has ended; raises LaunchError where it takes too long."""
+    until = time.monotonic() + START_PATIENCE_S
+    while not is_worked_on(paths) and process.poll() is None:
+        if time.monotonic() > until:
+            raise LaunchError(f"the process did not begin to work within {START_PATIENCE_S:.0f} s, and was ended")
+        time.sleep(0.05)
+
+
+def _size(file: Path) -> int:
+    return file.stat().st_size if file.exists() else 0
+
+
+def local_command(paths: SearchPaths) -> list[str]:
+    """Return the command of a process of its own that works on a search."""
+    # -P: the working directory is the user's, and `-m` would put it before our own packages.
+    return [sys.executable, "-P", "-m", "cluster.supervision.job_main", str(paths.root)]
+
+
+def local_log(paths: SearchPaths) -> Path:
+    """Return the file with what a detached process prints."""
+    return paths.submission / "local.log"
+
+
+def describe(paths: SearchPaths, launch: Launch, *, by_path: bool = False) -> str:
+    """Return what has been launched, and what to type next."""
+    if launch.on == "local":
+        head = f"{paths.name} runs on this machine ({launch.host}), and goes on when you log out."
+    else:
+        ids = launch.job_ids[0].split("_")[0]
+        what = f"jobs {ids}_0 to {ids}_{launch.jobs - 1}" if launch.jobs > 1 else f"job {ids}"
+        size = f"{launch.jobs} of " if launch.jobs > 1 else ""
+        nodes = f"{launch.nodes} nodes" if launch.nodes > 1 else "1 node"
+        site = (launch.site or {}).get("name")
+        head = f"{paths.name} is {what} on {site}: {size}{nodes}, {launch.cpus} CPUs each, {launch.hours:g} h."
+    name = str(paths.root) if by_path else paths.name
+    lines = [head, ""]
+    lines += [
+        f"  swell status {name:<20}  where it is, and why it waits",
+        f"  swell watch {name:<21}  its progress, live",
+        f"  swell logs {name:<22}  what it says",
+        f"  swell stop {name:<22}  save every trial and end",
+    ]
+    if by_path:
+        lines += ["", f"With `export SWELL_ROOT={paths.root.parent}` in your shell, its name {paths.name} is enough."]
+    return "\n".join(lines)

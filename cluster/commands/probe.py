@@ -1,0 +1,149 @@
+"""What a search will cost, from one short trial per distinct program, each in a process of its own."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from cluster.commands.check import CheckReport, ProgramUse
+from cluster.machine.capacity import Capacity
+from cluster.machine.processes import python_path
+from cluster.machine.resources import thread_caps
+
+TIMEOUT_S = 600.0
+"""Longest a probe may take: the compilation of the largest program and a few seconds of training."""
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What one program was measured to cost; `failure` says why it could not be."""
+
+    program: ProgramUse
+    failure: str = ""
+    import_s: float = 0.0
+    data_s: float = 0.0
+    compile_s: float = 0.0
+    step_s: tuple[float, ...] = ()
+    """Seconds of one optimiser step, by phase, compilation apart."""
+    training_s: float = 0.0
+    """Seconds of a whole training, compilation apart, reports and tests included."""
+    peak_memory_mb: float = 0.0
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a search will cost, as far as its probes tell; early stopping only makes it cheaper."""
+
+    num_probed: int
+    num_programs: int
+    num_failed: int
+    slots: int
+    """Trials that run at once."""
+    trial_s: float
+    """Mean seconds of one trial."""
+    total_s: float | None
+    """Seconds of the whole search; None where only time bounds it."""
+    core_hours: float | None
+    memory_mb: float
+    """Peak memory of the largest trial."""
+
+
+def choose_programs(programs: Sequence[ProgramUse], most: int) -> list[ProgramUse]:
+    """Return at most `most` programs, evenly spread over the order of the search."""
+    if len(programs) <= most:
+        return list(programs)
+    return [programs[round(index * (len(programs) - 1) / max(most - 1, 1))] for index in range(most)]
+
+
+def probe_programs(
+    report: CheckReport, most: int = 8, run: Callable[..., Mapping[str, Any]] | None = None
+) -> Iterator[Probe]:
+    """Yield the probes of a search's programs as they are measured; one that fails says why, and the rest go on."""
+    run = run or partial(_run_worker, report.code)
+    for program in choose_programs(report.programs, most):
+        try:
+            yield _probe(program, run(report.spec.trainable, program.config, report.spec.resources.cpus_per_trial))
+        except ProbeError as error:
+            yield Probe(program, failure=str(error))
+
+
+class ProbeError(RuntimeError):
+    """A probe's process failed; its text is the reason."""
+
+
+def _run_worker(code: Path | None, trainable: str, config: Mapping[str, Any], cpus: int) -> Mapping[str, Any]:
+    try:
+        done = subprocess.run(
+            [sys.executable, "-P", "-m", "cluster.commands.probe_worker"],
+            input=json.dumps({"trainable": trainable, "config": dict(config)}),
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT_S,
+            env={**os.environ, **thread_caps(cpus), "PYTHONPATH": python_path(*([code] if code else []), Path.cwd())},
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise ProbeError(f"took longer than {TIMEOUT_S:.0f} s") from None
+    if done.returncode < 0:
+        raise ProbeError(f"ended by signal {-done.returncode}; 9 is often the lack of memory")
+    if done.returncode:
+        lines = [line for line in done.stderr.splitlines() if line.strip()]
+        # Behind a traceback JAX adds lines about its frames: the error is the last line that is not indented dashes.
+        said = [line for line in lines if line[0] not in " -" and "Error" in line.split(":")[0]]
+        raise ProbeError((said or lines or [f"exit status {done.returncode}"])[-1])
+    return json.loads(done.stdout)
+
+
+def _probe(program: ProgramUse, measured: Mapping[str, Any]) -> Probe:
+    phases = measured["phases"]
+    steps = sum(phase["steps"] for phase in phases)
+    reports = sum(-(-phase["steps"] // measured["report_every"]) for phase in phases)
+    training = sum(phase["steps"] * phase["step_s"] for phase in phases)
+    assert steps > 0, "a training has steps"
+    return Probe(
+        program,
+        failure=f"{measured['ending']} within the first steps" if measured["ending"] else "",
+        import_s=measured["import_s"],
+        data_s=measured["data_s"],
+        compile_s=measured["compile_s"],
+        step_s=tuple(phase["step_s"] for phase in phases),
+        training_s=training + reports * measured["report_s"] + measured["tests_s"],
+        peak_memory_mb=measured["peak_memory_mb"],
+    )
+
+
+def estimate(report: CheckReport, probes: Sequence[Probe], cpus: int | None = None) -> Estimate | None:
+    """Return what the search will cost on `cpus` CPUs, this machine's unless given; None where no probe worked."""
+    good = [probe for probe in probes if probe.step_s]
+    if not good:
+        return None
+    resources = report.spec.resources
+    memory_mb = max(probe.peak_memory_mb for probe in good)
+    capacity = Capacity.here(resources, cpus)
+    capacity.learn(memory_mb / 1e3)
+    num_slots = capacity.slots
+    weights = [probe.program.num_configurations for probe in good]
+    trial_s = sum(w * probe.training_s for w, probe in zip(weights, good, strict=True)) / sum(weights)
+    compile_s = sum(probe.compile_s for probe in good) / len(good)
+    total_s = core_hours = None
+    if report.num_trials is not None:
+        # Programs are compiled about once: workers are reused, and the compiled forms are kept on disk.
+        compilations = min(len(report.programs), report.num_trials) * compile_s
+        busy_s = report.num_trials * trial_s + compilations
+        total_s = busy_s / min(num_slots, report.num_trials)
+        core_hours = busy_s * resources.cpus_per_trial / 3600
+    return Estimate(
+        num_probed=len(probes),
+        num_programs=len(report.programs),
+        num_failed=sum(bool(probe.failure) for probe in probes),
+        slots=num_slots,
+        trial_s=trial_s,
+        total_s=total_s,
+        core_hours=core_hours,
+        memory_mb=memory_mb,
+    )

@@ -1,0 +1,107 @@
+"""Times one program in a process of its own: reads {trainable, config} on stdin, writes what it measured on stdout.
+
+The process that starts it sets the thread caps; whatever goes wrong here ends this process alone.
+"""
+
+import contextlib
+import json
+import resource
+import sys
+import time
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from cluster.machine.resources import xla_pool_threads
+from trainables._shared.contract import TrialData
+from trainables._shared.datasets import DatasetStore
+from trainables._shared.discovery import load_config_type, load_method
+from trainables._shared.program import FAILURES, Program, Span
+from trainables._shared.training import Training
+
+MEASURED_S = 1.0
+"""Seconds of training per phase that give its pace."""
+
+
+def measure(trainable: str, config: dict[str, Any]) -> dict[str, Any]:
+    """Return seconds of data, compilation, each phase's step and a report, and the peak memory of one trial."""
+    start = time.perf_counter()
+    method = load_method(trainable)
+    parsed = load_config_type(trainable).model_validate(config)
+    imported = time.perf_counter()
+    data = method.data(parsed, DatasetStore())
+    loaded = time.perf_counter()
+    training = Training(Program(method, parsed), parsed, data)
+    phases = [
+        {"steps": phase.steps, "step_s": _step_seconds(training, jax.device_put(arrays), phase.steps)}
+        for phase, arrays in zip(training.phases, data.phases, strict=True)
+    ]
+    validation = jax.device_put(data.validation)
+    report_s = [_timed(training, "validate", training.state.params, training.hyper, validation) for _ in range(2)][-1]
+    return {
+        "import_s": imported - start,
+        "data_s": loaded - imported,
+        "compile_s": training.program.compile_s,
+        "phases": phases,
+        "report_s": report_s,
+        "tests_s": _timed_tests(training, data),
+        "report_every": parsed.report_every,
+        "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "threads": xla_pool_threads(),
+        "ending": FAILURES[int(training.state.failure)],
+    }
+
+
+def _step_seconds(training: Training, arrays: Any, steps: int) -> float:
+    """Return the seconds of one step, from chunks that grow until they take long enough to be measured."""
+    _chunk(training, arrays, 1)
+    num_steps = 1
+    while True:
+        elapsed = _chunk(training, arrays, num_steps)
+        if elapsed >= MEASURED_S / 2 or num_steps >= steps:
+            return elapsed / num_steps
+        # A compiled chunk's time is proportional to its steps: aim at the whole measured time at once.
+        num_steps = min(steps, max(2 * num_steps, int(MEASURED_S * num_steps / max(elapsed, 1e-4))))
+
+
+def _chunk(training: Training, arrays: Any, num_steps: int) -> float:
+    span = Span(
+        jnp.asarray(num_steps, jnp.int32),
+        jnp.asarray(0, jnp.int32),
+        jnp.asarray(num_steps, jnp.int32),
+        jnp.asarray(training.phases[0].learning_rate, jnp.float32),
+    )
+    start = time.perf_counter()
+    compiled = training.program.compile_s
+    training.state, _ = jax.block_until_ready(
+        training.program.run("chunk", training.state, training.hyper, span, arrays)
+    )
+    return time.perf_counter() - start - (training.program.compile_s - compiled)
+
+
+def _timed(training: Training, name: str, *args: Any) -> float:
+    compiled = training.program.compile_s
+    start = time.perf_counter()
+    jax.block_until_ready(training.program.run(name, *args))
+    return time.perf_counter() - start - (training.program.compile_s - compiled)
+
+
+def _timed_tests(training: Training, data: TrialData) -> float:
+    """Return the seconds of the measurement on the test sets, made on the model as it is."""
+    program, config = training.program, training.config
+    compiled = program.compile_s
+    start = time.perf_counter()
+    if data.tests:
+        tests = jax.device_put(dict(data.tests))
+        prediction = program.run("predict", training.state.params, training.hyper, tests)
+        program.method.score(config, data.tests, jax.tree.map(np.asarray, prediction))
+    return time.perf_counter() - start - (program.compile_s - compiled)
+
+
+if __name__ == "__main__":
+    request = json.load(sys.stdin)
+    with contextlib.redirect_stdout(sys.stderr):  # a method that prints must not end up in the result
+        result = measure(request["trainable"], request["config"])
+    json.dump(result, sys.stdout)

@@ -1,0 +1,233 @@
+"""`swell rerun`: one trial again, as a search of its own or in this terminal, and whether it ends as it did."""
+
+import json
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+from rich.console import Console
+
+from cluster.commands.rerun_comparison import Run, describe
+from cluster.machine.files import read_json, write_json
+from cluster.machine.scratch import ScratchError, node_cache, scratch_root
+from cluster.state.paths import SearchPaths
+from cluster.state.records import TrialRecord, launched_from, load_spec, load_trials, method_folders
+from cluster.waves.environment import training_environment
+from search_spaces.sections import Budget, EarlyStopping, Keep, Sampler
+from search_spaces.spec import Spec
+from trainables._shared.datasets import ARTIFACTS
+from trainables._shared.discovery import found_in, load_config_type
+
+FAILED, INTERRUPTED = 1, 130
+LONGEST_NAME = 64
+"""Characters of a search's name."""
+TWICE_S = 3.0
+"""Seconds between two presses of Ctrl-C that end the process at once: the first is the method's, or its debugger's."""
+
+
+class RerunError(ValueError):
+    """The user asked for a trial that cannot be run again."""
+
+
+def rerun_command(paths: SearchPaths, trial: int, *, here: bool, console: Console) -> int:
+    """Train a trial's configuration again, and print whether it ends as it had; return the exit status.
+
+    As a search of its own, through Ray, or with `here` in a single process of this terminal. The status is that of
+    `swell run` either way: 0 where the trial completed, 1 where it failed (`here`: its traceback comes last), 130 where
+    it was interrupted. Whether the numbers are the recorded ones is printed; another machine may give others.
+
+    Raises RerunError for a trial that cannot be run again.
+    """
+    record = find_trial(paths, trial)
+    spec = load_spec(paths)
+    require_method(spec.trainable, method_folders(paths))
+    recorded = Run.of(paths, record)
+    if here:
+        return _run_here(paths, spec, record, recorded, console)
+    again = create_rerun(paths, spec, record)
+    return _run_search(again, spec, recorded, console)
+
+
+def find_trial(paths: SearchPaths, number: int) -> TrialRecord:
+    """Return a trial that has a configuration; raises RerunError for any other."""
+    records = {record.number: record for record in load_trials(paths)}
+    if number not in records:
+        known = f"there are 0 to {max(records)}" if records else "there are none yet"
+        raise RerunError(f"no trial {number} in {paths.name}; {known}")
+    if not records[number].config:
+        raise RerunError(f"trial {number} of {paths.name} has no configuration yet: it was only just asked for")
+    return records[number]
+
+
+def require_method(trainable: str, folders: Sequence[Path]) -> None:
+    """Raise RerunError where a method can no longer be imported, also not from a search's folders for its own."""
+    try:
+        with found_in(*folders):
+            load_config_type(trainable)
+    except (Exception, SystemExit) as error:  # whatever a user's own module raises
+        said, places = f"{type(error).__name__}: {error}", ", ".join(map(str, folders))
+        raise RerunError(f"{trainable} can no longer be imported, from {places} or from here: {said}") from error
+
+
+# -- as a search
+
+
+def rerun_spec(spec: Spec, record: TrialRecord, name: str) -> Spec:
+    """Return the spec of a search with a trial's configuration alone: one trial, every field fixed, to its end."""
+    config = record.config
+    # A space must search something: the first field with a plain value, those that were searched first.
+    plain = (key for key in [*spec.space, *config] if isinstance(config.get(key), bool | int | float | str))
+    searched = next(plain, None)
+    if searched is None:
+        searched = next(iter(config))
+        space: Any = {"choices": {"recorded": config[searched]}}
+    else:
+        space = [config[searched]]
+    values = spec.model_dump(mode="json") | {
+        "name": name,
+        "base": {key: value for key, value in config.items() if key != searched},
+        "space": {searched: space},
+        "sampler": Sampler(name="random"),
+        "early_stopping": EarlyStopping(),
+        "repeats": None,  # the seed is one of the fields
+        "budget": Budget(trials=1),
+        "keep": Keep(),
+    }
+    return Spec.model_validate(values)
+
+
+def rerun_name(search: str, trial: int) -> str:
+    """Return the name of a trial's rerun, `SEARCH-rerun-TRIAL`, fit for a directory."""
+    ending = f"-rerun-{trial}"
+    fit = re.sub(r"[^A-Za-z0-9._-]", "-", search).lstrip("._-") or "search"
+    return fit[: LONGEST_NAME - len(ending)] + ending
+
+
+def create_rerun(paths: SearchPaths, spec: Spec, record: TrialRecord) -> SearchPaths:
+    """Make the search directory of a trial's rerun; raises RerunError where it cannot be made."""
+    from cluster.commands.search import create_search
+
+    again = rerun_spec(spec, record, rerun_name(paths.name, record.number))
+    # JSON is YAML, and quotes every text that YAML would read as something else.
+    text = json.dumps(again.model_dump(mode="json", exclude_defaults=True), indent=1, ensure_ascii=False)
+    try:
+        scratch_root()  # before there is a search directory
+        node_cache()
+        with tempfile.NamedTemporaryFile("w", suffix=".yaml") as source:
+            source.write(f"# trial {record.number} of {paths.name}, again\n{text}\n")
+            source.flush()
+            made = create_search(again, Path(source.name), origin=paths)
+    except (ScratchError, OSError) as error:
+        raise RerunError(str(error)) from error
+    origin = {"search": str(paths.root), "trial": record.number}
+    # A user's own method is found from where the first search was launched.
+    known = {**read_json(made.provenance), "working_directory": str(launched_from(paths)), "rerun_of": origin}
+    write_json(made.provenance, known)
+    return made
+
+
+def _run_search(again: SearchPaths, spec: Spec, recorded: Run, console: Console) -> int:
+    from cluster.supervision.foreground import run_search
+
+    _print(console, [f"running it again as {again.name}, in {again.root}"])
+    try:
+        status = run_search(again)
+    except ValueError as error:  # what this machine cannot carry; nobody else works on a new search
+        raise RerunError(str(error)) from error
+    records = load_trials(again)
+    if status == INTERRUPTED or not records:
+        return status
+    now = Run.of(again, records[0])
+    if now.error:
+        _print(console, ["", *now.error.rstrip().splitlines()])
+    _print(console, ["", *describe(recorded, now, _objectives(spec))])
+    return status
+
+
+def _objectives(spec: Spec) -> list[str]:
+    return [objective.metric for objective in spec.objectives]
+
+
+def _print(console: Console, lines: Sequence[str]) -> None:
+    for line in lines:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+# -- here
+
+
+def _run_here(paths: SearchPaths, spec: Spec, record: TrialRecord, recorded: Run, console: Console) -> int:
+    request = {
+        "trainable": spec.trainable,
+        "config": record.config,
+        "objectives": _objectives(spec),
+        "recorded": recorded.as_json(),
+    }
+    ended = f"{recorded.outcome or 'open'} at step {recorded.step}"
+    _print(console, [f"trial {record.number} of {paths.name} ({ended}), from step 0, in this terminal"])
+    console.file.flush()  # before the worker writes to the same terminal
+    try:
+        environment = training_environment(spec.resources, method_folders(paths)) | {ARTIFACTS: str(paths.artifacts)}
+    except ScratchError as error:
+        raise RerunError(str(error)) from error
+    status = _run_worker(request, environment)
+    if status == -signal.SIGINT:
+        return INTERRUPTED
+    if status < 0:
+        why = "; 9 is often the lack of memory" if status == -signal.SIGKILL else ""
+        _print(console, ["", f"its process was ended by signal {-status} ({signal.Signals(-status).name}){why}"])
+        _print(console, [f"recorded: {ended}"])
+        return FAILED
+    return status
+
+
+def _run_worker(request: Mapping[str, Any], environment: Mapping[str, str]) -> int:
+    """Run the worker in this terminal; return its exit status, negative for a signal, SIGINT's where it was stopped."""
+    # Not its standard input, which is the terminal's; not an argument either, whose length is limited.
+    with tempfile.TemporaryFile("w+") as file:
+        json.dump(request, file)
+        file.seek(0)
+        command = [
+            sys.executable,
+            "-P",
+            "-X",
+            "faulthandler",
+            "-m",
+            "cluster.commands.rerun_worker",
+            str(file.fileno()),
+        ]
+        processes: list[subprocess.Popen[bytes]] = []
+        with _interrupts(processes) as interrupted:
+            processes.append(subprocess.Popen(command, env=dict(environment), pass_fds=(file.fileno(),)))
+            status = processes[0].wait()
+    return -signal.SIGINT if interrupted and status == -signal.SIGTERM else status
+
+
+@contextmanager
+def _interrupts(processes: Sequence[subprocess.Popen[bytes]]) -> Iterator[list[float]]:
+    """Leave Ctrl-C to the processes, which the terminal sends it to as well; twice in short time ends them.
+
+    A second one is needed where the first is not heard: Python waits for a running chunk of steps to end.
+    """
+    pressed: list[float] = []
+
+    def on_signal(signum: int, _frame: object) -> None:
+        now = monotonic()
+        if signum == signal.SIGTERM or (pressed and now - pressed[-1] < TWICE_S):
+            for process in processes:
+                process.terminate()
+        pressed.append(now)
+
+    before = {signum: signal.signal(signum, on_signal) for signum in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield pressed
+    finally:
+        for signum, handler in before.items():
+            signal.signal(signum, handler)

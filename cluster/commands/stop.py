@@ -1,0 +1,97 @@
+"""Stopping a search from outside: the same as Ctrl-C in its terminal, wherever it runs."""
+
+import os
+import signal
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+
+from cluster.jobs.launched import Launch, read_launch
+from cluster.jobs.slurm_queue import SlurmError, cancel, jobs
+from cluster.jobs.standing import Standing, holders, load_snapshot, standing_of
+from cluster.machine.files import write_json
+from cluster.machine.processes import is_alive
+from cluster.state.paths import SearchPaths
+
+LINE_EVERY_S = 15.0
+ASK_EVERY_S = 3.0
+"""How often SLURM is asked whether a job has ended."""
+
+
+class NotRunningError(ValueError):
+    """There is nothing to be stopped, or nothing that can be stopped from here."""
+
+
+def stop_search(paths: SearchPaths, console: Console, *, now: bool = False, wait: bool = True) -> None:
+    """Ask a search's supervisors to save every trial and end, or with `now` to end at once; wait until they have.
+
+    What waits in SLURM's queue is taken out of it. Raises NotRunningError where nobody works on the search and nothing
+    of it is queued, and where SLURM does not take jobs out of its queue.
+    """
+    launch, working = read_launch(paths), holders(paths)
+    here = [holder for holder in working if is_alive(holder)]
+    if working and len(here) == len(working) and (launch is None or launch.on != "slurm"):
+        _signal(here, now)
+        gone: Callable[[], bool] = lambda: not any(map(is_alive, here))  # noqa: E731
+    else:
+        standing = standing_of(paths, load_snapshot(paths))
+        if not standing.is_active and not (standing.trouble and working):
+            raise NotRunningError(f"search {paths.name} is not running; `swell status {paths.name}` says how far it is")
+        write_json(paths.stop_request, {"now": now})
+        _signal(here, now)
+        if launch is not None and launch.on == "slurm":
+            _take_out_of_the_queue(paths, launch, console)
+        gone = _Gone(paths)
+    if wait:
+        _wait(gone, console)
+        console.print(f"Stopped. Go on with: swell resume {paths.name}", soft_wrap=True, highlight=False)
+    else:
+        console.print(f"Asked to stop; `swell status {paths.name}` says when it has.", soft_wrap=True, highlight=False)
+
+
+def _signal(here: Sequence[Mapping[str, Any]], now: bool) -> None:
+    for number in range(2 if now else 1):  # the second request ends at once
+        if number:
+            time.sleep(0.1)  # two signals of one kind at the same moment are one
+        for holder in filter(is_alive, here):
+            os.kill(holder["pid"], signal.SIGTERM)
+
+
+def _take_out_of_the_queue(paths: SearchPaths, launch: Launch, console: Console) -> None:
+    """Cancel the jobs that wait; those that run save their trials and end by the stop request."""
+    try:
+        waiting = [job.id for job in jobs(launch.job_ids).values() if job.is_waiting]
+        cancel(waiting)
+    except SlurmError as error:
+        raise NotRunningError(
+            f"search {paths.name}: what runs of it is asked to stop, but SLURM cannot be asked to take its jobs out of "
+            f"the queue: {error}. Try again, or: scancel {' '.join(launch.job_ids)}"
+        ) from None
+    if waiting:
+        console.print(f"Out of the queue: {', '.join(waiting)}", highlight=False, soft_wrap=True)
+
+
+class _Gone:
+    """Whether a search that runs elsewhere has ended, by its files and by SLURM."""
+
+    def __init__(self, paths: SearchPaths) -> None:
+        self._paths = paths
+        self._asked = float("-inf")
+
+    def __call__(self) -> bool:
+        if time.monotonic() - self._asked < ASK_EVERY_S:
+            return False
+        self._asked = time.monotonic()
+        standing: Standing = standing_of(self._paths, load_snapshot(self._paths))
+        return not standing.is_active and not (standing.trouble and holders(self._paths))
+
+
+def _wait(gone: Callable[[], bool], console: Console) -> None:
+    began = said = time.monotonic()
+    while not gone():
+        if time.monotonic() - said > LINE_EVERY_S:
+            said = time.monotonic()
+            console.print(f"{said - began:.0f} s: running trials save at their next report", highlight=False)
+        time.sleep(0.1)

@@ -1,0 +1,1 @@
+"""What `swell doctor` finds."""

@@ -1,0 +1,59 @@
+"""Measures in a process of its own what a trial's process would get; writes JSON on stdout.
+
+Run as `python -P -m cluster.doctor.worker jax [TRAINABLE]` or `... ray`, with a trial's environment set already.
+"""
+
+import contextlib
+import importlib
+import json
+import os
+import resource
+import sys
+import time
+from collections import Counter
+from importlib.metadata import entry_points
+from typing import Any
+
+from cluster.machine.resources import THREAD_VARIABLES, xla_pool_threads
+
+
+def measure_jax(trainable: str | None = None) -> dict[str, Any]:
+    """Return the threads of XLA's pool after a first computation, the devices, and whether the method can be loaded."""
+    import jax
+
+    jax.block_until_ready(jax.jit(lambda x: (x @ x).sum())(jax.numpy.ones((64, 64))))
+    measured: dict[str, Any] = {
+        "pool_threads": xla_pool_threads(),
+        "variables": {name: os.environ.get(name, "") for name in THREAD_VARIABLES},
+        "platforms": dict(Counter(device.platform for device in jax.devices())),
+        "plugins": sorted({plugin.name for plugin in entry_points(group="jax_plugins")}),
+        "memory_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9,
+    }
+    if trainable is not None:
+        measured |= _load(trainable)
+    return measured
+
+
+def _load(trainable: str) -> dict[str, Any]:
+    from trainables._shared.discovery import load_method
+
+    start = time.perf_counter()
+    try:
+        load_method(trainable)
+    except (Exception, SystemExit) as error:  # whatever a user's own module raises is the user's to read
+        return {"trainable_failure": f"{type(error).__name__}: {error}"}
+    return {"trainable_s": time.perf_counter() - start}
+
+
+def measure_ray() -> dict[str, Any]:
+    """Return how long Ray Tune takes to be imported."""
+    start = time.perf_counter()
+    importlib.import_module("ray.tune")  # starts nothing
+    return {"import_s": time.perf_counter() - start}
+
+
+if __name__ == "__main__":
+    what, *arguments = sys.argv[1:]
+    with contextlib.redirect_stdout(sys.stderr):  # a module that prints must not end up in the result
+        result = measure_ray() if what == "ray" else measure_jax(*arguments)
+    json.dump(result, sys.stdout)

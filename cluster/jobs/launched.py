@@ -1,0 +1,66 @@
+"""How a search was launched, as its directory has it: on what, asking for what, and under which ids."""
+
+import socket
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from cluster.jobs.request import Request
+from cluster.jobs.sites import Site
+from cluster.machine.files import read_json, write_json
+from cluster.state.paths import SearchPaths
+
+
+@dataclass(frozen=True)
+class Launch:
+    """How a search was last launched."""
+
+    on: str
+    """`slurm`, or `local`: a process of its own on `host`."""
+    nodes: int = 1
+    jobs: int = 1
+    cpus: int | None = None
+    """CPUs of each node; None for all there are."""
+    hours: float | None = None
+    gpus: int = 0
+    site: dict[str, Any] | None = None
+    """The resolved site itself: its file may have changed since."""
+    site_given: str | None = None
+    """What `--site` said: a name, or a path."""
+    job_ids: tuple[str, ...] = ()
+    """SLURM's ids, one per job; none until sbatch has answered."""
+    host: str = ""
+    """The machine it was launched from."""
+    launched_at: float = 0.0
+
+    @classmethod
+    def new(cls, on: str, request: Request | None = None, site: Site | None = None, **more: Any) -> "Launch":
+        """Return a launch of now, from here."""
+        asked = request.as_dict() if request else {}
+        resolved = site.model_dump(mode="json") if site else None
+        return cls(on, site=resolved, host=socket.gethostname(), launched_at=time.time(), **{**asked, **more})
+
+    def write(self, paths: SearchPaths, job_ids: Sequence[str] = ()) -> "Launch":
+        """Write it to the search directory, with the ids it has got; return it with them."""
+        launch = replace(self, job_ids=tuple(job_ids))
+        write_json(paths.launch, asdict(launch))
+        return launch
+
+
+def read_launch(paths: SearchPaths) -> Launch | None:
+    """Return how a search was last launched; None for one that only ever ran in the foreground."""
+    values = read_json(paths.launch)
+    if values is None:
+        return None
+    known = {name: value for name, value in values.items() if name in Launch.__dataclass_fields__}
+    return Launch(**{**known, "job_ids": tuple(known.get("job_ids", ()))})
+
+
+def clean_submission(paths: SearchPaths) -> None:
+    """Delete what submitit has left of jobs that have ended, other than their scripts and logs."""
+    for pattern in ("*.pkl", "*_tmp", ".submission_file_*.sh"):
+        for file in paths.submission.glob(pattern):
+            with suppress(OSError):
+                file.unlink()

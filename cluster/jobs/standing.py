@@ -1,0 +1,217 @@
+"""Where a search stands: queued and why, running and where, or ended and how; by its files, and by what SLURM says."""
+
+import re
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from cluster.jobs.launched import Launch, read_launch
+from cluster.jobs.logs import job_logs
+from cluster.jobs.slurm_queue import Job, SlurmError, jobs, starts_in_s
+from cluster.machine.processes import is_alive
+from cluster.state.holder import holder_of
+from cluster.state.paths import SearchPaths
+from cluster.state.records import load_status
+
+SUBMIT_PATIENCE_S = 300.0
+"""How long a launch may take until it has written its job's id down."""
+
+SIGN_PATIENCE_S = 120.0
+"""How old a supervisor's sign of life may be; machines' clocks differ."""
+
+
+@dataclass(frozen=True)
+class Queue:
+    """What SLURM knows of some jobs, or in `trouble` why it could not be asked."""
+
+    jobs: Mapping[str, Job]
+    trouble: str = ""
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What a search is doing, where and why."""
+
+    state: str
+    """queued, requeued, running, finished, stopped, failed, interrupted, failed to start, or unknown, where only SLURM
+    could say."""
+    why: str = ""
+    where: str = ""
+    """The job and its nodes, or the process and its machine, of one that is queued or running."""
+    trouble: str = ""
+    """Why SLURM could not be asked; the state is then what the files say."""
+
+    @property
+    def is_active(self) -> bool:
+        """Whether it runs, or waits to."""
+        return self.state in ("queued", "requeued", "running")
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it is certain that it neither runs nor waits to."""
+        return not self.is_active and not self.trouble
+
+
+def ask_queue(launches: Iterable[Launch | None]) -> Queue:
+    """Ask SLURM, once, for the jobs of some launches."""
+    ids = [one for launch in launches if launch is not None and launch.on == "slurm" for one in launch.job_ids]
+    try:
+        return Queue(jobs(ids))
+    except SlurmError as error:
+        return Queue({}, str(error))
+
+
+def load_snapshot(paths: SearchPaths) -> dict[str, Any]:
+    """Return a search's last snapshot; of several jobs the newest, with what runs in any of them."""
+    of_jobs = [(job, snapshot) for job in paths.of_jobs() if (snapshot := load_status(job))]
+    own = load_status(paths)
+    if not of_jobs:
+        return own
+    newest = max([snapshot for _, snapshot in of_jobs] + [own], key=lambda one: one.get("updated_at", 0.0))
+    live = [snapshot for job, snapshot in of_jobs if _works(job)]
+    running = {entry["trial"]: entry for one in live for entry in one.get("running", [])}
+    return {
+        **newest,
+        "running": [running[number] for number in sorted(running)],
+        "slots": sum(one.get("slots") or 0 for one in live) or None,
+    }
+
+
+def holders(paths: SearchPaths) -> list[dict[str, Any]]:
+    """Return who works on a search: one supervisor, or one for each of several jobs; those that were killed do not."""
+    return [holder for one in (paths, *paths.of_jobs()) if _works(one) and (holder := holder_of(one)) is not None]
+
+
+def is_worked_on(paths: SearchPaths) -> bool:
+    """Whether a supervisor works on a search, of one job or of several."""
+    return bool(holders(paths))
+
+
+def standing_of(paths: SearchPaths, snapshot: Mapping[str, Any], queue: Queue | None = None) -> Standing:
+    """Return where a search stands; SLURM is asked for its jobs unless `queue` has them."""
+    launch = read_launch(paths)
+    working = holders(paths)
+    if launch is None or launch.on != "slurm" or any(is_alive(holder) for holder in working):
+        return _by_files(snapshot, working, launch)
+    queue = queue if queue is not None else ask_queue([launch])
+    if queue.trouble:
+        found = _by_files(snapshot, working, launch)
+        is_known = found.state not in ("interrupted", "failed to start")
+        return Standing(found.state if is_known else "unknown", found.why, found.where, queue.trouble)
+    known = [queue.jobs[one] for one in launch.job_ids if one in queue.jobs]
+    active = [job for job in known if job.is_active]
+    if active:
+        return _queued_or_running(paths, active, launch)
+    if not launch.job_ids and time.time() - launch.launched_at < SUBMIT_PATIENCE_S:
+        return Standing("queued", "it is being submitted")
+    elsewhere = [holder for holder in working if not _ran_on(holder["host"], known)]
+    if elsewhere:  # it was taken up by hand, outside of its jobs
+        return _by_files(snapshot, elsewhere, launch)
+    return _ended(paths, snapshot, known, launch)
+
+
+def _by_files(snapshot: Mapping[str, Any], working: Sequence[Mapping[str, Any]], launch: Launch | None) -> Standing:
+    if working:
+        where = "; ".join(f"process {holder['pid']} on {holder['host']}" for holder in working)
+        return Standing("running", snapshot.get("doing", "starting"), where)
+    return _ending(snapshot, launch) or Standing("interrupted" if snapshot else "failed to start")
+
+
+def _ending(snapshot: Mapping[str, Any], launch: Launch | None) -> Standing | None:
+    """Return how a search has ended by its own word; None where it has said nothing since it was launched last."""
+    if snapshot.get("finished"):
+        return Standing("finished", snapshot["finished"])
+    if launch is not None and snapshot.get("updated_at", launch.launched_at) < launch.launched_at:
+        return None
+    for state in ("failed", "stopped"):
+        if snapshot.get(state):
+            return Standing(state, snapshot[state])
+    return None
+
+
+def _queued_or_running(paths: SearchPaths, active: Sequence[Job], launch: Launch) -> Standing:
+    running = [job for job in active if not job.is_waiting]
+    waiting = [job for job in active if job.is_waiting]
+    if not running:
+        first = min(waiting, key=lambda job: job.start or "unknown")
+        again = any(_has_run(paths, job) for job in waiting)
+        start = f"; expected to start {_when(first)}" if first.start else ""
+        many = f"{len(waiting)} jobs: " if len(waiting) > 1 else ""
+        return Standing("requeued" if again else "queued", f"{many}{first.why}{start}", _name(waiting))
+    where = ", ".join(f"{job.nodes or '?'} ({_name([job])}, for {job.elapsed})" for job in running)
+    doing = load_snapshot(paths).get("doing", "starting") if holders(paths) else "starting"
+    why = f"{doing}; {len(running)} of {launch.jobs} jobs" if launch.jobs > 1 else doing
+    if waiting:
+        why += f", {len(waiting)} queued: {waiting[0].why}"
+    return Standing("running", why, where)
+
+
+def _name(some: Sequence[Job]) -> str:
+    """Return how people call jobs: job 12, jobs 12_0 to 12_3."""
+    if len(some) == 1:
+        return f"job {some[0].id}"
+    return f"jobs {some[0].id} to {some[-1].id}"
+
+
+def _when(job: Job) -> str:
+    """Return when a job is expected to start: at 14:05, or with its date where that is not soon."""
+    seconds = starts_in_s(job)
+    day, _, clock = job.start.partition("T")
+    soon = seconds is not None and seconds < 12 * 3600
+    return f"at {clock[:5]}" if soon else f"on {day} at {clock[:5]}"
+
+
+def _has_run(paths: SearchPaths, job: Job) -> bool:
+    """Whether a job that waits has run before: it was queued again."""
+    return any(file.stat().st_size for file in job_logs(paths, job.id))
+
+
+def _ended(paths: SearchPaths, snapshot: Mapping[str, Any], known: Sequence[Job], launch: Launch) -> Standing:
+    """Return how a search ended whose jobs are over: by its own word, else by SLURM's."""
+    said = _ending(snapshot, launch)
+    if said is not None:
+        return said
+    state = "interrupted" if snapshot else "failed to start"
+    worst = next((job for job in known if job.state != "COMPLETED"), known[0] if known else None)
+    if worst is None:
+        ids = ", ".join(launch.job_ids) or "no job"
+        return Standing(state, f"SLURM does not know {ids} any more")
+    if worst.state == "CANCELLED" and paths.stop_request.exists():
+        return Standing("stopped", "taken out of the queue on request")
+    return Standing(state, f"job {worst.id}: {worst.why} ({worst.state})")
+
+
+def _works(paths: SearchPaths) -> bool:
+    """Whether a job's supervisor lives: what one that was killed on another machine has left does not count."""
+    holder = holder_of(paths)
+    return holder is not None and (bool(is_alive(holder)) or _is_fresh(paths))
+
+
+def _is_fresh(paths: SearchPaths) -> bool:
+    """Whether a supervisor, which may be on another machine, has given a sign of life of late."""
+    try:
+        return abs(time.time() - paths.sign.stat().st_mtime) < SIGN_PATIENCE_S
+    except OSError:
+        return False
+
+
+def _ran_on(host: str, known: Sequence[Job]) -> bool:
+    """Whether a machine is one of those that jobs ran on; so it counts where that is not known."""
+    short = host.split(".")[0]
+    return any(not job.nodes or short in {name.split(".")[0] for name in expand(job.nodes)} for job in known)
+
+
+def expand(nodes: str) -> list[str]:
+    """Return the names of SLURM's way of writing several: n[1-3,7] is n1, n2, n3 and n7."""
+    names: list[str] = []
+    for part in re.findall(r"(?:[^,\[]|\[[^\]]*\])+", nodes):
+        found = re.fullmatch(r"([^\[]*)\[([^\]]*)\](.*)", part)
+        if found is None:
+            names.append(part)
+            continue
+        for piece in found[2].split(","):
+            low, _, high = piece.partition("-")
+            width = len(low)
+            names += [f"{found[1]}{number:0{width}}{found[3]}" for number in range(int(low), int(high or low) + 1)]
+    return names

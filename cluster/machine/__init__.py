@@ -1,0 +1,1 @@
+"""What this machine is and has: processes, clocks, CPUs, memory, disks, scratch."""

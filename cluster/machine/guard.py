@@ -1,0 +1,99 @@
+"""The disk guard's policy: what a reading of the disks means for the wave, as a pure function."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import IntEnum
+
+from cluster.machine.disks import Disk, Reading
+from search_spaces.sections import Guard
+
+GB = 1e9
+MOST_MIN_FREE_GB = 5.0
+MOST_MIN_FREE_INODES = 50_000
+MOST_MAX_SCRATCH_GB = 100.0
+STOP_SHARE = 0.25
+"""Of the space below which a wave ends early: the space below which its trials are stopped."""
+STOP_SCRATCH = 1.5
+"""Of the scratch above which a wave ends early: the scratch above which its trials are stopped."""
+
+
+class Action(IntEnum):
+    """What the guard wants; the larger, the more urgent."""
+
+    GO_ON = 0
+    END_WAVE = 1
+    """Start no trial, let the running ones finish, clean up."""
+    STOP_TRIALS = 2
+    """Save and stop the running trials, clean up."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the guard wants, and why in words."""
+
+    action: Action
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The limits that hold on one file system."""
+
+    min_free_gb: float
+    stop_free_gb: float
+    min_free_inodes: float
+    stop_free_inodes: float
+
+
+def limits_on(guard: Guard, disk: Disk) -> Limits:
+    """Return the limits of a spec on one file system, `auto` resolved by its size."""
+    min_free = guard.min_free_gb
+    if min_free == "auto":
+        min_free = min(MOST_MIN_FREE_GB, 0.1 * disk.total_bytes / GB)
+    if guard.stop_free_gb == "auto":
+        stop_free = STOP_SHARE * min_free
+    else:
+        stop_free = guard.stop_free_gb
+        min_free = max(min_free, stop_free)
+    inodes = guard.min_free_inodes
+    if inodes == "auto":
+        inodes = min(MOST_MIN_FREE_INODES, disk.total_inodes / 20)
+    return Limits(min_free, stop_free, inodes, STOP_SHARE * inodes)
+
+
+def max_scratch_gb(guard: Guard, reading: Reading) -> float:
+    """Return the most scratch in GB that we may use, `auto` resolved by the size of its file system."""
+    if guard.max_scratch_gb != "auto":
+        return guard.max_scratch_gb
+    sizes = [disk.total_bytes / GB for disk in reading.disks if "scratch" in disk.roles and disk.total_bytes]
+    return min([MOST_MAX_SCRATCH_GB, *(size / 2 for size in sizes)])
+
+
+def judge(guard: Guard, reading: Reading) -> Verdict:
+    """Return what a reading calls for: the most urgent of what each file system and our own scratch call for."""
+    return max(_verdicts(guard, reading), key=lambda verdict: verdict.action, default=Verdict(Action.GO_ON))
+
+
+def _verdicts(guard: Guard, reading: Reading) -> Iterable[Verdict]:
+    for disk in reading.disks:
+        limits = limits_on(guard, disk)
+        free_gb = disk.free_bytes / GB
+        action = Action.GO_ON
+        if disk.total_bytes:  # some file systems do not say
+            action = _action(-free_gb, -limits.min_free_gb, -limits.stop_free_gb)
+        needs = limits.min_free_gb if action is Action.END_WAVE else limits.stop_free_gb
+        where = f"{' and '.join(disk.roles)} ({disk.path})"
+        yield Verdict(action, f"{where}: {free_gb:.3g} GB free, below {needs:.3g}" if action else "")
+        if not disk.total_inodes:  # a file system that makes them as it needs them
+            continue
+        action = _action(-disk.free_inodes, -limits.min_free_inodes, -limits.stop_free_inodes)
+        inodes = limits.min_free_inodes if action is Action.END_WAVE else limits.stop_free_inodes
+        yield Verdict(action, f"{where}: {disk.free_inodes} inodes free, below {inodes:.0f}" if action else "")
+    used, most = reading.scratch_bytes / GB, max_scratch_gb(guard, reading)
+    action = _action(used, most, STOP_SCRATCH * most)
+    yield Verdict(action, f"our scratch takes {used:.3g} GB, more than {most:.3g}" if action else "")
+
+
+def _action(value: float, soft: float, hard: float) -> Action:
+    """Return the action for a value that should stay below its limits."""
+    return Action.STOP_TRIALS if value > hard else Action.END_WAVE if value > soft else Action.GO_ON

@@ -1,0 +1,61 @@
+"""How much memory this machine and its control groups give, and how much of it is left."""
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+from cluster.machine.resources import CGROUPS, MEMBERSHIP, control_groups
+
+MEMINFO = Path("/proc/meminfo")
+FILES = (("memory.max", "memory.current", ""), ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_"))
+"""Of control groups version 2 and 1: the limit, the usage, and how keys of `memory.stat` begin for a whole subtree."""
+
+
+def total_memory_gb(root: Path = CGROUPS, membership: Path = MEMBERSHIP, meminfo: Path = MEMINFO) -> float:
+    """Return the memory in GB that all processes here may have: the machine's, or less by a control group's limit."""
+    limits = [limit for limit, _ in _limited_groups(root, membership)]
+    return min([_meminfo(meminfo)["MemTotal"], *limits]) / 1e9
+
+
+def available_memory_gb(root: Path = CGROUPS, membership: Path = MEMBERSHIP, meminfo: Path = MEMINFO) -> float:
+    """Return the memory in GB that is free for new processes: the kernel's estimate, or less by a group's limit."""
+    free = [limit - used for limit, used in _limited_groups(root, membership)]
+    return max(min([_meminfo(meminfo)["MemAvailable"], *free]), 0.0) / 1e9
+
+
+def out_of_memory_kills(root: Path = CGROUPS, membership: Path = MEMBERSHIP) -> int:
+    """Return how many processes of our control group the kernel has ended for want of memory."""
+    kills = 0
+    for folder in control_groups("memory", root, membership):
+        for name in ("memory.events", "memory.oom_control"):
+            kills = max(kills, int(_stat(folder / name).get("oom_kill", 0)))
+    return kills
+
+
+def _limited_groups(root: Path, membership: Path) -> Iterator[tuple[float, float]]:
+    """Yield limit and usage in bytes of each control group that has a limit; files kept in memory can be dropped."""
+    for folder in control_groups("memory", root, membership):
+        for limit_file, usage_file, prefix in FILES:
+            try:
+                limit = float((folder / limit_file).read_text().replace("max", "inf"))
+                used = float((folder / usage_file).read_text())
+            except (OSError, ValueError):
+                continue
+            stat = _stat(folder / "memory.stat")
+            kept = stat.get(f"{prefix}inactive_file", 0.0) + stat.get(f"{prefix}active_file", 0.0)
+            kept += stat.get("slab_reclaimable", 0.0)
+            if math.isfinite(limit):
+                yield limit, max(used - kept, 0.0)
+
+
+def _stat(file: Path) -> dict[str, float]:
+    try:
+        lines = [line.split() for line in file.read_text().splitlines()]
+    except OSError:
+        return {}
+    return {line[0]: float(line[1]) for line in lines if len(line) == 2}
+
+
+def _meminfo(file: Path) -> dict[str, float]:
+    lines = (line.split() for line in file.read_text().splitlines())
+    return {line[0].rstrip(":"): float(line[1]) * 1024 for line in lines if len(line) > 1}

@@ -1,0 +1,241 @@
+"""Trials as plain records, read from a search directory without disturbing whoever writes it."""
+
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from cluster.machine.files import read_json
+from cluster.state.outcomes import Outcome
+from cluster.state.paths import SearchPaths
+from cluster.state.storage import JOURNAL, open_storage
+from cluster.state.storage_errors import reaching
+from search_spaces.spec import Spec
+
+
+@dataclass(frozen=True)
+class TrialRecord:
+    """One trial as the study has it.
+
+    `outcome` is None while it runs or waits to be taken up again, unless it was stopped on purpose.
+    """
+
+    number: int
+    outcome: Outcome | None
+    configuration: int
+    """The id that ties the repetitions of one configuration."""
+    params: dict[str, Any]
+    """What the sampler chose: labels for structured choices."""
+    config: dict[str, Any]
+    """Every field of the method's config."""
+    metrics: dict[str, float] = field(default_factory=dict)
+    step: int = 0
+    wave: int | None = None
+    attempts: int = 1
+    seconds: float = 0.0
+    cpu_seconds: float = 0.0
+    compile_seconds: float = 0.0
+    peak_memory_mb: float = 0.0
+    xla_threads: int | None = None
+    host: str = ""
+    error: str = ""
+    failures: list[dict[str, Any]] = field(default_factory=list)
+    """Each time the machine failed it: `outcome`, `step`, `wave` and `error`."""
+    is_open: bool = False
+    """Whether it runs, or will be taken up again."""
+
+
+def load_spec(paths: SearchPaths) -> Spec:
+    """Return a search's resolved spec."""
+    return Spec.model_validate_json(paths.spec.read_text())
+
+
+def launched_from(paths: SearchPaths) -> Path:
+    """Return the working directory in which a search was launched."""
+    return Path((read_json(paths.provenance) or {}).get("working_directory", "."))
+
+
+def method_folders(paths: SearchPaths) -> list[Path]:
+    """Return where a user's own method of a search is found, wherever it is resumed, in the order of the import path.
+
+    In its copy of the artifact that the spec names as its code, and where it was launched.
+    """
+    code = (read_json(paths.spec) or {}).get("code")
+    return [*([paths.artifact(code)] if code else []), launched_from(paths)]
+
+
+@contextmanager
+def open_study(paths: SearchPaths) -> Iterator[tuple[Any, int] | None]:
+    """Open the Optuna storage of a search to read it, and give it with the study's id; None where there is none yet.
+
+    Raises StorageAwayError where it cannot be reached, also while it is read.
+    """
+    address = (read_json(paths.spec) or {}).get("storage", JOURNAL)
+    with reaching(address):
+        storage = open_storage(paths, address)
+        if storage is None:
+            yield None
+            return
+        try:
+            try:
+                study_id = storage.optuna.get_study_id_from_name(storage.study_name)
+            except KeyError:
+                yield None
+            else:
+                yield storage.optuna, study_id
+        finally:
+            storage.close()
+
+
+def load_trials(paths: SearchPaths) -> list[TrialRecord]:
+    """Return every trial of a search, running or finished, by number; none where no wave has started."""
+    with open_study(paths) as study:
+        return [record_of(trial) for trial in study[0].get_all_trials(study[1], deepcopy=False)] if study else []
+
+
+def load_waves(paths: SearchPaths) -> list[dict[str, Any]]:
+    """Return what each finished wave noted: its trials, its seconds, how busy its slots were.
+
+    With several jobs also the `job`, each of which counts its own waves; in the order of their ends.
+    """
+    with open_study(paths) as study:
+        return waves_in(study[0].get_study_user_attrs(study[1])) if study else []
+
+
+def waves_in(study_attributes: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the waves that a study's attributes have, of one job or of several."""
+    waves = list(study_attributes.get("waves", []))
+    shared = [(key, value) for key, value in study_attributes.items() if key.startswith("waves.")]
+    if not shared:
+        return waves
+    waves += [{"job": int(key.removeprefix("waves.")), **wave} for key, value in shared for wave in value]
+    return sorted(waves, key=lambda wave: wave.get("ended_at", 0.0))
+
+
+def record_of(trial: Any) -> TrialRecord:
+    """Return the record of an Optuna trial."""
+    assigned = trial.user_attrs.get("assigned", {})
+    result = dict(trial.user_attrs.get("result", {}))
+    outcome = result.pop("outcome", None)
+    is_open = not trial.state.is_finished()
+    if is_open and outcome not in (Outcome.STOPPED.value, Outcome.DISK_FULL.value):
+        outcome = None
+    return TrialRecord(
+        number=trial.number,
+        outcome=Outcome(outcome) if outcome else None,
+        configuration=assigned.get("configuration", trial.number),
+        params=dict(trial.params),
+        config=assigned.get("config", {}),
+        attempts=trial.user_attrs.get("attempts", 1),
+        failures=trial.user_attrs.get("failures", []),
+        is_open=is_open,
+        **result,
+    )
+
+
+def load_history(paths: SearchPaths) -> Iterator[dict[str, Any]]:
+    """Yield every report of every trial: `trial`, `step`, `seconds` and `metrics`; a step reported twice comes once.
+
+    A trial continued from a checkpoint repeats the reports since; they are the same numbers.
+    """
+    seen: set[tuple[int, int]] = set()
+    for file in sorted(paths.histories.glob("*wave-*.jsonl")):
+        with file.open() as lines:
+            for line in lines:
+                if not line.endswith("\n"):
+                    break  # being written, or torn by a kill
+                entry = json.loads(line)
+                key = (entry["trial"], entry.get("step", -1))  # test results have no step
+                if key in seen:
+                    continue
+                seen.add(key)
+                yield entry
+
+
+def load_guard_events(paths: SearchPaths) -> list[dict[str, Any]]:
+    """Return what the guard has found and freed, in the order of time; a line torn by a full disk is passed over."""
+    events = []
+    for file in paths.root.glob("**/logs/guard*.jsonl"):  # of every job and node
+        for line in file.read_text().splitlines():
+            with suppress(ValueError):
+                events.append(json.loads(line))
+    return sorted(events, key=lambda event: event.get("at", 0.0))
+
+
+def load_status(paths: SearchPaths) -> dict[str, Any]:
+    """Return the last snapshot of a search's progress; empty where there is none yet."""
+    return read_json(paths.status) or {}
+
+
+def violations(spec: Spec, metrics: Mapping[str, float]) -> list[float]:
+    """Return how far each constraint is violated, in the metric's unit; infinite where it was not measured."""
+    amounts = []
+    for constraint in spec.constraints:
+        value = metrics.get(constraint.metric, math.nan)
+        if constraint.max is not None:
+            amounts.append(value - constraint.max)
+        if constraint.min is not None:
+            amounts.append(constraint.min - value)
+    return [math.inf if math.isnan(amount) else amount for amount in amounts]
+
+
+def ranked(spec: Spec, metrics: Sequence[Mapping[str, float]]) -> list[int]:
+    """Return the indices of results, best first: feasible before infeasible, then by the objective.
+
+    With several objectives, results that fewer others dominate come first, and among equals the better in the first
+    objective. A result without its objective comes last.
+    """
+    signs = [1 if objective.mode == "min" else -1 for objective in spec.objectives]
+    scores = [
+        [
+            _worst_if_nan(sign * result.get(objective.metric, math.nan))
+            for sign, objective in zip(signs, spec.objectives, strict=True)
+        ]
+        for result in metrics
+    ]
+    excess = [sum(max(amount, 0.0) for amount in violations(spec, result)) for result in metrics]
+    dominated = [0] * len(scores)
+    if spec.is_multi_objective:
+        feasible = [score for score, amount in zip(scores, excess, strict=True) if amount == 0]
+        dominated = [sum(_dominates(other, score) for other in feasible) for score in scores]
+    return sorted(range(len(scores)), key=lambda i: (excess[i], dominated[i], scores[i], i))
+
+
+def _worst_if_nan(value: float) -> float:
+    return math.inf if math.isnan(value) else value
+
+
+def _dominates(left: Sequence[float], right: Sequence[float]) -> bool:
+    return all(a <= b for a, b in zip(left, right, strict=True)) and left != right
+
+
+def is_feasible(spec: Spec, metrics: Mapping[str, float]) -> bool:
+    """Return whether a result keeps every constraint."""
+    return all(amount <= 0 for amount in violations(spec, metrics))
+
+
+def mean_metrics(spec: Spec, metrics: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Return the means of objectives and constrained metrics over the results of one configuration's seeds."""
+    names = dict.fromkeys(part.metric for part in (*spec.objectives, *spec.constraints))
+    return {name: math.fsum(one.get(name, math.nan) for one in metrics) / len(metrics) for name in names}
+
+
+def ranked_trials(spec: Spec, completed: Sequence[TrialRecord]) -> list[TrialRecord]:
+    """Return completed trials, best first.
+
+    With repeated seeds, complete sets come first, by their mean, and the trials of a set stay together, the best seed
+    first; trials of incomplete sets follow, by their own results.
+    """
+    if spec.repeats is None:
+        return [completed[index] for index in ranked(spec, [record.metrics for record in completed])]
+    sets: dict[int, list[TrialRecord]] = {}
+    for record in completed:
+        sets.setdefault(record.configuration, []).append(record)
+    whole = [trials for trials in sets.values() if len(trials) == len(spec.seeds)]
+    rest = [record for trials in sets.values() if len(trials) != len(spec.seeds) for record in trials]
+    order = ranked(spec, [mean_metrics(spec, [record.metrics for record in trials]) for trials in whole])
+    groups = [*(whole[index] for index in order), rest]
+    return [trials[index] for trials in groups for index in ranked(spec, [record.metrics for record in trials])]

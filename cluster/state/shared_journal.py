@@ -1,0 +1,104 @@
+"""An Optuna journal that several jobs write, on a file system that they share."""
+
+import json
+import logging
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from cluster.machine.files import repair_last_line
+from cluster.state.shared_lock import SharedLock
+from cluster.state.storage_errors import reaching
+from search_spaces.sections import JOURNAL
+
+log = logging.getLogger(__name__)
+
+NUM_READS = 5
+"""How often a line that makes no sense is read again: another machine may see a write before all of it is there."""
+
+
+class SharedJournal:
+    """Optuna's journal backend, each line written under the lock; readers need none.
+
+    It can be held to claim trials: what is written meanwhile is on the disk at the end, by one fsync.
+    """
+
+    def __init__(self, path: Path, lock: SharedLock) -> None:
+        self._path = path
+        self._lock = lock
+        self._num_read, self._offset = 0, 0
+        self._is_dirty = False
+
+    @property
+    def is_held(self) -> bool:
+        """Whether this process holds it."""
+        return self._lock.depth > 0
+
+    @reaching(JOURNAL)
+    def __enter__(self) -> "SharedJournal":
+        self._lock.__enter__()
+        return self
+
+    def check(self) -> None:
+        """Raise LockLostError where others have broken the lock that this process holds."""
+        self._lock.check()
+
+    @reaching(JOURNAL)
+    def __exit__(self, *exception: object) -> None:
+        try:
+            if self._is_dirty and self._lock.depth == 1:
+                self._is_dirty = False
+                with self._path.open("rb") as file:
+                    os.fsync(file.fileno())
+        finally:
+            self._lock.__exit__(*exception)
+
+    def read_logs(self, log_number_from: int) -> Iterator[dict[str, Any]]:
+        """Yield the entries since the last one that was read."""
+        assert log_number_from == self._num_read, "one storage reads a journal from its beginning to its end"
+        for attempt in range(NUM_READS):
+            for line in self._new_lines():
+                try:
+                    entry = json.loads(line)
+                except ValueError:
+                    if attempt == NUM_READS - 1:
+                        raise
+                    break
+                self._num_read += 1
+                self._offset += len(line)
+                yield entry
+            else:
+                return
+            time.sleep(0.1 * 2**attempt)
+
+    @reaching(JOURNAL)
+    def _new_lines(self) -> list[bytes]:
+        with self._path.open("rb") as file:
+            file.seek(self._offset)
+            lines = file.read().splitlines(keepends=True)
+        if lines and not lines[-1].endswith(b"\n"):
+            lines.pop()  # being written, or torn by a kill
+        return lines
+
+    @reaching(JOURNAL)
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        """Write entries, each of them whole or not at all.
+
+        Raises LockLostError where the lock was broken while it was held to claim trials.
+        """
+        text = "".join(json.dumps(entry, separators=(",", ":")) + "\n" for entry in logs)
+        with self:
+            self._lock.check()
+            if cut := repair_last_line(self._path):
+                log.warning("cut a torn last line of %d bytes off the journal: its writer has died", cut)
+            with self._path.open("ab") as file:
+                size = file.tell()
+                try:
+                    file.write(text.encode())
+                    file.flush()
+                except OSError:
+                    os.truncate(self._path, size)
+                    raise
+            self._is_dirty = True

@@ -1,0 +1,231 @@
+"""Opening a study's storage: a journal with one writer, a journal that several jobs share, or a PostgreSQL server."""
+
+import hashlib
+import json
+import logging
+import os
+import uuid
+from collections.abc import Callable, Generator
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from cluster.machine.files import read_json, repair_last_line
+from cluster.state.paths import SearchPaths
+from cluster.state.shared_journal import SharedJournal
+from cluster.state.shared_lock import PATIENCE_S, LockLostError, SharedLock
+from cluster.state.storage_errors import StorageAwayError, StorageError, one_line, reaching
+from search_spaces.errors import hide_passwords
+from search_spaces.sections import DATABASE, JOURNAL
+
+log = logging.getLogger(__name__)
+
+STUDY_NAME = "swell"
+"""What a study is called in a journal, which it has for itself."""
+CONNECT_PATIENCE_S = 10
+
+
+@dataclass(frozen=True)
+class Storage:
+    """An Optuna storage, and what several writers need besides."""
+
+    optuna: Any
+    study_name: str
+    exclusive: "SharedJournal | _DatabaseLock | None"
+    """Held, it keeps every other driver from claiming trials; entered again by its holder at no cost. None where there
+    is no other."""
+    repaired_bytes: int = 0
+    """How long the torn last line was that had to be cut off a journal."""
+    close: Callable[[], None] = lambda: None
+    """Ends its connections, if it has any."""
+
+
+def open_storage(
+    paths: SearchPaths, address: str = JOURNAL, *, to_write: bool = False, lock_patience_s: float = PATIENCE_S
+) -> Storage | None:
+    """Return a search's storage; None where it is only to be read, and nobody has written it yet.
+
+    Where `paths` are those of one job of several, others may write at the same time. Raises StorageError where a server
+    cannot be used, and StorageAwayError where it, or the journal's file system, cannot be reached now.
+    """
+    with reaching(address):
+        return _open(paths, address, to_write, lock_patience_s)
+
+
+def _open(paths: SearchPaths, address: str, to_write: bool, lock_patience_s: float) -> Storage | None:
+    import optuna
+
+    optuna.logging.set_verbosity(logging.WARNING)
+    if address != JOURNAL:
+        name = _study_name(paths, make=to_write)
+        return None if name is None else _open_database(address, name, to_write)
+    if not to_write and not paths.journal.exists():
+        return None
+    if to_write and paths.job is None:
+        repaired = repair_last_line(paths.journal)
+        return Storage(optuna.storages.JournalStorage(_journal(paths.journal)), STUDY_NAME, None, repaired)
+    lock = SharedLock(paths.journal_lock, lock_patience_s)
+    journal, repaired = SharedJournal(paths.journal, lock), 0
+    if to_write:
+        with journal:
+            paths.journal.touch()
+            repaired = repair_last_line(paths.journal)
+    backend: Any = journal  # it has all that Optuna asks of one
+    return Storage(optuna.storages.JournalStorage(backend), STUDY_NAME, journal, repaired)
+
+
+# -- journals ---------------------------------------------------------------------------------------------------------
+
+
+def _journal(path: Path) -> Any:
+    """Return the backend of a journal with one writer.
+
+    That is the wave driver of the one supervisor, so no lock file is taken: a killed writer's lock would only hold its
+    successor up.
+    """
+    from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
+
+    class OneWriter(JournalFileOpenLock):
+        def acquire(self) -> bool:
+            return True
+
+        def release(self) -> None:
+            pass
+
+    class WholeLines(JournalFileBackend):
+        """Takes back the part of a line that a full disk has let through: what came after it could not be read."""
+
+        @reaching(JOURNAL)
+        def append_logs(self, logs: list[dict[str, Any]]) -> None:
+            size = path.stat().st_size
+            try:
+                super().append_logs(logs)
+            except OSError:
+                os.truncate(path, size)
+                raise
+
+        def read_logs(self, log_number_from: int) -> Generator[dict[str, Any], None, None]:
+            with reaching(JOURNAL):
+                yield from super().read_logs(log_number_from)
+
+    return WholeLines(str(path), lock_obj=OneWriter(str(path)))
+
+
+# -- PostgreSQL -------------------------------------------------------------------------------------------------------
+
+
+def storage_problem(address: str) -> str:
+    """Return why a search could not be kept there; empty where it can."""
+    if address == JOURNAL:
+        return ""
+    try:
+        _connect(address).close()
+    except StorageError as error:
+        return error.reason
+    return ""
+
+
+def _connect(address: str) -> Any:
+    if find_spec("psycopg") is None:
+        raise StorageError(address, "this needs psycopg, which is not installed: pip install 'swell[postgres]'")
+    import psycopg
+
+    try:
+        return psycopg.connect(address, connect_timeout=CONNECT_PATIENCE_S)
+    except psycopg.OperationalError as error:
+        # That a server is starting and that it refuses a password are told apart by its words alone.
+        raise StorageAwayError(address, f"the server cannot be used: {one_line(error)}") from None
+    except psycopg.Error as error:
+        raise StorageError(address, f"the server cannot be used: {one_line(error)}") from None
+
+
+def _open_database(address: str, study_name: str, to_write: bool) -> Storage:
+    from optuna.storages import RDBStorage, get_storage
+
+    lock = _DatabaseLock(address, study_name)
+    # Optuna makes its tables where they are missing; two that do so at the same time get into each other's way.
+    with closing(_DatabaseLock(address, "the tables")) as tables, tables:
+        url = "postgresql+psycopg://" + address.removeprefix(DATABASE)
+        # A server that was restarted, or a connection that a firewall has cut while a trial trained, is no error.
+        rdb = RDBStorage(url, engine_kwargs={"pool_pre_ping": True, "pool_size": 1}, skip_table_creation=not to_write)
+
+    def close() -> None:
+        lock.close()
+        rdb.engine.dispose()
+
+    return Storage(get_storage(rdb), study_name, lock, close=close)
+
+
+class _DatabaseLock:
+    """A lock in the database: the server gives it to the next when its holder's connection ends, or says nothing."""
+
+    def __init__(self, address: str, name: str) -> None:
+        self._address = address
+        self._key = int.from_bytes(hashlib.sha256(f"swell/{name}".encode()).digest()[:8], "big", signed=True)
+        self._connection: Any = None
+        self.depth = 0
+
+    def __enter__(self) -> "_DatabaseLock":
+        if not self.depth:
+            self._acquire()
+        self.depth += 1
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        import psycopg
+
+        self.depth -= 1
+        if self.depth:
+            return
+        try:
+            self._connection.commit()
+        except psycopg.Error as error:
+            log.warning("the claim in the database has lasted too long: %s", hide_passwords(str(error)))
+            self.close()
+
+    def check(self) -> None:
+        """Raise LockLostError where the server has given the lock to others: its holder's connection has ended."""
+        import psycopg
+
+        try:
+            self._connection.execute("SELECT 1")
+        except psycopg.Error as error:
+            raise LockLostError(f"the claim in the database was lost: {one_line(error)}") from None
+
+    def _acquire(self) -> None:
+        import psycopg
+
+        for is_last in (False, True):
+            if self._connection is None:
+                self._connection = _connect(self._address)
+            try:
+                # A holder that is suspended keeps its connection, and would hold everybody up.
+                patience = f"SET LOCAL idle_in_transaction_session_timeout = '{2 * PATIENCE_S:.0f}s'"
+                self._connection.execute(patience)
+                self._connection.execute("SELECT pg_advisory_xact_lock(%s)", (self._key,))
+                return
+            except psycopg.Error:
+                self.close()  # the server was restarted, or the connection cut
+                if is_last:
+                    raise
+
+    def close(self) -> None:
+        """End its connection."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+
+def _study_name(paths: SearchPaths, *, make: bool) -> str | None:
+    """Return a study's name in the database: the search's, and an id, so that two of one name never mix."""
+    known = read_json(paths.study_name)
+    if known is None and make:
+        unfinished = paths.study_name.with_name(f".{paths.study_name.name}.{uuid.uuid4().hex}.tmp")
+        unfinished.write_text(json.dumps({"study": f"{paths.name}-{uuid.uuid4().hex}"}) + "\n")
+        with suppress(FileExistsError):  # another job was faster
+            os.link(unfinished, paths.study_name)
+        unfinished.unlink(missing_ok=True)
+        known = read_json(paths.study_name)
+    return None if known is None else known["study"]

@@ -1,0 +1,78 @@
+"""What can be wrong with a study's storage: it cannot be used, or it can only not be reached now."""
+
+import errno
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from cluster.machine.files import write_json
+from search_spaces.errors import hide_passwords
+
+AWAY = (errno.ESTALE, errno.EIO, errno.ENOTCONN, errno.ESHUTDOWN, errno.ETIMEDOUT)
+"""What a network's file system answers while its server is away, or has put this machine out."""
+
+
+class StorageError(ValueError):
+    """A storage that cannot be used; the message is for the user, and names no password."""
+
+    def __init__(self, address: str, reason: str) -> None:
+        self.reason = hide_passwords(reason)
+        super().__init__(f"storage = {hide_passwords(address)}: {self.reason}")
+
+
+class StorageAwayError(StorageError):
+    """A storage that cannot be reached now: a server that is started again, a file system that has lost its server."""
+
+
+@contextmanager
+def reaching(address: str) -> Iterator[None]:
+    """Raise StorageAwayError where what is done in this context, or function, finds the storage away."""
+    try:
+        yield
+    except StorageError:
+        raise
+    except Exception as error:
+        is_files = isinstance(error, OSError) and error.errno in AWAY
+        if reason := one_line(error) if is_files else why_away(error):
+            raise StorageAwayError(address, reason) from error
+        raise
+
+
+def why_away(error: BaseException) -> str:
+    """Return why the storage cannot be reached, where an exception, or one that it came from, says so; else nothing.
+
+    Optuna and Ray Tune wrap what the database's driver raises. A stale file is a network's, and its server is away
+    then; of other trouble with files only that counts which `reaching` has seen of the journal.
+    """
+    from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+
+    away: tuple[type[Exception], ...] = (InterfaceError, OperationalError)
+    if "psycopg" in sys.modules:
+        import psycopg
+
+        away += (psycopg.InterfaceError, psycopg.OperationalError)
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, StorageAwayError):
+            return seen.reason
+        if isinstance(seen, DBAPIError) and (isinstance(seen, away) or seen.connection_invalidated):
+            return one_line(seen.orig or seen)
+        if isinstance(seen, away) or (isinstance(seen, OSError) and seen.errno == errno.ESTALE):
+            return one_line(seen)
+        seen = seen.__cause__ or (None if seen.__suppress_context__ else seen.__context__)
+    return ""
+
+
+def note_away(file: Path, error: BaseException) -> bool:
+    """Return whether an exception says that the storage is away; why is noted in a file, if that can be written."""
+    reason = why_away(error)
+    if reason:
+        with suppress(OSError):
+            write_json(file, {"reason": reason})
+    return bool(reason)
+
+
+def one_line(error: BaseException) -> str:
+    """Return what an exception says, on one line, without passwords."""
+    return hide_passwords("; ".join(line.strip() for line in str(error).splitlines() if line.strip())) or repr(error)

@@ -1,0 +1,89 @@
+"""What a search has used and reached, and whether a bound of its budget ends it."""
+
+import time
+from collections import Counter
+from collections.abc import Callable
+
+from cluster.state.outcomes import Outcome
+from cluster.state.records import TrialRecord, is_feasible, mean_metrics
+from search_spaces.spec import Spec
+
+
+class Tally:
+    """Running counts of a search; rebuilt from its trials, in the order in which they ended, when a study is opened."""
+
+    def __init__(self, spec: Spec, active_before_s: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self.outcomes: Counter[str] = Counter()
+        self.best: tuple[float, int] | None = None
+        """Best objective of a feasible completed trial (with repeats: mean of a complete set), and a trial's number."""
+        self.since_best = 0
+        """Trials ended since the best one."""
+        self.running_s: dict[int, float] = {}
+        """Seconds of the running trials, as last reported."""
+        self.others_running_s = 0.0
+        """Seconds of the trials that other drivers run, as last noted by them."""
+        self._spec = spec
+        self._sets: dict[int, list[TrialRecord]] = {}
+        self._spent_s = 0.0
+        self._active_before_s = active_before_s
+        self._clock = clock
+        self._opened = clock()
+
+    @property
+    def active_s(self) -> float:
+        """Seconds that drivers have worked on this search, this one included."""
+        return self._active_before_s + self._clock() - self._opened
+
+    @property
+    def hours_left_s(self) -> float | None:
+        """Seconds left of the budget's hours; None where it has none."""
+        hours = self._spec.budget.hours
+        return hours * 3600 - self.active_s if hours else None
+
+    def use_up(self, active_s: float) -> None:
+        """Count at least that many seconds as worked on this search."""
+        self._active_before_s += max(active_s - self.active_s, 0.0)
+
+    @property
+    def cpu_hours(self) -> float:
+        """Hours of training times the CPUs they held, running trials included."""
+        seconds = self._spent_s + sum(self.running_s.values()) + self.others_running_s
+        return seconds * self._spec.resources.cpus_per_trial / 3600
+
+    def spend(self, seconds: float) -> None:
+        """Add the seconds of a trial that does not run any more."""
+        self._spent_s += seconds
+
+    def count(self, record: TrialRecord) -> None:
+        """Add a trial that has ended."""
+        assert record.outcome is not None
+        self.outcomes[record.outcome.value] += 1
+        self.since_best += 1
+        if record.outcome is not Outcome.COMPLETED or self._spec.is_multi_objective:
+            return
+        of_set = self._sets.setdefault(record.configuration, [])
+        of_set.append(record)
+        if len(of_set) < len(self._spec.seeds):
+            return  # one lucky seed says nothing: only complete sets are compared
+        metrics = mean_metrics(self._spec, [one.metrics for one in self._sets.pop(record.configuration)])
+        objective = self._spec.objectives[0]
+        value = metrics[objective.metric]
+        if is_feasible(self._spec, metrics) and (self.best is None or self._is_better(value, self.best[0])):
+            self.best = (value, record.number)
+            self.since_best = 0
+
+    def _is_better(self, value: float, than: float) -> bool:
+        return value < than if self._spec.objectives[0].mode == "min" else value > than
+
+    def spent(self) -> str:
+        """Return which bound of the budget, other than its number of trials, is used up; empty for none."""
+        budget = self._spec.budget
+        if budget.hours and self.active_s >= budget.hours * 3600:
+            return f"hours: {self.active_s / 3600:.2f} of {budget.hours:g} used"
+        if budget.core_hours and self.cpu_hours >= budget.core_hours:
+            return f"core_hours: {self.cpu_hours:.2f} of {budget.core_hours:g} used"
+        if budget.target is not None and self.best is not None and not self._is_better(budget.target, self.best[0]):
+            return f"target: {self.best[0]:.6g} reached by trial {self.best[1]}"
+        if budget.patience_trials and self.since_best >= budget.patience_trials:
+            return f"patience_trials: no better trial among the last {self.since_best}"
+        return ""

@@ -1,0 +1,366 @@
+"""The search's state and its three verbs: ask for a trial, report its progress, tell its end."""
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.exceptions import UpdateFinishedTrialError
+from optuna.trial import Trial
+
+from cluster.state.outcomes import Outcome
+from cluster.state.paths import SearchPaths
+from cluster.state.records import TrialRecord, record_of, waves_in
+from cluster.state.shared_lock import PATIENCE_S as LOCK_PATIENCE_S
+from cluster.state.storage import open_storage
+from cluster.study.assignment import assign, suggest
+from cluster.study.attempts import add_attempt, failures_with, note_dead_driver, num_attempts
+from cluster.study.budget import Tally
+from cluster.study.claims import PATIENCE_S, Claims
+from cluster.study.configurations import largest_num_steps
+from cluster.study.roster import LOOK_EVERY_S, Roster, SharedRoster
+from cluster.study.samplers import build_pruner, build_sampler
+from cluster.study.telling import finish, last_step, score
+from search_spaces.space import grid_points
+from search_spaces.spec import Spec
+from trainables._shared.config import MethodConfig
+
+ADDED_UP = ("seconds", "cpu_seconds", "compile_seconds")
+"""What a trial used, summed over its parts where it was stopped and taken up again."""
+MOST_DEAD_DRIVERS = 5
+"""A trial that was running when this many drivers in a row died, getting nowhere in between, is taken to be why."""
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """A trial to run: its number for ever, and the whole config of its method."""
+
+    number: int
+    config: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class _End:
+    """What is written of a trial's end, or of an attempt's."""
+
+    outcome: Outcome
+    metrics: Mapping[str, float]
+    seconds: float
+    notes: Mapping[str, Any]
+    stays_open: bool
+
+
+class SearchStudy:
+    """An Optuna study and all that is decided from it; a plain object.
+
+    With the paths of one job of several it shares the study with those of the others, in other processes; otherwise it
+    is the only one that writes it.
+    """
+
+    def __init__(
+        self,
+        paths: SearchPaths,
+        spec: Spec,
+        config_type: type[MethodConfig],
+        clock: Callable[[], float] = time.monotonic,
+        patience_s: float = PATIENCE_S,
+        lock_patience_s: float = LOCK_PATIENCE_S,
+    ) -> None:
+        self.spec = spec
+        self._paths = paths
+        self._config_type = config_type
+        self.points = list(grid_points(spec)) if spec.is_grid else None
+        storage = open_storage(paths, spec.storage, to_write=True, lock_patience_s=lock_patience_s)
+        assert storage is not None
+        self._opened = storage
+        self._storage = storage.optuna
+        self.repaired_bytes = storage.repaired_bytes
+        self._study = optuna.create_study(
+            storage=storage.optuna,
+            study_name=storage.study_name,
+            load_if_exists=True,
+            directions=["minimize" if o.mode == "min" else "maximize" for o in spec.objectives],
+            sampler=build_sampler(spec, self.points),
+            pruner=build_pruner(spec, largest_num_steps(spec, config_type)),
+        )
+        self._running: dict[int, Trial] = {}
+        self._steps: dict[int, set[int]] = {}
+        """The steps that each running trial has reported, here or under an earlier driver."""
+        self._taken_over: dict[int, Trial] = {}
+        """Trials that other drivers have taken over from this one, and that it has not told yet."""
+        self.tally = Tally(spec, float(self._study.user_attrs.get("active_s", 0.0)), clock)
+        self._saved_active_s = self.tally.active_s
+        self._claims = None if paths.job is None else Claims(paths, patience_s)
+        if self._claims is None:
+            self._roster = Roster(self._study, self.tally)
+        else:
+            self._roster = SharedRoster(self._study, self.tally, storage, self._claims)
+
+    def close(self) -> None:
+        """Leave the trials that still run here to other drivers, and end the storage's connections."""
+        try:
+            if self._claims is not None:
+                self._roster.exclusively(self._leave_all)
+                self._claims.close()  # not where the storage is away: by its sign others see that this driver has ended
+        finally:
+            self._opened.close()
+
+    def _leave_all(self) -> None:
+        for trial in self._running.values():
+            if self._roster.has(trial, afresh=True):
+                self._roster.leave(trial)
+
+    # -- ask ------------------------------------------------------------------------------------------------------
+
+    @property
+    def max_trials(self) -> int | None:
+        """The most trials this search may have; None for no bound."""
+        bounds = [self.spec.budget.trials] if self.spec.budget.trials else []
+        if self.points is not None:
+            bounds.append(len(self.points) * len(self.spec.seeds))
+        return min(bounds, default=None)
+
+    def ask(self) -> Assignment | None:
+        """Return the next trial to run, or None when no more may be started.
+
+        Trials that an earlier driver left running, or another one that has died, come first, under their own number. A
+        configuration that the method or its data rule out is told as such here and the next one is asked.
+        """
+        self._roster.refresh(LOOK_EVERY_S)
+        if self._is_all_asked and not self._roster.has_free(self._running):
+            return None
+        return self._roster.exclusively(self._ask)
+
+    @property
+    def _is_all_asked(self) -> bool:
+        is_full = self.max_trials is not None and self._roster.num_trials >= self.max_trials
+        return bool(self.tally.spent()) or is_full
+
+    def _ask(self) -> Assignment | None:
+        while True:
+            self._roster.refresh()
+            trial = self._roster.take_free(self._running)
+            if trial is not None:
+                if not self._take_up(trial):
+                    continue
+            elif self._is_all_asked:
+                return None
+            else:
+                trial = self._roster.take_new()
+            self._complete_leader(trial)
+            config, reason = assign(trial, self.spec, self._config_type)
+            if not reason:
+                self._runs(trial)
+                return Assignment(trial.number, config)
+            self._end_at_once(trial, Outcome.INVALID_CONFIG, reason)
+
+    def _runs(self, trial: Trial) -> None:
+        self._running[trial.number] = trial
+        self._taken_over.pop(trial.number, None)
+        self._steps[trial.number] = set(self._roster.frozen(trial).intermediate_values)
+
+    def _end_at_once(self, trial: Trial, outcome: Outcome, error: str) -> None:
+        self._runs(trial)
+        try:
+            end = self._end_of(trial.number, outcome, {"error": error}, retry=False, is_its_fault=True)
+            self._tell(trial.number, end)
+        finally:  # where the lock was lost over it, all is asked again
+            self._running.pop(trial.number, None)
+
+    def _complete_leader(self, trial: Trial) -> None:
+        """Have the first trial of a configuration choose all its values before a repetition copies them.
+
+        Its driver may have died over it, and is not known to be dead yet.
+        """
+        offset = trial.number % len(self.spec.seeds)
+        if offset:
+            of_number = self._storage.get_trial_id_from_study_id_trial_number
+            leader = self._storage.get_trial(of_number(self._study._study_id, trial.number - offset))
+            if "assigned" not in leader.user_attrs and not leader.state.is_finished():
+                suggest(Trial(self._study, leader._trial_id), self.spec)
+
+    def _take_up(self, trial: Trial) -> bool:
+        """Note that a trial goes on, unless it has brought down one driver after the other; return whether it does.
+
+        One that was stopped by request, or lost its worker, has been told: a driver leaves no word only where it died,
+        or lost the storage.
+        """
+        result = trial.user_attrs.get("result", {})
+        if result.get("outcome"):
+            trial.set_user_attr("result", {name: value for name, value in result.items() if name != "outcome"})
+            return True
+        if "assigned" not in trial.user_attrs:
+            return True
+        if SearchPaths(self._paths.root, self._roster.job_before).storage_away.exists():
+            add_attempt(trial)  # its driver did not die
+            return True
+        reached = [_changed_at(self._paths.checkpoint(trial.number)), last_step(self._study, trial)]
+        times = note_dead_driver(trial, reached)
+        if times < MOST_DEAD_DRIVERS:
+            add_attempt(trial)
+            return True
+        error = f"{times} wave drivers in a row died while it ran, and it came no further in between"
+        self._end_at_once(trial, Outcome.WORKER_LOST, error)
+        return False
+
+    # -- report ---------------------------------------------------------------------------------------------------
+
+    def report(self, number: int, step: int, metrics: Mapping[str, float], seconds: float = 0.0) -> bool:
+        """Note a running trial's metrics at a step, and its seconds so far; return whether it should go on.
+
+        A step reported before (the trial was continued from a checkpoint before it) is the same number: it is judged
+        again, and not written. The last report of a trial is made too, though there is nothing left to decide: its
+        value belongs to the rung that the others are judged at.
+        """
+        if not self.is_running(number):
+            return False
+        self.tally.running_s[number] = seconds
+        if self.spec.is_multi_objective or self.spec.early_stopping.name == "none":
+            return True
+        trial = self._running[number]
+        try:
+            if step not in self._steps[number]:
+                trial.report(score(self.spec, metrics), step)
+                self._steps[number].add(step)
+            return not trial.should_prune()
+        except UpdateFinishedTrialError:  # by a driver that took it over in this very moment
+            return self.is_running(number)
+
+    def is_running(self, number: int) -> bool:
+        """Whether a trial was asked for and has not been told, nor been taken over by another driver."""
+        return self._is_mine(number)
+
+    def _is_mine(self, number: int, *, afresh: bool = False) -> bool:
+        trial = self._running.get(number)
+        if trial is None:
+            return False
+        if not self._roster.has(trial, afresh=afresh):
+            self._taken_over[number] = self._running.pop(number)
+            self.tally.running_s.pop(number, None)
+            return False
+        return True
+
+    # -- tell -----------------------------------------------------------------------------------------------------
+
+    def tell(
+        self,
+        number: int,
+        outcome: Outcome,
+        result: Mapping[str, Any],
+        *,
+        retry: bool = True,
+        is_its_fault: bool = True,
+    ) -> TrialRecord:
+        """End a trial, or this attempt at it: its record goes to the study first, then its state; return the record.
+
+        Only the trial's own ends reach the sampler. A diverged trial is told as pruned with the worst value at its
+        step, so that a sampler keeps away from there; a crash says nothing about the configuration's worth. A stopped
+        trial stays open, to be taken up again, and so does one that the machine failed, up to the spec's `retries`
+        (not counting what `is_its_fault` says was another's); what it used before counts too. A completed trial whose
+        objective is no number has diverged. Of a trial that another driver has taken over nothing is told.
+        """
+        end = self._end_of(number, outcome, result, retry, is_its_fault)
+        told = self._roster.exclusively(lambda: self._tell(number, end))
+        self.tally.running_s.pop(number, None)
+        return told
+
+    def _end_of(
+        self, number: int, outcome: Outcome, result: Mapping[str, Any], retry: bool, is_its_fault: bool
+    ) -> "_End":
+        """Add up what is to be written of an end: once, as the writing is repeated where the lock was lost over it."""
+        trial = self._running.get(number) or self._taken_over[number]
+        metrics = result.get("metrics", {})
+        values = [metrics.get(objective.metric, math.nan) for objective in self.spec.objectives]
+        if outcome is Outcome.COMPLETED and not all(map(math.isfinite, values)):
+            outcome = Outcome.DIVERGED
+        before = trial.user_attrs.get("result", {})
+        used = {name: result[name] + before.get(name, 0.0) for name in ADDED_UP if name in result}
+        notes: dict[str, Any] = {}
+        has_failed = outcome.is_machines and is_its_fault
+        if has_failed:
+            notes["failures"] = failures_with(trial, outcome, result)
+            retry = len(notes["failures"]) <= self.spec.retries and retry
+        stays_open = outcome is Outcome.STOPPED or (outcome.is_machines and retry)
+        notes["result"] = {"outcome": outcome.value, **result, **used}
+        if stays_open and has_failed:
+            notes["attempts"] = num_attempts(trial) + 1
+        return _End(outcome, metrics, result.get("seconds", 0.0), notes, stays_open)
+
+    def _tell(self, number: int, end: "_End") -> TrialRecord:
+        if not self._is_mine(number, afresh=True):
+            return record_of(self._roster.frozen(self._taken_over.pop(number)))
+        trial = self._running[number]
+        for name, value in end.notes.items():
+            trial.set_user_attr(name, value)
+        if end.stays_open:
+            self._roster.leave(trial)
+        else:
+            finish(self._study, self.spec, trial, end.outcome, end.metrics)
+        del self._running[number]
+        self.tally.running_s.pop(number, None)
+        return self._roster.note_end(trial, end.seconds)
+
+    def records(self) -> list[TrialRecord]:
+        """Return every trial so far."""
+        return [record_of(trial) for trial in self._study.get_trials(deepcopy=False)]
+
+    # -- budget ---------------------------------------------------------------------------------------------------
+
+    def save_active(self, every_s: float = 0.0) -> None:
+        """Note the active seconds in the study, for the budget of whoever goes on, if the last note is old.
+
+        With other drivers, take in theirs too, and what else they have done.
+        """
+        self._roster.refresh(LOOK_EVERY_S)
+        if self.tally.active_s - self._saved_active_s >= every_s:
+            self._saved_active_s = self.tally.active_s
+            self._study.set_user_attr("active_s", round(self._saved_active_s, 3))
+            if self._paths.job is not None and self.spec.budget.core_hours:
+                running = {str(number): round(seconds, 3) for number, seconds in self.tally.running_s.items()}
+                self._study.set_user_attr(f"running_s.{self._paths.job:03d}", running)
+
+    def use_up_hours(self) -> None:
+        """Count what is left of the budget's hours as used: it is too short for a trial to reach a checkpoint."""
+        assert self.spec.budget.hours
+        self.tally.use_up(self.spec.budget.hours * 3600)
+        self.save_active()
+
+    @property
+    def waves(self) -> list[dict[str, Any]]:
+        """What is known of each wave so far."""
+        return waves_in(self._study.user_attrs)
+
+    def add_wave(self, wave: Mapping[str, Any]) -> None:
+        """Note a wave that has ended; each job notes its own."""
+        key = "waves" if self._paths.job is None else f"waves.{self._paths.job:03d}"
+        self._study.set_user_attr(key, [*self._study.user_attrs.get(key, []), dict(wave)])
+
+    def take_ended_elsewhere(self) -> list[TrialRecord]:
+        """Return the trials of other drivers that have ended since this was last asked."""
+        return self._roster.take_ended_elsewhere()
+
+    def waits_for_others(self) -> bool:
+        """Whether other drivers run trials that this one would have to take over if they died."""
+        return self._claims is not None and self._roster.has_open and not self.tally.spent()
+
+    def finished(self) -> str:
+        """Return why the search is over; empty while trials are running, here or elsewhere, or may be started."""
+        if self._running:
+            return ""
+        self._roster.refresh()
+        spent = self.tally.spent()
+        if spent or self._roster.has_open:
+            return spent
+        if self.max_trials is not None and self._roster.num_trials >= self.max_trials:
+            return f"trials: all {self.max_trials} have ended"
+        return ""
+
+
+def _changed_at(file: Path) -> int | None:
+    try:
+        return file.stat().st_mtime_ns
+    except OSError:
+        return None

@@ -1,0 +1,45 @@
+"""What Optuna is told of a trial, so that its samplers and pruners learn what is true of the configuration."""
+
+import math
+from collections.abc import Mapping
+
+from optuna.study import Study
+from optuna.trial import Trial, TrialState
+
+from cluster.state.outcomes import Outcome
+from cluster.state.records import violations
+from cluster.study.samplers import KNOW_CONSTRAINTS
+from search_spaces.spec import Spec
+
+
+def score(spec: Spec, metrics: Mapping[str, float]) -> float:
+    """Return the objective, the worst there is where it is not a number: Optuna takes none for an early stop."""
+    objective = spec.objectives[0]
+    value = metrics.get(objective.metric, math.nan)
+    return value if not math.isnan(value) else (math.inf if objective.mode == "min" else -math.inf)
+
+
+def last_step(study: Study, trial: Trial) -> int:
+    """Return the last step that a trial has reported, 0 for none."""
+    return max(study._storage.get_trial(trial._trial_id).intermediate_values, default=0)
+
+
+def finish(study: Study, spec: Spec, trial: Trial, outcome: Outcome, metrics: Mapping[str, float]) -> None:
+    """Tell Optuna a trial's end."""
+    if outcome.is_own:
+        _set_constraints(spec, trial, metrics)
+    if outcome is Outcome.COMPLETED:
+        study.tell(trial, values=[metrics[objective.metric] for objective in spec.objectives])
+    elif outcome is Outcome.PRUNED and not spec.is_multi_objective:
+        study.tell(trial, state=TrialState.PRUNED)
+    elif outcome in (Outcome.DIVERGED, Outcome.SOLVER_FAILED) and not spec.is_multi_objective:
+        trial.report(score(spec, {}), last_step(study, trial) + 1)
+        study.tell(trial, state=TrialState.PRUNED)
+    else:
+        study.tell(trial, state=TrialState.FAIL)
+
+
+def _set_constraints(spec: Spec, trial: Trial, metrics: Mapping[str, float]) -> None:
+    if spec.sampler.name in KNOW_CONSTRAINTS and not trial.constraints:  # a killed driver may have set them
+        for index, amount in enumerate(violations(spec, metrics)):
+            trial.set_constraint(str(index), amount)

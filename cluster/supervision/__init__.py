@@ -1,0 +1,1 @@
+"""Whoever keeps a search going, on each node of a job."""

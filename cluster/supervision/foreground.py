@@ -1,0 +1,118 @@
+"""A search in the foreground: the supervisor here, its progress on the terminal, Ctrl-C to save and stop."""
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from rich.console import Console
+from rich.live import Live
+
+from cluster.state.paths import SearchPaths
+from cluster.state.records import load_spec, load_status
+from cluster.supervision.display import Progress, one_line
+from cluster.supervision.supervisor import Ending, Supervisor
+
+LINE_EVERY_S = 15.0
+"""Without a terminal, one line of progress this often."""
+SHOW_EVERY_S = 0.25
+SHOW_PATIENCE_S = 2.0
+"""How long a terminal may take for the last picture."""
+STOPPING = (
+    "Stopping: every running trial saves and ends at its next report. Ctrl-C again ends at once.",
+    "Ending at once.",
+)
+
+
+def run_search(paths: SearchPaths) -> int:
+    """Work on a search until it ends; return the process's exit code.
+
+    0: finished; 1: the search failed, or not one trial completed; 130: interrupted. Raises SearchBusyError where
+    another supervisor works on it, ScratchError and OversubscribedError where this machine cannot carry it.
+    """
+    console = Console(stderr=True)
+    return conclude(paths, supervise(paths, Supervisor(paths), console), console)
+
+
+def supervise(paths: SearchPaths, supervisor: Supervisor, console: Console) -> Ending:
+    """Work on a search until it ends, its progress on the console, signals heeded; return how it ended."""
+    with _signals(supervisor), _display(console, paths, supervisor):
+        return supervisor.run()
+
+
+@contextmanager
+def _display(console: Console, paths: SearchPaths, supervisor: Supervisor) -> Iterator[None]:
+    """Show progress from a thread of its own: a terminal that takes no output must not hold the supervisor up."""
+    over = threading.Event()
+
+    def show() -> None:
+        # Nobody may be there to see it (Rich wants to exit on a closed pipe): the search goes on all the same.
+        with suppress(OSError, SystemExit):
+            _show(console, Progress(paths, load_spec(paths)), supervisor, over)
+
+    thread = threading.Thread(target=show, daemon=True, name="display")
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join(SHOW_PATIENCE_S)
+
+
+def _show(console: Console, progress: Progress, supervisor: Supervisor, over: threading.Event) -> None:
+    said = 0
+
+    def say_stopping() -> None:
+        nonlocal said
+        while said < min(supervisor.stop_requests, len(STOPPING)):
+            console.print(f"[yellow]{STOPPING[said]}")
+            said += 1
+
+    if console.is_terminal:
+        with Live(progress.render(), console=console, auto_refresh=False, transient=True) as live:
+            while not over.wait(SHOW_EVERY_S):
+                say_stopping()
+                live.update(progress.render(), refresh=True)
+    else:
+        while not over.wait(SHOW_EVERY_S):
+            say_stopping()
+            progress.print_line(console, LINE_EVERY_S)
+    say_stopping()
+
+
+@contextmanager
+def _signals(supervisor: Supervisor) -> Iterator[None]:
+    """Let Ctrl-C, SIGTERM, USR2 and a closed terminal save and stop, and a second one end at once."""
+
+    def on_signal(signum: int, _frame: object) -> None:
+        supervisor.request_stop(signum)  # and nothing else: what is interrupted may be in the midst of printing
+
+    stopping = [signal.SIGINT, signal.SIGTERM, signal.SIGUSR2]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # under nohup the search goes on
+        stopping.append(signal.SIGHUP)
+    before = {signum: signal.signal(signum, on_signal) for signum in stopping}
+    try:
+        yield
+    finally:
+        for signum, handler in before.items():
+            signal.signal(signum, handler)
+
+
+def conclude(paths: SearchPaths, ending: Ending, console: Console) -> int:
+    """Say how a search ended; return the process's exit code, as `run_search` has it."""
+    snapshot = load_status(paths)
+    code, lines = 1, []
+    if ending.state == "stopped":
+        code, lines = 130, [f"Stopped ({ending.reason}). Go on with: swell resume {paths.name}"]
+    elif ending.state == "failed":
+        lines = [f"[red]The search failed:[/] {ending.reason}"]
+    else:
+        lines = [f"Finished: {one_line(snapshot)} ({ending.reason})"]
+        if snapshot.get("outcomes", {}).get("completed"):
+            code = 0
+        else:
+            lines.append(f"[red]Not one trial completed;[/] see: swell crashed {paths.name}")
+    with suppress(OSError, SystemExit):  # nobody may be there to see it
+        for line in lines:
+            console.print(line, soft_wrap=True)
+    return code

@@ -1,0 +1,187 @@
+"""The supervisor of a further node of a job: joins the driver of the first node, guards its own, and leads nothing."""
+
+import logging
+import os
+import secrets
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
+
+from cluster.installation import own_folder
+from cluster.machine.capacity import Capacity, check_fits
+from cluster.machine.disks import read_disks
+from cluster.machine.files import read_json
+from cluster.machine.guard import Action, judge
+from cluster.machine.place import Place, address_for_others
+from cluster.machine.processes import end_carrying
+from cluster.machine.resources import gpu_count, pool_id
+from cluster.machine.scratch import Scratch, node_cache, scratch_root
+from cluster.state.paths import SearchPaths
+from cluster.state.records import load_spec
+from cluster.waves.beats import read_beats
+from cluster.waves.environment import OBJECT_STORE_BYTES, TOKEN, driver_environment
+from cluster.waves.links import GONE, Link
+from cluster.waves.nodes import Meeting
+from cluster.waves.watcher import FURTHER, RayServers, Watcher, folders_in_use, note
+
+log = logging.getLogger(__name__)
+
+POLL_S = 0.2
+LEADER_PATIENCE_S = 180.0
+"""How long nothing may be seen of the first node's supervisor before this one gives up."""
+MOST_JOINS = 3
+"""How often a driver is joined: this node's Ray may fail by a chance, or for a reason."""
+WORKERS_PATIENCE_S = 10.0
+"""How long the workers of a wave may take to end before their files are deleted."""
+
+
+class LeaderLostError(RuntimeError):
+    """The supervisor of the job's first node gives no sign of life."""
+
+
+class Leader:
+    """The supervisor of the first node, as seen from here: the file that it touches changes, or it does not."""
+
+    def __init__(self, paths: SearchPaths, clock: Callable[[], float] = time.monotonic) -> None:
+        self._sign = paths.sign
+        self._clock = clock
+        self._seen: tuple[int, float] = (0, clock())
+
+    def check(self) -> None:
+        """Raise LeaderLostError where it has not been seen for too long."""
+        try:
+            mtime = self._sign.stat().st_mtime_ns
+        except OSError:
+            mtime = 0
+        now = self._clock()
+        if mtime != self._seen[0]:
+            self._seen = (mtime, now)
+        if now - self._seen[1] > LEADER_PATIENCE_S:
+            raise LeaderLostError(f"the first node's supervisor gave no sign of life for {LEADER_PATIENCE_S:g} s")
+
+
+class NodeSupervisor:
+    """Works for one driver after another until the first node says that the job is over."""
+
+    def __init__(self, paths: SearchPaths, place: Place) -> None:
+        self._paths = paths
+        self._place = place
+        self._spec = load_spec(paths)
+        self._leader = Leader(paths)
+        self._served: Counter[int] = Counter()
+        """How often each driver was joined."""
+
+    def run(self) -> None:
+        """Join each driver of this job; raises LeaderLostError where the first node is gone."""
+        self._cpus = check_fits(self._spec.resources)
+        scratch_root()
+        node_cache()
+        while True:
+            said = read_json(self._paths.session) or {}
+            if said.get("incarnation") == self._place.incarnation:
+                if said.get("over"):
+                    return
+                meeting = Meeting(**said)
+                if self._served[meeting.driver] < MOST_JOINS and self._has_space():
+                    self._served[meeting.driver] += 1
+                    self._serve(meeting)
+                    continue
+            self._leader.check()
+            time.sleep(POLL_S)
+
+    def _has_space(self) -> bool:
+        verdict = judge(self._spec.guard, read_disks(folders_in_use(self._paths, scratch_root())))
+        if verdict.action is not Action.GO_ON:
+            log.warning("waiting for disk space: %s", verdict.reason)
+            time.sleep(1.0)
+        return verdict.action is Action.GO_ON
+
+    def _serve(self, meeting: Meeting) -> None:
+        """Be part of one driver's Ray until it lets us go, or is gone."""
+        token = secrets.token_hex(16)
+        scratch = Scratch.create(
+            {"search": str(self._paths.root), "cpus": self._cpus, "pool": pool_id(), "token": token}
+        )
+        log.info("driver %d: joining %s, scratch %s", meeting.driver, meeting.ray, scratch.path)
+        watcher = None
+        try:
+            host, port = meeting.link
+            link = Link.connect((host, port), bytes.fromhex(meeting.key))
+            try:
+                ray = self._start_ray(meeting, scratch, token)
+                watcher = Watcher(
+                    self._spec,
+                    self._paths,
+                    scratch,
+                    RayServers(ray.pid, FURTHER),
+                    lambda order: link.send(do="order", order=asdict(order)),
+                    has_driver=False,
+                )
+                self._watch(link, ray, watcher, scratch)
+            finally:
+                link.close()
+        except GONE as error:
+            log.warning("driver %d cannot be reached: %s", meeting.driver, error)
+        finally:
+            end_carrying(TOKEN, token)
+            peak = watcher.peak_scratch_bytes if watcher else 0
+            freed = scratch.delete()
+            log.info("driver %d: %.1f MB of scratch freed", meeting.driver, freed / 1e6)
+            facts = {"node": self._place.node, "driver": meeting.driver, "peak_bytes": max(peak, freed)}
+            note(self._paths, "cleaned", freed_bytes=freed, **facts)
+
+    def _start_ray(self, meeting: Meeting, scratch: Scratch, token: str) -> "subprocess.Popen[bytes]":
+        resources = self._spec.resources
+        self._capacity = Capacity.here(resources, self._cpus)
+        options = {
+            "address": meeting.ray,
+            "node-ip-address": address_for_others(),
+            "num-cpus": self._capacity.most * resources.cpus_per_trial,
+            "num-gpus": gpu_count() if resources.gpus_per_trial else 0,
+            "object-store-memory": OBJECT_STORE_BYTES,
+            "temp-dir": scratch.ray,
+            "include-log-monitor": "false",
+        }
+        command = [sys.executable, "-P", "-m", "cluster.waves.ray_node", str(os.getpid())]
+        command += [f"--{name}={value}" for name, value in options.items()]
+        environment = driver_environment(self._spec, self._paths, scratch, token, self._cpus)
+        with self._paths.node_ray_log(self._place.rank).open("ab") as output:
+            return subprocess.Popen(
+                command,
+                env=environment | {"RAY_AUTH_TOKEN": meeting.ray_token},
+                cwd=own_folder(),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def _watch(self, link: Link, ray: "subprocess.Popen[bytes]", watcher: Watcher, scratch: Scratch) -> None:
+        link.send(do="hello", node=self._place.node, most=self._capacity.most, memory_gb=self._capacity.memory_gb)
+        while True:
+            is_alive = link.is_alive  # before what was said last is taken
+            for message in link.take():
+                if message["do"] == "end":
+                    return
+                if message["do"] == "clean":
+                    link.send(**self._clean(scratch))
+            why = watcher.look() or ("it has ended" if ray.poll() is not None else "")
+            if why:
+                log.error("ending this node's part of Ray: %s", why)
+                return
+            if not is_alive:
+                log.warning("the driver is gone")
+                return
+            time.sleep(POLL_S)
+
+    def _clean(self, scratch: Scratch) -> dict[str, Any]:
+        deadline = time.monotonic() + WORKERS_PATIENCE_S
+        while read_beats(scratch.beats) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        freed = scratch.empty()
+        self._capacity.measure()  # no trial runs: what is free now is free for them
+        return {"do": "cleaned", "freed_bytes": freed, "memory_gb": self._capacity.memory_gb}

@@ -1,0 +1,375 @@
+"""The supervisor: runs one wave driver after another and guards them; it imports neither Ray nor JAX."""
+
+import logging
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import IO, Any
+
+from filelock import FileLock, Timeout
+
+from cluster.machine.capacity import check_fits
+from cluster.machine.disks import Reading, read_disks
+from cluster.machine.files import read_json, write_json
+from cluster.machine.guard import Action, judge
+from cluster.machine.processes import end_carrying, identity, usr2_held_back
+from cluster.machine.resources import pool_id
+from cluster.machine.scratch import Scratch, node_cache, orphans, scratch_root
+from cluster.state.holder import busy_message, worked_on_elsewhere
+from cluster.state.outcomes import is_disk_full
+from cluster.state.paths import SearchPaths
+from cluster.state.records import load_spec, load_status
+from cluster.tracking.beside import Tracking
+from cluster.tracking.spool import make_room
+from cluster.waves.deadline import allocation_left_s
+from cluster.waves.environment import TOKEN, driver_environment
+from cluster.waves.orders import PREDECESSOR_PATIENCE_S, DriverExit
+from cluster.waves.watcher import HEAD, RayServers, Watcher, folders_in_use, note
+
+log = logging.getLogger(__name__)
+
+MOST_IDLE_DRIVERS = 3
+"""The search fails after this many drivers in a row that died without starting a trial."""
+MOST_DEAD_DRIVERS = 10
+"""And after this many that died without ending one; a trial that brings drivers down is given up before."""
+"""How long the driver of a supervisor that died may take to save its trials and end."""
+RIVAL_PATIENCE_S = 2.0
+POLL_S = 0.2
+SIGN_EVERY_S = 1.0
+LAST_S = 30.0
+"""What SLURM's signal has left of a job's time when those trials are ended that have not saved: enough for the rest."""
+EXIT_PATIENCE_S = 3.0
+"""How long a driver that must be ended may take to end by itself."""
+DISK_PAUSE_S = 5.0
+"""Pause after a write that failed on a full disk where the guard sees space, a quota's end, or on a storage that could
+not be reached; doubled each time."""
+MOST_DISK_PAUSE_S = 60.0
+
+
+class SearchBusyError(RuntimeError):
+    """Another supervisor works on this search."""
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How the supervisor's work on a search ended: `finished`, `stopped` or `failed`, and why."""
+
+    state: str
+    reason: str
+
+
+class _Log(logging.FileHandler):
+    """The supervisor's log, which a full disk leaves with a gap and nothing else."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's own name
+        pass
+
+
+def _reap() -> None:
+    """Reap what has ended of Ray where this process, the first of a container, has inherited it."""
+    with suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+
+
+def clean_up_after_the_dead(paths: SearchPaths) -> None:
+    """End what this search's supervisors have left on this node that died, and delete their scratch."""
+    for scratch, token in orphans(scratch_root(), str(paths.root)):
+        end_carrying(TOKEN, token)
+        freed = scratch.delete()
+        log.info("deleted %.1f MB of scratch of a process that has died: %s", freed / 1e6, scratch.path)
+        note(paths, "cleaned", freed_bytes=freed, peak_bytes=freed)
+
+
+class Supervisor:
+    """Works on one search until it is finished, stopped or failed; one per search directory."""
+
+    def __init__(self, paths: SearchPaths, lock_patience_s: float = 0.0) -> None:
+        self._paths = paths
+        self._lock_patience_s = lock_patience_s
+        """How long the lock of a supervisor may take to be given up that has died on another machine."""
+        self._spec = load_spec(paths)
+        self._signals: list[int] = []
+        self._asked = 0
+        self._sign_at = 0.0
+        left_s = allocation_left_s()
+        self._job_ends = None if left_s is None else time.monotonic() + left_s
+
+    def _left_s(self) -> float | None:
+        return None if self._job_ends is None else self._job_ends - time.monotonic()
+
+    @property
+    def _stop_requests(self) -> int:
+        return max(len(self._signals), self._asked)
+
+    @property
+    def stop_requests(self) -> int:
+        """How often it was asked to stop."""
+        return self._stop_requests
+
+    @property
+    def was_signalled(self) -> bool:
+        """Whether it was asked to stop by a signal: as SLURM does when a job's time is up, or its nodes are wanted."""
+        return bool(self._signals)
+
+    def request_stop(self, signum: int = signal.SIGTERM) -> None:
+        """Drain at the first call, end at once at the second; safe to call from a signal handler."""
+        self._signals.append(signum)
+
+    def _attend(self) -> None:
+        """Give a sign of life to other machines, and hear whether one of them asks for a stop; call it all the time."""
+        if time.monotonic() - self._sign_at < SIGN_EVERY_S:
+            return
+        self._sign_at = time.monotonic()
+        with suppress(OSError):
+            self._paths.sign.touch()
+        if self._signals and (left_s := self._left_s()) is not None and left_s < LAST_S:
+            self._asked = 2  # a trial that has not saved by now goes on from its last checkpoint
+        elif self._paths.stop_request.exists():
+            self._asked = 2 if (read_json(self._paths.stop_request) or {}).get("now") else 1
+
+    def run(self) -> Ending:
+        """Run waves until the search ends.
+
+        Raises SearchBusyError where another supervisor works on this search, and OversubscribedError where this
+        machine cannot carry it.
+        """
+        self._paths.make_own()
+        lock = FileLock(self._paths.lock)
+        try:
+            lock.acquire(timeout=self._lock_patience_s)
+        except Timeout:
+            raise SearchBusyError(busy_message(self._paths)) from None
+        try:
+            if worked_on_elsewhere([self._paths], self._lock_patience_s):
+                raise SearchBusyError(busy_message(self._paths))
+            self._check_rivals()
+            self._scratch_root = scratch_root()
+            node_cache()  # refused here, not in every driver
+            self._cpus = check_fits(self._spec.resources)
+            return self._logged()
+        finally:
+            lock.release()
+
+    def _check_rivals(self) -> None:
+        """Refuse to work alone on a search beside jobs that share it, and the other way round.
+
+        One that works alone writes without asking.
+        """
+        alone = SearchPaths(self._paths.root)
+        rivals = alone.of_jobs() if self._paths.job is None else [alone]
+        for rival in rivals:
+            try:
+                # Not at once: other jobs look at the same lock in this moment.
+                FileLock(rival.lock).acquire(timeout=RIVAL_PATIENCE_S).lock.release()
+            except Timeout:
+                raise SearchBusyError(busy_message(rival)) from None
+        if rival := worked_on_elsewhere(rivals):
+            raise SearchBusyError(busy_message(rival))
+
+    def _logged(self) -> Ending:
+        handler = _Log(self._paths.supervisor_log)
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        root = logging.getLogger("cluster")
+        before = root.level, root.propagate
+        root.addHandler(handler)
+        root.setLevel(logging.INFO)
+        root.propagate = False
+        try:
+            self._take_hold()
+            self._clean_up_after_the_dead()
+            with Tracking(self._spec, self._paths, self._attend, lambda: self._stop_requests):
+                ending = self._drivers()
+            log.info("search %s: %s", ending.state, ending.reason)
+            if ending.state != "finished":
+                self._say(**{"doing": ending.state, "running": [], ending.state: ending.reason})
+            return ending
+        finally:
+            for file in (self._paths.holder, self._paths.sign):
+                file.unlink(missing_ok=True)
+            root.removeHandler(handler)
+            handler.close()
+            root.level, root.propagate = before
+
+    def _take_hold(self) -> None:
+        with suppress(OSError):
+            self._paths.sign.touch()
+        dead = read_json(self._paths.holder)
+        if dead is not None:
+            log.warning("taking over from process %s on %s, which has died", dead.get("pid"), dead.get("host"))
+        with suppress(OSError):  # of a full disk: the lock is what counts, this only gives it a name
+            write_json(self._paths.holder, identity())
+
+    def _clean_up_after_the_dead(self) -> None:
+        """End what is left of this search's supervisors that were killed, and delete their scratch.
+
+        The driver of one of them may still be saving its trials: its lock is waited for.
+        """
+        if not orphans(scratch_root(), str(self._paths.root)):
+            return
+        until = time.monotonic() + PREDECESSOR_PATIENCE_S
+        lock = FileLock(self._paths.driver_lock)
+        while time.monotonic() < until and not self._stop_requests:
+            with suppress(Timeout), lock.acquire(timeout=0):
+                break
+            self._pause(POLL_S)
+        clean_up_after_the_dead(self._paths)
+
+    def _say(self, **snapshot: Any) -> None:
+        """Put something into the snapshot that displays read, if the disk lets us."""
+        with suppress(OSError):
+            write_json(self._paths.status, {**load_status(self._paths), "updated_at": time.time(), **snapshot})
+
+    def _drivers(self) -> Ending:
+        idle, dead, waits, ended_before = 0, 0, 0, -1
+        while True:
+            self._attend()
+            if not self._wait_for_space():
+                return Ending("stopped", "stopped on request while it waited for disk space")
+            number, status = self._guarded_driver()
+            if status != DriverExit.STORAGE_AWAY:
+                with suppress(OSError):
+                    self._paths.storage_away.unlink(missing_ok=True)
+            if self._stop_requests > 1:
+                return Ending("stopped", "ended at once, at the second request")
+            snapshot = load_status(self._paths)
+            if status == DriverExit.FINISHED:
+                return Ending("finished", snapshot.get("finished") or "all trials have ended")
+            if status == DriverExit.STOPPED or self._stop_requests:
+                return Ending("stopped", snapshot.get("stopped") or "stopped on request")
+            if status in (DriverExit.GO_ON, DriverExit.DISK_FULL, DriverExit.STORAGE_AWAY):
+                idle, dead = 0, 0
+                waits = waits + 1 if status != DriverExit.GO_ON else 0
+                if waits:
+                    doing = self._wait_a_while(status, waits)
+                    if self._stop_requests:
+                        return Ending("stopped", f"stopped on request while {doing}")
+                continue
+            why = f"driver {number} ended with status {status}; its log is {self._paths.driver_log(number)}"
+            log.error("%s", why)
+            if judge(self._spec.guard, self._reading()).action is not Action.GO_ON:
+                continue  # it may have died of a full disk; the guard waits until there is space
+            ended = sum(snapshot.get("outcomes", {}).values())
+            idle = 0 if snapshot.get("driver") == number and snapshot.get("started") else idle + 1
+            dead = 0 if ended > ended_before >= 0 else dead + 1
+            ended_before = ended
+            if idle >= MOST_IDLE_DRIVERS or dead >= MOST_DEAD_DRIVERS:
+                times = idle if idle >= MOST_IDLE_DRIVERS else dead
+                return Ending("failed", f"{why}; the {times} last of them came to nothing")
+
+    def _wait_a_while(self, status: int, times: int) -> str:
+        """Wait after a driver that could not write: longer each time in a row; return what for."""
+        doing = "waiting for disk space: a write failed"
+        if status == DriverExit.STORAGE_AWAY:
+            away = read_json(self._paths.storage_away) or {}
+            doing = f"waiting for its storage: {away.get('reason', 'it cannot be reached')}"
+        log.warning("%s", doing)
+        self._say(doing=doing, running=[])
+        self._pause(min(DISK_PAUSE_S * 2 ** min(times - 1, 9), MOST_DISK_PAUSE_S))
+        return doing
+
+    # -- space ----------------------------------------------------------------------------------------------------
+
+    def _reading(self) -> Reading:
+        return read_disks(folders_in_use(self._paths, self._scratch_root))
+
+    def _wait_for_space(self) -> bool:
+        """Wait until the disks are as the guard wants them; return False where a stop was asked for meanwhile."""
+        said, began = "", time.monotonic()
+        while (verdict := judge(self._spec.guard, self._reading())).action is not Action.GO_ON:
+            if verdict.reason != said:
+                log.warning("waiting for disk space: %s", verdict.reason)
+                self._say(doing=f"waiting for disk space: {verdict.reason}", running=[])
+                if not said:
+                    note(self._paths, "waiting", reason=verdict.reason)
+                    if freed := make_room(self._paths, verdict.reason):
+                        log.info("deleted %.1f MB of W&B runs that are synced", freed / 1e6)
+                        note(self._paths, "cleaned", freed_bytes=freed, peak_bytes=freed)
+                said = verdict.reason
+            if self._stop_requests:
+                return False
+            self._attend()
+            self._pause(POLL_S)
+        if said:
+            waited_s = time.monotonic() - began
+            log.info("there is space again, after %.0f s", waited_s)
+            note(self._paths, "going_on", waited_s=round(waited_s, 1))
+        return True
+
+    def _pause(self, seconds: float) -> None:
+        until = time.monotonic() + seconds
+        while time.monotonic() < until and not self._stop_requests:
+            self._attend()
+            time.sleep(min(POLL_S, seconds))
+
+    # -- one driver -----------------------------------------------------------------------------------------------
+
+    def _guarded_driver(self) -> tuple[int, int]:
+        """Run one driver; return its number and exit status. A disk too full to start one is no reason to fail."""
+        number = self._paths.next_driver()
+        try:
+            return number, self._driver(number)
+        except OSError as error:
+            if not is_disk_full(error):
+                raise
+            log.warning("driver %d could not be started: %s", number, error)
+            return number, DriverExit.DISK_FULL
+
+    def _driver(self, number: int) -> int:
+        """Run one driver to its end and clean up after it; return its exit status."""
+        token = secrets.token_hex(16)
+        facts = {"search": str(self._paths.root), "cpus": self._cpus, "pool": pool_id(), "token": token}
+        scratch = Scratch.create(facts)
+        log.info("driver %d: scratch %s", number, scratch.path)
+        # -P: the working directory is the user's, and `-m` would put it before our own packages.
+        command = [sys.executable, "-P", "-m", "cluster.waves.driver"]
+        job = "-" if self._paths.job is None else str(self._paths.job)
+        command += [str(self._paths.root), job, str(number), str(scratch.path), str(os.getpid())]
+        watcher = None
+        try:
+            self._paths.spool.mkdir(exist_ok=True)
+            with self._paths.driver_log(number).open("ab") as output, usr2_held_back():
+                driver = subprocess.Popen(
+                    command,
+                    env=driver_environment(self._spec, self._paths, scratch, token, self._cpus),
+                    stdin=subprocess.PIPE,
+                    bufsize=0,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                )
+            orders: IO[bytes] | None = driver.stdin
+            assert orders is not None
+            ray = RayServers(driver.pid, HEAD)
+            watcher = Watcher(self._spec, self._paths, scratch, ray, lambda order: order.send(orders))
+            with orders:
+                return self._watch(driver, watcher)
+        finally:
+            end_carrying(TOKEN, token)
+            _reap()
+            peak = watcher.peak_scratch_bytes if watcher else 0
+            freed = scratch.delete()
+            log.info("driver %d: %.1f MB of scratch freed", number, freed / 1e6)
+            note(self._paths, "cleaned", driver=number, freed_bytes=freed, peak_bytes=max(peak, freed))
+
+    def _watch(self, driver: subprocess.Popen[bytes], watcher: Watcher) -> int:
+        heeded = 0
+        while True:
+            self._attend()
+            if self._stop_requests > heeded:
+                heeded = self._stop_requests
+                if heeded > 1:
+                    return -signal.SIGKILL  # `_driver` ends what is left
+                driver.send_signal(signal.SIGTERM)
+            why = watcher.look()
+            try:
+                return driver.wait(EXIT_PATIENCE_S if why else POLL_S)  # Ray's servers end just before their driver
+            except subprocess.TimeoutExpired:
+                if why:
+                    log.error("ending the driver at once: %s", why)
+                    return -signal.SIGKILL

@@ -1,0 +1,1 @@
+"""Weights & Biases, in processes of its own."""

@@ -1,0 +1,158 @@
+"""The tracker's process, beside a search: started with the supervisor, ended after it. W&B itself is imported there."""
+
+import logging
+import os
+import secrets
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import TracebackType
+
+from cluster.machine.processes import end_carrying, python_path, usr2_held_back
+from cluster.machine.scratch import Scratch
+from cluster.state.paths import SearchPaths
+from cluster.state.records import method_folders
+from cluster.tracking.installed import has_wandb
+from cluster.tracking.spool import Spool
+from cluster.waves.environment import TOKEN
+from search_spaces.spec import Spec
+
+log = logging.getLogger(__name__)
+
+PATIENCE_S = (60.0, 10.0, 0.0)
+"""How long the tracker may take for what is left when the search has ended, was asked to stop, and to stop at once: a
+job that must go has no more. `swell sync` writes the rest."""
+POLL_S = 0.1
+OF_ONE_RUN = ("RUN_ID", "RESUME", "NAME", "NOTES", "RUN_GROUP", "JOB_TYPE", "TAGS", "PROJECT", "SWEEP_ID", "SERVICE")
+OF_ONE_PROCESS = ("MODE", "DISABLED", "SILENT", "QUIET", "CONSOLE", "CONFIG_PATHS", "PROGRAM", "DIR", "START_METHOD")
+
+
+def wandb_environment(paths: SearchPaths | None, scratch: Scratch, token: str) -> dict[str, str]:
+    """Return the environment of a process of ours that uses W&B, for a search or before there is one.
+
+    Nothing is left in the home or in the working directory: what a sync needs goes to the spool, all else to scratch.
+    What the user's own environment says of one run is not meant for these; its server, login and entity are.
+    """
+    spool = Spool(paths) if paths is not None else None
+    dropped = {f"WANDB_{name}" for name in (*OF_ONE_RUN, *OF_ONE_PROCESS)}
+    environment = {name: value for name, value in os.environ.items() if name not in dropped}
+    _copy_settings(scratch.wandb / "config", environment)
+    return environment | {
+        TOKEN: token,
+        "PYTHONPATH": python_path(*(method_folders(paths) if paths is not None else ()), Path.cwd()),
+        "TMPDIR": str(scratch.tmp),
+        "JAX_PLATFORMS": "cpu",  # a method's own module may bring it, to say what its metrics are
+        "WANDB_DIR": str(spool.root if spool else scratch.wandb),
+        "WANDB_DATA_DIR": str(spool.staging if spool else scratch.wandb / "staging"),
+        "WANDB_CACHE_DIR": str(scratch.wandb / "cache"),
+        "WANDB_ARTIFACT_DIR": str(scratch.wandb / "artifacts"),
+        "WANDB_CONFIG_DIR": str(scratch.wandb / "config"),
+        "WANDB_ERROR_REPORTING": "false",
+    }
+
+
+def _copy_settings(folder: Path, environment: Mapping[str, str]) -> None:
+    """Copy what `wandb login` has noted, the server for instance: it is read, and never written to."""
+    own = environment.get("WANDB_CONFIG_DIR") or Path(environment.get("HOME", "~")).expanduser() / ".config" / "wandb"
+    folder.mkdir(parents=True, exist_ok=True)
+    with suppress(OSError):
+        shutil.copyfile(Path(own) / "settings", folder / "settings")
+
+
+@contextmanager
+def wandb_process(paths: SearchPaths | None) -> Iterator[tuple[dict[str, str], Scratch]]:
+    """Give the environment of a process that uses W&B, and its scratch; end what is left of it, delete the scratch."""
+    token = secrets.token_hex(16)
+    scratch = Scratch.create({"search": str(paths.root) if paths is not None else "", "token": token})
+    try:
+        yield wandb_environment(paths, scratch, token), scratch
+    finally:
+        end_carrying(TOKEN, token)
+        scratch.delete()
+
+
+class Tracking:
+    """The tracker of a search while its supervisor works: a context. It can fail in any way and the search goes on."""
+
+    def __init__(
+        self,
+        spec: Spec,
+        paths: SearchPaths,
+        attend: Callable[[], None] = lambda: None,
+        stop_requests: Callable[[], int] = lambda: 0,
+    ) -> None:
+        """While the tracker is waited for, `attend` is called all the time; `stop_requests` may cut the wait short."""
+        self._attend = attend
+        self._stop_requests = stop_requests
+        self._spec = spec
+        self._paths = paths
+        self._token = secrets.token_hex(16)
+        self._scratch: Scratch | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> "Tracking":
+        if self._spec.tracking.wandb == "disabled":
+            return self
+        if not has_wandb():
+            log.warning("W&B is not installed here: its runs can be written later, by swell sync")
+            return self
+        try:
+            self._scratch = Scratch.create({"search": str(self._paths.root), "token": self._token})
+            self._start()
+        except (OSError, ValueError) as error:
+            log.warning("the tracker could not be started; swell sync will write its runs: %s", error)
+        return self
+
+    def _start(self) -> None:
+        assert self._scratch is not None
+        with (self._paths.logs / "tracker.log").open("ab") as output, usr2_held_back():
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "cluster.tracking.tracker", str(self._paths.root)],
+                env=wandb_environment(self._paths, self._scratch, self._token),
+                cwd=self._scratch.tmp,
+                stdin=subprocess.PIPE,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            self._end()
+        except OSError as problem:
+            log.warning("the tracker could not write the rest; swell sync will: %s", problem)
+        finally:
+            if self._scratch is not None:
+                end_carrying(TOKEN, self._token)
+                if self._process is not None:
+                    self._process.wait()
+                self._scratch.delete()
+
+    def _end(self) -> None:
+        """Let the tracker write what is left; one that has died gets a successor for that."""
+        if self._process is None:
+            return
+        assert self._process.stdin is not None
+        if self._process.poll() is not None:
+            self._process.stdin.close()
+            log.warning("the tracker has died with status %d; another writes the rest", self._process.returncode)
+            self._start()
+            assert self._process.stdin is not None
+        self._process.stdin.close()
+        began = time.monotonic()
+        while (status := self._process.poll()) is None:
+            if time.monotonic() - began > PATIENCE_S[min(self._stop_requests(), 2)]:
+                log.warning(
+                    "the tracker was not done after %.0f s; swell sync writes the rest", time.monotonic() - began
+                )
+                return
+            self._attend()
+            time.sleep(POLL_S)
+        if status:
+            log.warning("not all runs could be written: swell sync writes the rest; see tracker.log")

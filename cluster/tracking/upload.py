@@ -1,0 +1,185 @@
+"""Uploading a search's runs from a machine that reaches W&B: what is finished, one at a time, each of them once.
+
+An upload may be killed anywhere: W&B marks a run's file when it has all of it, only then it is noted as synced, and
+only what is so noted may ever be deleted.
+"""
+
+import logging
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from cluster.jobs.standing import is_worked_on
+from cluster.machine.files import repair_last_line
+from cluster.machine.scratch import Scratch
+from cluster.state.paths import SearchPaths
+from cluster.state.records import load_spec
+from cluster.tracking.beside import wandb_process
+from cluster.tracking.installed import has_wandb
+from cluster.tracking.spool import Run, Spool
+from cluster.tracking.upload_worker import NOT_LOGGED_IN, NOT_REACHED
+
+log = logging.getLogger(__name__)
+
+RUNS_A_PROCESS = 50
+"""Runs that one process uploads: W&B takes 2 s to start, and a run that hangs holds up no more than these."""
+SECONDS_A_RUN = 300.0
+"""How long a run may take on average before its process is given up."""
+LOOK_EVERY_S = 0.5
+
+
+class SyncError(ValueError):
+    """The runs cannot be uploaded, and what the user can do about it; nothing is lost."""
+
+
+@dataclass
+class Synced:
+    """What one pass has come to."""
+
+    uploaded: list[str] = field(default_factory=list)
+    """Folders of the runs that W&B has now."""
+    failed: dict[str, str] = field(default_factory=dict)
+    """Folders of those that it has not, and what it said."""
+
+
+@contextmanager
+def sync_lock(paths: SearchPaths) -> Iterator[None]:
+    """Hold the lock of a search's one sync; raises SyncError where there is one already."""
+    spool = Spool(paths)
+    spool.make()
+    lock = FileLock(spool.sync_lock)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise SyncError(f"search {paths.name} is being synced by another process; one at a time") from None
+    try:
+        repair_last_line(spool.synced)
+        yield
+    finally:
+        lock.release()
+
+
+def check_can_sync(paths: SearchPaths) -> None:
+    """Raise SyncError for a search that has no runs, or where W&B is not installed."""
+    if load_spec(paths).tracking.wandb == "disabled" and not Spool(paths).runs.is_dir():
+        raise SyncError(f"search {paths.name} has no W&B runs: its spec has tracking.wandb: disabled")
+    if not has_wandb():
+        raise SyncError("W&B is not installed here: pip install 'swell[wandb]'")
+
+
+def all_runs(paths: SearchPaths) -> list[Run]:
+    """Return the runs of a search that are written whole; those that methods made once nobody works on it."""
+    return Spool(paths).all_runs(of_methods=not is_worked_on(paths))
+
+
+def write_unwritten(paths: SearchPaths) -> None:
+    """Write the runs of trials that have ended without one: the tracker was killed, or had no time left.
+
+    Where somebody works on the search, its own tracker does that. Raises SyncError where they cannot be written.
+    """
+    if load_spec(paths).tracking.wandb == "disabled" or is_worked_on(paths):
+        return
+    with wandb_process(paths) as (environment, scratch):
+        command = [sys.executable, "-P", "-m", "cluster.tracking.tracker", str(paths.root)]
+        done = subprocess.run(
+            command, env=environment, cwd=scratch.tmp, stdin=subprocess.DEVNULL, capture_output=True, text=True
+        )
+    if done.returncode:
+        last = done.stdout.strip().splitlines() or done.stderr.strip().splitlines() or ["it said nothing"]
+        raise SyncError(f"not all runs of search {paths.name} could be written: {last[-1]}")
+
+
+def upload(paths: SearchPaths, runs: Sequence[Run], say: Callable[[str], None] = lambda line: None) -> Synced:
+    """Upload runs, and note each that W&B has; call `say` with a line about each.
+
+    Raises SyncError where nobody is logged in, or W&B cannot be reached.
+    """
+    spool, result = Spool(paths), Synced()
+    waiting = []
+    for run in runs:  # uploaded by a sync that was killed before it could note it
+        if spool.is_marked(run.folder):
+            _note(spool, run.folder, result, say)
+        else:
+            waiting.append(run.folder)
+    for batch in _batches(waiting):
+        _upload_batch(paths, batch, result, say)
+    return result
+
+
+def _batches(folders: Sequence[str]) -> Iterator[list[str]]:
+    for start in range(0, len(folders), RUNS_A_PROCESS):
+        yield list(folders[start : start + RUNS_A_PROCESS])
+
+
+def _upload_batch(paths: SearchPaths, batch: list[str], result: Synced, say: Callable[[str], None]) -> None:
+    spool = Spool(paths)
+    files = {folder: file for folder in batch if (file := spool.transaction_log(folder)) is not None}
+    result.failed |= {folder: "its file is missing" for folder in batch if folder not in files}
+    if not files:
+        return
+    with wandb_process(paths) as (environment, scratch):
+        for folder in files:  # W&B puts a summary and the configuration there to upload them
+            (spool.runs / folder / "files").mkdir(exist_ok=True)
+        status, said = _run(environment, scratch, files, lambda folder: _note(spool, folder, result, say), spool)
+    if status == NOT_LOGGED_IN:
+        raise SyncError(f"not logged in to W&B: run `wandb login`, or set WANDB_API_KEY ({_reason(said)})")
+    if status == NOT_REACHED:
+        raise SyncError(f"W&B cannot be reached, or refuses the login: {_reason(said)}")
+    for folder in files:
+        if folder not in result.uploaded:
+            result.failed[folder] = _reason(said)
+            say(f"failed    {folder}: {_reason(said)}")
+
+
+def _run(
+    environment: dict[str, str], scratch: Scratch, files: dict[str, Path], note: Callable[[str], None], spool: Spool
+) -> tuple[int, str]:
+    """Upload files in a process of their own, noting each as it is marked; return its status and what it said."""
+    left, log_file = set(files), scratch.tmp / "upload.log"
+    command = [sys.executable, "-P", "-m", "cluster.tracking.upload_worker", *map(str, files.values())]
+    with log_file.open("wb") as output:
+        process = subprocess.Popen(
+            command,
+            # Its own logs are nobody's: only what lies in the spool's staging is read from there.
+            env=environment | {"WANDB_DIR": str(scratch.wandb)},
+            cwd=scratch.tmp,
+            stdin=subprocess.PIPE,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    assert process.stdin is not None
+    give_up = time.monotonic() + SECONDS_A_RUN * max(len(files), 2)
+    with process.stdin:
+        while True:
+            has_ended = process.poll() is not None
+            for folder in sorted(left):
+                if spool.is_marked(folder):
+                    note(folder)
+                    left.remove(folder)
+            if has_ended or time.monotonic() > give_up:
+                break
+            time.sleep(LOOK_EVERY_S)
+    if process.poll() is None:
+        process.kill()
+    return process.wait(), log_file.read_text(errors="replace")
+
+
+def _note(spool: Spool, folder: str, result: Synced, say: Callable[[str], None]) -> None:
+    spool.note_synced(folder)
+    result.uploaded.append(folder)
+    say(f"uploaded  {folder}")
+
+
+def _reason(said: str) -> str:
+    """Return the last thing that went wrong of what W&B has said, else its last line."""
+    lines = [line.removeprefix("wandb:").strip() for line in said.splitlines()]
+    errors = [line.removeprefix("ERROR").strip() for line in lines if line.startswith(("ERROR", "Error"))]
+    found = [line for line in (errors if any(errors) else lines) if line]
+    return (found or ["W&B said nothing"])[-1][:300]

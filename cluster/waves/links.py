@@ -1,0 +1,181 @@
+"""The wire between a wave driver and the supervisors of further nodes: JSON over TCP, for holders of a key only.
+
+Both sides prove that they know the key before anything else is read, and nothing that is read is ever unpickled.
+(`multiprocessing.connection` frames the messages; its own proof needs MD5, which some clusters forbid.)
+"""
+
+import hmac
+import json
+import os
+import secrets
+import socket
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from multiprocessing import AuthenticationError
+from multiprocessing.connection import Client, Listener
+from queue import Empty, SimpleQueue
+from typing import Any
+
+from cluster.machine.clocks import AwakeClock
+
+SIGN_EVERY_S = 2.0
+"""Both sides say something this often, so that a machine that has died is told from one that is quiet."""
+SILENCE_S = 30.0
+"""After this long without a word the other side counts as dead."""
+MOST_GAP_S = 5.0
+"""Two looks at a link lie no further apart, unless we were stopped ourselves."""
+LONGEST_MESSAGE = 2**16
+GONE = (OSError, EOFError, AuthenticationError, ValueError)
+"""What a wire raises whose other end is gone, or was never one of ours."""
+
+
+NONCE_BYTES = 32
+
+
+def _proof(key: bytes, who: bytes, *nonces: bytes) -> bytes:
+    return hmac.digest(key, who + b"".join(nonces), "sha256")
+
+
+def _prove_as_driver(connection: Any, key: bytes) -> None:
+    """Let a node prove that it knows the key, then prove it to the node; raises AuthenticationError."""
+    mine = secrets.token_bytes(NONCE_BYTES)
+    connection.send_bytes(mine)
+    answer = connection.recv_bytes(2 * NONCE_BYTES)
+    theirs, proof = answer[:NONCE_BYTES], answer[NONCE_BYTES:]
+    if not hmac.compare_digest(proof, _proof(key, b"node", mine, theirs)):
+        raise AuthenticationError("a caller did not know the key")
+    connection.send_bytes(_proof(key, b"driver", theirs, mine))
+
+
+def _prove_as_node(connection: Any, key: bytes) -> None:
+    """Prove to a driver that we know the key, and let it prove that it does; raises AuthenticationError."""
+    theirs, mine = connection.recv_bytes(NONCE_BYTES), secrets.token_bytes(NONCE_BYTES)
+    connection.send_bytes(mine + _proof(key, b"node", theirs, mine))
+    if not hmac.compare_digest(connection.recv_bytes(NONCE_BYTES), _proof(key, b"driver", mine, theirs)):
+        raise AuthenticationError("who answered did not know the key")
+
+
+class Link:
+    """One end of a wire: sends and takes messages, and knows when it has heard the other end last.
+
+    Signs of life are sent by a thread of their own, whatever keeps the rest of the process busy.
+    """
+
+    def __init__(self, connection: Any, clock: Callable[[], float] = time.monotonic) -> None:
+        self._connection = connection
+        self._clock = AwakeClock(MOST_GAP_S, clock)
+        self._queue: SimpleQueue[dict[str, Any]] = SimpleQueue()
+        self._sending = threading.Lock()
+        self._closed = threading.Event()
+        self._num_heard = 0
+        self._heard: tuple[int, float] = (0, self._clock())
+        """How many messages had come when one was last seen to have, and when that was."""
+        self._reader = threading.Thread(target=self._read, daemon=True, name="link")
+        self._reader.start()
+        threading.Thread(target=self._give_signs, daemon=True, name="signs").start()
+
+    @classmethod
+    def connect(cls, address: tuple[str, int], key: bytes) -> "Link":
+        """Return a link to a driver; raises one of GONE where there is none that knows the key."""
+        connection = Client(address, "AF_INET")
+        try:
+            _prove_as_node(connection, key)
+        except GONE:
+            connection.close()
+            raise
+        return cls(connection)
+
+    def _read(self) -> None:
+        with suppress(*GONE):
+            while True:
+                self._queue.put(json.loads(self._connection.recv_bytes(LONGEST_MESSAGE)))
+                self._num_heard += 1
+        self._closed.set()
+
+    def _give_signs(self) -> None:
+        while not self._closed.wait(SIGN_EVERY_S):
+            self.send(do="sign")
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the other end is there: not closed, and heard of not too long ago."""
+        return not self._closed.is_set() and self.silent_s < SILENCE_S
+
+    @property
+    def silent_s(self) -> float:
+        """Seconds since the other end was last heard; those in which we slept ourselves do not count."""
+        now, number = self._clock(), self._num_heard
+        if number != self._heard[0]:
+            self._heard = (number, now)
+        return now - self._heard[1]
+
+    def send(self, **message: Any) -> None:
+        """Send a message; to an end that is gone, nothing is sent."""
+        with self._sending:
+            try:
+                self._connection.send_bytes(json.dumps(message).encode())
+            except GONE:
+                self._closed.set()
+
+    def take(self) -> list[dict[str, Any]]:
+        """Return the messages that have come since the last time, without signs of life."""
+        messages = []
+        with suppress(Empty):
+            while True:
+                message = self._queue.get_nowait()
+                if isinstance(message, dict) and message.get("do") != "sign":
+                    messages.append(message)
+        return messages
+
+    def close(self) -> None:
+        """Hang up."""
+        self._closed.set()
+        with suppress(OSError), socket.socket(fileno=os.dup(self._connection.fileno())) as end:
+            end.shutdown(socket.SHUT_RDWR)  # closing alone says nothing while our own thread is reading
+        self._reader.join(1.0)
+        with suppress(OSError):
+            self._connection.close()
+
+
+class Exchange:
+    """The driver's end of all wires: takes in who calls and knows the key."""
+
+    def __init__(self, host: str) -> None:
+        self.key = secrets.token_bytes(32)
+        self._listener = Listener((host, 0), "AF_INET", backlog=64)
+        self._links: SimpleQueue[Link] = SimpleQueue()
+        threading.Thread(target=self._listen, daemon=True, name="exchange").start()
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port that it listens at."""
+        host, port = self._listener.address
+        return str(host), int(port)
+
+    def _listen(self) -> None:
+        with suppress(OSError):  # closed
+            while True:
+                # Who calls and then says nothing must not keep the next from being heard.
+                threading.Thread(target=self._meet, args=(self._listener.accept(),), daemon=True).start()
+
+    def _meet(self, connection: Any) -> None:
+        try:
+            _prove_as_driver(connection, self.key)
+        except GONE:
+            connection.close()
+            return
+        self._links.put(Link(connection))
+
+    def new_links(self) -> list[Link]:
+        """Return the links made since the last time."""
+        links = []
+        with suppress(Empty):
+            while True:
+                links.append(self._links.get_nowait())
+        return links
+
+    def close(self) -> None:
+        """Listen no more; links go on."""
+        self._listener.close()

@@ -1,0 +1,69 @@
+"""What a supervisor tells its wave driver, and how that answers.
+
+Orders go through a pipe, one JSON line each, which no full disk holds up; the answer is the driver's exit status.
+"""
+
+import json
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from enum import IntEnum
+from queue import Empty, SimpleQueue
+from typing import IO, Literal
+
+PREDECESSOR_PATIENCE_S = 120.0
+"""How long a driver, or what is left of one, may take to end before the next one gives up."""
+
+
+class DriverExit(IntEnum):
+    """The exit status of a wave driver that did not die."""
+
+    GO_ON = 13  # not 0: that is also what a library's stray exit leaves
+    FINISHED = 10
+    STOPPED = 11
+    DISK_FULL = 12
+    STORAGE_AWAY = 14
+
+
+@dataclass(frozen=True)
+class Order:
+    """One order: end the wave early, stop its trials, or know why a trial's worker is about to be lost."""
+
+    do: Literal["end_wave", "stop_trials", "lose_trial"]
+    reason: str
+    trial: int = -1
+    outcome: str = ""
+    memory_gb: float = 0.0
+
+    def send(self, pipe: IO[bytes]) -> None:
+        """Write it to a pipe; a reader that is gone needs no orders."""
+        try:
+            pipe.write(json.dumps(asdict(self)).encode() + b"\n")
+            pipe.flush()
+        except BrokenPipeError:
+            return
+
+
+class Orders:
+    """The orders that have come in, read by a thread of its own and taken when the driver has a moment."""
+
+    def __init__(self, stream: Iterable[bytes]) -> None:
+        self._queue: SimpleQueue[Order] = SimpleQueue()
+        threading.Thread(target=self._read, args=(stream,), daemon=True, name="orders").start()
+
+    def _read(self, stream: Iterable[bytes]) -> None:
+        for line in stream:
+            self.put(Order(**json.loads(line)))
+
+    def put(self, order: Order) -> None:
+        """Add an order that came another way: from the supervisor of a further node."""
+        self._queue.put(order)
+
+    def take(self, obey: Callable[[Order], None]) -> None:
+        """Call `obey` with each order since the last time."""
+        while True:
+            try:
+                order = self._queue.get_nowait()
+            except Empty:
+                return
+            obey(order)

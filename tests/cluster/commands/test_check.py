@@ -1,0 +1,289 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+import search_spaces
+from cluster.commands.check import check
+from cluster.commands.check_command import check_command
+from search_spaces.errors import SpecError
+from search_spaces.space import grid_points, resolve
+from search_spaces.spec import load_spec
+from trainables._shared.discovery import load_config_type
+
+SHIPPED = sorted(Path(search_spaces.__path__[0]).glob("*.yaml"))
+HEAD = """\
+name: try
+trainable: two_body
+objective: {metric: val_accel_error_pct}
+"""
+
+
+@pytest.fixture
+def check_text(tmp_path):
+    def run(text):
+        file = tmp_path / "s.yaml"
+        file.write_text(HEAD + text)
+        return check(load_spec(file))
+
+    return run
+
+
+@pytest.fixture
+def refused(check_text, tmp_path):
+    def run(text):
+        with pytest.raises(SpecError) as caught:
+            check_text(text)
+        return str(caught.value).replace(f"{tmp_path}/", "").splitlines()
+
+    return run
+
+
+@pytest.mark.parametrize("file", SHIPPED, ids=lambda file: file.stem)
+def test_every_shipped_search_passes_without_a_warning(file):
+    report = check(load_spec(file))
+    assert report.warnings == ()
+    assert report.num_trials
+
+
+def test_the_heads_sweep_is_the_288_configurations_of_the_source():
+    spec = load_spec(Path(search_spaces.__path__[0]) / "two_body_heads.yaml").spec
+    config_type = load_config_type(spec.trainable)
+    configs = [config_type.model_validate(resolve(spec, point)) for point in grid_points(spec)]
+    searched = ["features", "head", "segment_length", "activation", "depth", "dataset"]
+    rows = {tuple(getattr(config, name) for name in searched) for config in configs}
+    assert len(configs) == len(rows) == 288
+    assert [sorted(set(column)) for column in zip(*rows, strict=True)] == [
+        ["sph_4D_rinv_vel", "sph_4D_rinv_vel_rt"],
+        ["mlp_4D_logmag_unit_exp", "mlp_4D_signed", "mlp_4D_softplus", "mlp_4D_unit_softplus"],
+        [4, 10, 18],
+        ["leaky_relu", "tanh"],
+        [2, 4],
+        ["complex_TBP_planar_100_train", "complex_TBP_planar_10_train", "complex_TBP_planar_1_train"],
+    ]
+    for config in configs:
+        values = config.model_dump()
+        fixed = ("width", "batch_size", "loss", "solver", "rtol", "atol", "nmse_weight")
+        assert [values[name] for name in fixed] == [64, 256, "percent_error_plus_nmse", "adaptive", 1e-6, 1e-8, 1.0]
+        phases = [(phase["steps"], phase["learning_rate"], phase["window"]) for phase in values["curriculum"]]
+        assert phases == [(1000, 1e-3, (0.0, 0.1)), (1000, 1e-3, (0.0, 1.0)), (1000, 1e-4, (0.0, 1.0))]
+        assert {phase["segment_length"] for phase in values["curriculum"]} == {None}
+
+
+def test_a_list_of_one_overrides_the_default(check_text):
+    report = check_text("space: {depth: [4], width: [16, 32]}\nsampler: {name: grid}\n")
+    assert [(use.config["depth"], use.config["width"]) for use in report.programs] == [(4, 16), (4, 32)]
+
+
+def test_an_unknown_parameter_is_refused_with_the_nearest_field(refused):
+    found = refused("base: {datset: x}\nspace:\n  depht: [2]\nbudget: {trials: 1}\n")
+    assert [line.split(" Allowed: ")[0] for line in found] == [
+        "s.yaml:4: base.datset: two_body has no such field.",
+        "s.yaml:6: space.depht: two_body has no such field.",
+    ]
+    assert [line.rsplit("; ", 1)[1] for line in found] == ["did you mean 'dataset'?", "did you mean 'depth'?"]
+
+
+def test_a_small_learning_rate_written_1e_4_is_a_number(check_text):
+    report = check_text("space: {learning_rate: [1e-4, 1e-3]}\nsampler: {name: grid}\n")
+    assert (report.num_configurations, len(report.programs)) == (2, 1)
+    assert report.programs[0].config["learning_rate"] == 1e-4
+
+
+def test_an_unknown_method_is_refused_with_the_nearest(tmp_path):
+    file = tmp_path / "s.yaml"
+    file.write_text(HEAD.replace("two_body", "two_bdy") + "space: {a: [1]}\nbudget: {trials: 1}\n")
+    with pytest.raises(SpecError) as caught:
+        check(load_spec(file))
+    assert str(caught.value).startswith(f"{file}:2: trainable = 'two_bdy': is not a method. Allowed: ")
+    assert str(caught.value).endswith("; did you mean 'two_body'?")
+
+
+def test_a_method_that_cannot_be_imported_says_why(tmp_path, monkeypatch):
+    (tmp_path / "broken_pkg").mkdir()
+    (tmp_path / "broken_pkg" / "__init__.py").write_text("")
+    (tmp_path / "broken_pkg" / "mine.py").write_text("1 / 0\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    file = tmp_path / "s.yaml"
+    file.write_text(HEAD.replace("two_body", "broken_pkg.mine") + "space: {a: [1]}\nbudget: {trials: 1}\n")
+    with pytest.raises(SpecError, match="importing it failed with ZeroDivisionError: division by zero"):
+        check(load_spec(file))
+
+
+@pytest.mark.parametrize(
+    ("space", "message"),
+    [
+        ("head: [mlp_4D_signed, mlp_4D_sgned]", "space.head[1] = 'mlp_4D_sgned': is not one of the choices. Allowed: "),
+        ("head: [mlp_4D]", "space.head[0] = 'mlp_4D': 'mlp_4D' has meant two different heads"),
+        ("depth: {low: 2, high: 4}", "space.depth.low = 2.0: the field takes whole numbers; add `type: int` to the ra"),
+        ("learning_rate: {low: -1e-3, high: 1}", "space.learning_rate.low = -0.001: must be greater than 0"),
+        ("planar: [yes]", "space.planar[0] = 'yes': must be 'auto' or true or false"),
+        (
+            "curriculum: {choices: {a: [{stps: 1}]}}",
+            "space.curriculum.choices.a[0].stps = 1: unknown key. Allowed: ste",
+        ),
+        ("dataset: [complx_TBP_planar_7_train]", "space.dataset[0] = 'complx_TBP_planar_7_train': "),
+        ("dataset: [complex_TBP_planar_10_test]", "space.dataset[0] = 'complex_TBP_planar_10_test': "),
+    ],
+)
+def test_every_value_is_held_against_its_field(refused, space, message):
+    assert refused(f"space:\n  {space}\nbudget: {{trials: 1}}\n")[0].startswith(f"s.yaml:5: {message}")
+
+
+def test_configurations_that_the_data_rules_out_are_counted_and_shown(refused):
+    (line,) = refused(
+        "base: {steps: 100}\n"
+        "space:\n"
+        "  depth: [2, 3]\n"
+        "  segment_length: [18, 40]\n"
+        "  curriculum: {choices: {whole: [{window: [0.0, 1.0]}], start: [{window: [0.0, 0.1]}]}}\n"
+        "sampler: {name: grid}\n"
+    )
+    assert line.startswith("s.yaml:7: space.segment_length[1] = 40: phase 1 has no usable segment: ")
+    assert (
+        "; this rules out 2 of 8 configurations: {depth: 2, segment_length: 40, curriculum: 'start'}, "
+        "{depth: 3, segment_length: 40, curriculum: 'start'}. Allowed: 2..36"
+    ) in line
+
+
+def test_a_default_that_the_data_rules_out_is_named_as_one(refused):
+    (line,) = refused("space: {curriculum: {choices: {a: [{window: [0.0, 0.03]}]}}}\nbudget: {trials: 1}\n")
+    assert line.startswith(
+        "s.yaml:1: base.segment_length = 18: the method's default does not fit here: phase 1 has no usable segment: "
+    )
+
+
+def test_a_searched_field_without_effect_is_refused_unless_conditional(refused, check_text):
+    space = "space:\n  solver: [per_sample, adaptive]\n  rtol: {choices: [1e-6, 1e-5]%s}\nsampler: {name: grid}\n"
+    (line,) = refused(space % "")
+    assert line.startswith(
+        "s.yaml:6: space.rtol: has no effect in 2 of 4 configurations (solver per_sample has a fixed step)"
+    )
+    report = check_text(space % ", when: {solver: adaptive}")
+    assert (report.num_configurations, len(report.programs)) == (3, 2)
+
+
+def test_a_fixed_field_without_effect_is_a_warning(check_text):
+    report = check_text("base: {rtol: 1e-5}\nspace: {depth: [2]}\nsampler: {name: grid}\n")
+    assert report.warnings == ("base.rtol has no effect: solver per_sample has a fixed step",)
+
+
+@pytest.mark.parametrize(
+    ("metric", "message"),
+    [
+        ("val_accel_error", "no such metric. Allowed: val_accel_error_pct"),
+        ("test_10_accel_error_mean_pct", "is measured once, after training; early stopping needs a metric of every"),
+    ],
+)
+def test_metrics_must_exist_and_be_reported_where_early_stopping_looks(tmp_path, metric, message):
+    file = tmp_path / "s.yaml"
+    text = HEAD.replace("val_accel_error_pct", metric) + "space: {depth: [2]}\nbudget: {trials: 1}\n"
+    file.write_text(text + "early_stopping: {name: asha}\n")
+    with pytest.raises(SpecError) as caught:
+        check(load_spec(file))
+    assert str(caught.value).startswith(f"{file}:3: objective.metric = '{metric}': {message}")
+    if metric.startswith("test"):
+        file.write_text(text)
+        assert check(load_spec(file)).num_trials == 1
+
+
+def test_constraints_may_use_metrics_measured_after_training(check_text, refused):
+    text = "space: {depth: [2]}\nbudget: {trials: 1}\nconstraints:\n  - {metric: test_1_outward_mean_pct, max: 1}\n"
+    assert check_text(text).num_configurations == 1
+    (line,) = refused(text.replace("outward_mean_pct", "outwards"))
+    assert line.startswith("s.yaml:7: constraints[0].metric = 'test_1_outwards': no such metric.")
+
+
+def test_early_stopping_that_could_never_decide_is_refused(refused, check_text):
+    text = "base: {steps: 100, report_every: 50}\nspace: {depth: [2]}\nbudget: {trials: 1}\n"
+    (line,) = refused(text + "early_stopping: {name: asha, grace_steps: 100}\n")
+    assert line.startswith("s.yaml:7: early_stopping.grace_steps = 100: training has at most 100 steps, so no trial")
+    late = check_text(text + "early_stopping: {name: asha, grace_steps: 20}\n")
+    assert late.warnings == (
+        "report_every: 50 is more than early_stopping.grace_steps: 20: the first decision waits for the first report",
+    )
+
+
+def test_a_trial_wider_than_the_machine_is_refused_with_both_numbers(refused):
+    (line,) = refused("space: {depth: [2]}\nbudget: {trials: 1}\nresources: {cpus_per_trial: 4096}\n")
+    assert line.startswith("s.yaml:6: resources.cpus_per_trial = 4096: a trial cannot get more CPUs than there are ")
+
+
+def test_a_trial_of_more_gpus_than_the_machine_has_is_refused_with_both_numbers(refused, check_text, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    text = "space: {depth: [2]}\nbudget: {trials: 1}\nresources: {gpus_per_trial: %s}\n"
+    (line,) = refused(text % 3)
+    assert line.startswith("s.yaml:6: resources.gpus_per_trial = 3.0: a trial cannot get more GPUs than there are ")
+    assert "(2 on this machine)" in line
+    assert check_text(text % 2).num_trials == 1
+
+
+def test_the_gp_sampler_without_torch_says_how_to_get_it(refused, monkeypatch):
+    monkeypatch.setattr("cluster.commands.check._has_torch", lambda: False)
+    (line,) = refused("space: {depth: {low: 1, high: 3, type: int}}\nbudget: {trials: 1}\nsampler: {name: gp}\n")
+    assert line.endswith("this sampler needs PyTorch, which is not installed: pip install 'swell[gp]'")
+
+
+def test_a_large_space_is_sampled_with_every_choice_and_both_ends(check_text):
+    report = check_text(
+        "space:\n  learning_rate: {low: 1e-4, high: 1e-2, log: true}\n  width: {low: 1, high: 400, type: int}\n"
+        "  head: [mlp_4D_signed, mlp_rtn]\nbudget: {hours: 1}\n"
+    )
+    assert (report.num_configurations, report.num_trials, report.sampled) == (None, None, True)
+    assert {1, 400} <= {use.config["width"] for use in report.programs}
+
+
+def test_repeats_multiply_trials_and_not_programs(check_text):
+    report = check_text("space: {depth: [2, 3]}\nrepeats: {seeds: [0, 1, 2]}\nsampler: {name: grid}\n")
+    assert (report.num_configurations, report.num_trials, len(report.programs)) == (2, 6, 2)
+
+
+def test_a_part_of_a_grid_is_said_to_be_one(check_text):
+    report = check_text("space: {depth: [2, 3]}\nsampler: {name: grid}\nbudget: {trials: 1}\n")
+    assert (report.num_configurations, report.num_trials) == (2, 1)
+    assert report.notes == ("budget.trials: 1 of the grid's 2 trials will run",)
+
+
+def test_check_needs_neither_jax_nor_ray_nor_optuna():
+    code = (
+        "import sys; from pathlib import Path; from cluster.commands.check import check; "
+        "from search_spaces.spec import load_spec; check(load_spec(Path(sys.argv[1]))); "
+        "print(sorted({'jax', 'ray', 'optuna', 'torch', 'equinox'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(SHIPPED[0])], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+def test_the_command_prints_numbers_and_tells_problems_on_stderr(tmp_path, capsys):
+    file = tmp_path / "s.yaml"
+    file.write_text(HEAD + "space: {depth: [2, 3]}\nsampler: {name: grid}\n")
+    console, errors = Console(width=200), Console(stderr=True, width=40)
+    assert check_command(file, console=console, errors=errors) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "try is a valid search of two_body",
+        "  configurations  2 (all 2 built and held against the data)",
+        "  trials          2, by grid",
+        "  programs        2 to compile",
+    ]
+    file.write_text(HEAD + "space: {depth: [2, x]}\nsampler: {name: grid}\n")
+    assert check_command(file, console=console, errors=errors) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err == f"{file}:4: space.depth[1] = 'x': must be a whole number, but is text\n"
+
+
+def test_a_range_of_a_billion_values_is_sampled_and_a_grid_of_it_refused(tmp_path):
+    text = (
+        "name: wide\ntrainable: tests.methods.ripple\nobjective: {metric: val_error}\nbudget: {trials: 4}\n"
+        "space: {steps: {low: 1, high: 1000000000, type: int}}\n"
+    )
+    path = tmp_path / "wide.yaml"
+    path.write_text(text)
+    report = check(load_spec(path))
+    assert report.num_configurations == 10**9
+    assert report.sampled
+    path.write_text(text + "sampler: {name: grid}\n")
+    with pytest.raises(SpecError, match=r"this grid has 1,000,000,000 configurations, at most 100,000 can be expanded"):
+        check(load_spec(path))

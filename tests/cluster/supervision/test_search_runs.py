@@ -1,0 +1,391 @@
+"""Whole searches: `python -m swell run` in a process of its own, with a real Ray, real signals and real kills."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from cluster.machine.processes import carrying
+from cluster.state.outcomes import Outcome
+from cluster.state.paths import SearchPaths
+from cluster.state.records import load_history, load_status, load_trials, load_waves
+
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).parents[3]
+HEAD = "trainable: tests.methods.ripple\nobjective: {metric: val_error}\nresources: {cpus: 2}\n"
+TROUBLES = f"""{HEAD}
+space:
+  trouble: [none, nan, solver, exception]
+  learning_rate: [0.01, 0.1, 0.5]
+sampler: {{name: grid}}
+keep: {{top: 2}}
+"""
+LOST = """\
+trainable: tests.methods.ripple
+objective: {metric: val_error}
+space:
+  trouble: [none, kill]
+  learning_rate: [0.1, 0.5]
+sampler: {name: grid}
+resources: {cpus: 2, cpus_per_trial: 2}
+retries: 1
+budget: {trials: 3}
+"""
+STEPS, EVERY = 60000, 600
+LONG = f"""{HEAD}
+base: {{steps: {STEPS}, report_every: {EVERY}}}
+space:
+  learning_rate: [0.001, 0.01, 0.1, 0.5]
+  shift: [0.0, 1.0, -2.0]
+sampler: {{name: grid}}
+"""
+NUM_LONG = 12
+FRONT = """\
+trainable: elsewhere.own_method
+objective: [{metric: val_error}, {metric: train_loss, mode: max}]
+space:
+  learning_rate: {low: 1e-3, high: 0.5, log: true}
+  shift: {low: -1.0, high: 1.0}
+sampler: {name: nsga2}
+repeats: {seeds: [3, 5]}
+budget: {trials: 8}
+resources: {cpus: 2}
+"""
+
+
+class Place:
+    """A root for searches with a scratch of its own, and the command line run in it."""
+
+    def __init__(self, folder, scratch):
+        self.folder = folder
+        self.searches = folder / "searches"
+        self.scratch = scratch
+        own = {"SWELL_ROOT": str(self.searches), "SWELL_SCRATCH": str(scratch), "PYTHONPATH": str(ROOT)}
+        self.environment = {**os.environ, **own}
+
+    def paths(self, name):
+        return SearchPaths(self.searches / name)
+
+    def start(self, *arguments, cwd=ROOT):
+        return subprocess.Popen(
+            [sys.executable, "-m", "swell", *map(str, arguments)],
+            env=self.environment,
+            cwd=cwd,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def swell(self, *arguments, cwd=ROOT):
+        return finish(self.start(*arguments, cwd=cwd))
+
+    def write(self, text, name):
+        spec = self.folder / f"{name}.yaml"
+        spec.write_text(f"name: {name}\n{text}")
+        return spec
+
+    def ours(self):
+        """Return the processes of our searches: by their environment, and by files they hold open in our scratch."""
+        holding = [
+            int(fd.parts[2]) for fd in Path("/proc").glob("[0-9]*/fd/*") if _target(fd).startswith(str(self.scratch))
+        ]
+        return sorted({*carrying("SWELL_ROOT", str(self.searches)), *holding})
+
+
+def _target(link):
+    try:
+        return str(link.readlink())
+    except OSError:  # closed meanwhile, or another user's
+        return ""
+
+
+def finish(process):
+    out, err = process.communicate(timeout=900)
+    return SimpleNamespace(code=process.returncode, out=out, err=err)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    # Ray's socket paths must be short: pytest's own folders are too long for them.
+    scratch = Path(tempfile.mkdtemp(prefix="sw", dir="/tmp"))
+    found = Place(tmp_path_factory.mktemp("runs"), scratch)
+    yield found
+    for pid in found.ours():
+        os.kill(pid, signal.SIGKILL)
+    shutil.rmtree(scratch, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def troubles(place):
+    return place.swell("run", place.write(TROUBLES, "troubles")), place.paths("troubles")
+
+
+@pytest.fixture(scope="module")
+def undisturbed(place):
+    """The long grid in three waves that nobody disturbs, the last in a Ray of its own."""
+    waves = "waves: {trials: 4, restart_ray_trials: 8}\n"
+    done = place.swell("run", place.write(f"{LONG}{waves}", "undisturbed"))
+    return done, place.paths("undisturbed")
+
+
+def results(paths):
+    """Return what a search found out: everything but what it used."""
+    return {
+        record.number: (record.outcome, record.configuration, record.params, record.config, record.metrics)
+        for record in load_trials(paths)
+    }
+
+
+def wait_for(condition, process):
+    while not condition():
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
+
+
+def in_the_midst(paths, more_than=2):
+    """Whether some trials have ended and another has reported."""
+    ended = {record.number for record in load_trials(paths) if record.outcome}
+    return len(ended) > more_than and any(entry["trial"] not in ended for entry in load_history(paths))
+
+
+def assert_nothing_is_left(place):
+    assert list(place.scratch.iterdir()) == []
+    assert place.ours() == []
+
+
+# -- a search with troubles
+
+
+def test_a_search_ends_with_exit_code_0_and_prints_its_best_trials(troubles):
+    done, paths = troubles
+    assert done.code == 0, done.err
+    rows = [line.split() for line in done.out.splitlines()]
+    assert rows[0][:4] == ["rank", "trial", "outcome", "val_error"]
+    assert [row[0] for row in rows[1:4]] == ["1", "2", "3"]
+    assert "swell table troubles" in done.out
+    assert str(paths.root) in done.out
+    assert "Finished: 3 done, 9 failed" in done.err
+    assert len(load_trials(paths)) == 12
+    assert load_status(paths)["finished"] == "trials: all 12 have ended"
+
+
+def test_a_trials_own_failure_is_its_outcome_and_touches_no_other(troubles):
+    _, paths = troubles
+    outcomes = {"none": "completed", "nan": "diverged", "solver": "solver_failed", "exception": "crashed"}
+    records = load_trials(paths)
+    assert all(record.outcome.value == outcomes[record.config["trouble"]] for record in records)
+    assert all(record.attempts == 1 for record in records)
+    completed = [record for record in records if record.outcome is Outcome.COMPLETED]
+    assert {record.step for record in completed} == {30}
+    assert all(record.metrics.keys() >= {"val_error", "test_error", "best_step"} for record in completed)
+
+
+def test_a_crash_has_its_traceback_in_the_table(troubles, place):
+    _, paths = troubles
+    for record in load_trials(paths):
+        crashed = record.outcome is Outcome.CRASHED
+        assert record.error.startswith("Traceback") == crashed
+        assert ('RuntimeError("the method\'s own bug")' in record.error) == crashed
+    table = place.swell("table", "troubles", "--format", "csv")
+    assert table.code == 0
+    assert table.out.count("RuntimeError: the method's own bug") == 3
+
+
+def test_a_trial_uses_as_many_threads_as_it_has_cpus(troubles):
+    _, paths = troubles
+    records = [record for record in load_trials(paths) if record.outcome is Outcome.COMPLETED]
+    assert {record.xla_threads for record in records} == {1}
+    assert all(record.peak_memory_mb > 50 and record.cpu_seconds > 0 and record.host for record in records)
+
+
+def test_few_files_are_left_of_a_trial(troubles):
+    _, paths = troubles
+    files = [file.relative_to(paths.root) for file in paths.root.rglob("*") if file.is_file()]
+    assert len([file for file in files if file.parts[0] == "checkpoints"]) == 2  # keep: {top: 2}
+    assert len(files) <= 2 * 12
+    assert len(files) <= 2 + 12  # the search's own files
+
+
+def test_the_drivers_log_is_short_and_without_alarm(troubles):
+    _, paths = troubles
+    text = paths.driver_log(1).read_text()
+    assert len(text.splitlines()) <= 3
+    assert "WARNING" not in text
+    assert "Traceback" not in text
+
+
+def test_the_best_model_is_exported(troubles, place, tmp_path):
+    done = place.swell("best", "troubles", "--output", tmp_path / "best")
+    assert done.code == 0, done.err
+    written = sorted(file.name for file in (tmp_path / "best").iterdir())
+    assert written == ["config.yaml", "export.json", "metrics.json", "model.npz", "plain.csv"]
+    metrics = json.loads((tmp_path / "best" / "metrics.json").read_text())
+    best = min(r.metrics["val_error"] for r in load_trials(place.paths("troubles")) if r.outcome is Outcome.COMPLETED)
+    assert metrics["val_error"] == best
+
+
+def test_nothing_is_left_in_scratch_and_no_process_after_a_search(troubles, place):
+    assert_nothing_is_left(place)
+
+
+# -- workers that die
+
+
+def test_a_lost_worker_is_retried_and_then_given_up_and_the_others_go_on(place):
+    done = place.swell("run", place.write(LOST, "lost"))
+    assert done.code == 0, done.err
+    records = load_trials(place.paths("lost"))
+    assert len(records) == 3
+    for record in records:
+        if record.config["trouble"] == "kill":
+            assert (record.outcome, record.attempts) == (Outcome.WORKER_LOST, 2)
+            assert record.error.startswith("its worker process died")
+        else:
+            assert (record.outcome, record.attempts, record.step) == (Outcome.COMPLETED, 1, 30)
+            assert record.xla_threads == 2  # cpus_per_trial
+    assert {record.config["trouble"] for record in records} == {"none", "kill"}
+    assert_nothing_is_left(place)
+
+
+def test_a_pool_of_another_size_than_the_cap_ends_the_trial_and_its_record_says_so(place, tmp_path):
+    method = tmp_path / "wide" / "own"
+    method.mkdir(parents=True)
+    (method / "__init__.py").write_text("")
+    (method / "config.py").write_text("from tests.methods.ripple import Config\n")
+    # Only a trial imports this: after its caps were checked, and before there is a pool.
+    (method / "method.py").write_text(
+        'import os\n\nos.environ["PJRT_NPROC"] = "3"\nfrom tests.methods.ripple import method\n'
+    )
+    text = TROUBLES.replace("tests.methods.ripple", "wide.own").replace("[none, nan, solver, exception]", "[none]")
+    done = place.swell("run", place.write(f"{text}retries: 0\nbudget: {{trials: 1}}\n", "wide"), cwd=tmp_path)
+    assert "0 done, 1 failed" in done.err
+    (record,) = load_trials(place.paths("wide"))
+    assert record.outcome is Outcome.WORKER_LOST
+    assert "ThreadCapError: XLA's pool has 3 threads in a worker of 1 CPUs" in record.error
+
+
+# -- waves, interruptions and kills: always the same table
+
+
+def test_a_search_runs_in_waves(undisturbed, place):
+    done, paths = undisturbed
+    assert done.code == 0, done.err
+    records = load_trials(paths)
+    assert [record.wave for record in records] == [1] * 4 + [2] * 4 + [3] * 4
+    waves = load_waves(paths)
+    assert [wave["trials"] for wave in waves] == [4, 4, 4]
+    started = [("ray_start_s" in wave, wave["driver"]) for wave in waves]
+    assert started == [(True, 1), (False, 1), (True, 2)]  # one Ray for two waves, started afresh after eight trials
+    assert all(0 < wave["utilisation"] < 1.1 for wave in waves)
+    assert waves[0]["began_at"] < waves[0]["ended_at"] < waves[1]["began_at"] < waves[1]["ended_at"]
+    assert {record.outcome for record in records} == {Outcome.COMPLETED}
+    steps = [entry["step"] for entry in load_history(paths) if entry["trial"] == 5 and "step" in entry]
+    assert steps == list(range(600, 60001, 600))
+    assert_nothing_is_left(place)
+
+
+def test_a_killed_driver_is_replaced_a_closed_terminal_saves_and_resume_ends_with_the_same_table(undisturbed, place):
+    paths = place.paths("interrupted")
+    process = place.start("run", place.write(LONG, "interrupted"))
+    wait_for(lambda: in_the_midst(paths), process)
+    before = {record.number: record for record in load_trials(paths) if record.outcome}
+    (driver,) = [
+        pid for pid in place.ours() if b"cluster.waves.driver" in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    ]
+    os.kill(driver, signal.SIGKILL)
+    refused = place.swell("resume", "interrupted")
+    assert refused.code == 2
+    assert f"is being worked on by process {process.pid} on" in refused.err
+    assert "running" in place.swell("status", "interrupted").out
+
+    wait_for(lambda: in_the_midst(paths, more_than=len(before) + 1), process)
+    process.send_signal(signal.SIGHUP)
+    done = finish(process)
+    assert done.code == 130, done.err
+    assert "Stopping: every running trial saves" in done.err
+    assert "swell resume interrupted" in done.err
+    assert "ended with status -9" in paths.supervisor_log.read_text()
+    then = {record.number: record for record in load_trials(paths)}
+    assert {number: then[number] for number in before} == before
+    stopped = [record for record in then.values() if record.outcome is Outcome.STOPPED]
+    assert len(stopped) <= 2  # a trial may just have ended
+    assert all(0 < record.step < STEPS and paths.checkpoint(record.number).exists() for record in stopped)
+    assert_nothing_is_left(place)
+    assert "stopped" in place.swell("status", "interrupted").out
+
+    assert place.swell("stop", "interrupted").code == 2  # nobody works on it
+    done = place.swell("resume", "interrupted")
+    assert done.code == 0, done.err
+    assert results(paths) == results(undisturbed[1])
+    after = {record.number: record for record in load_trials(paths)}
+    ended = then.keys() - {record.number for record in stopped}
+    assert {number: after[number] for number in ended} == {number: then[number] for number in ended}
+    assert max(record.attempts for record in after.values()) == 2
+    for record in stopped:
+        again = [entry["step"] for entry in load_history(paths) if entry["trial"] == record.number and "step" in entry]
+        assert again == list(range(EVERY, STEPS + 1, EVERY))
+    assert_nothing_is_left(place)
+
+
+def test_a_search_goes_on_unread_and_its_driver_stops_with_a_killed_supervisor(undisturbed, place):
+    paths = place.paths("orphaned")
+    process = place.start("run", place.write(LONG, "orphaned"))
+    process.stderr.close()
+    process.stdout.close()
+    while not in_the_midst(paths):
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.kill()
+    process.wait()
+    assert "resume" in place.swell("status", "orphaned").out
+    done = place.swell("resume", "orphaned")  # at once: it waits for the driver of before
+    assert done.code == 0, done.err
+    assert results(paths) == results(undisturbed[1])
+    assert {record.attempts for record in load_trials(paths)} == {1}  # every trial was saved
+    assert_nothing_is_left(place)
+
+
+# -- a method of the user's own, several objectives, repeats
+
+
+@pytest.fixture(scope="module")
+def front(place, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("outside")
+    for ours in ("analysis", "cluster", "trainables"):  # the user's own of these names are left alone
+        (folder / ours).mkdir()
+        (folder / ours / "__init__.py").write_text("raise ImportError('not ours')\n")
+    (folder / "elsewhere").mkdir()
+    (folder / "elsewhere" / "own_method.py").write_text(
+        "from tests.methods.ripple import Config, Ripple\n\nmethod = Ripple()\n"
+    )
+    return place.swell("run", place.write(FRONT, "front"), cwd=folder), place.paths("front")
+
+
+def test_a_method_outside_of_the_repository_is_searched_by_its_import_path(front):
+    done, paths = front
+    assert done.code == 0, done.err
+    assert {record.outcome for record in load_trials(paths)} == {Outcome.COMPLETED}
+
+
+def test_repeated_configurations_have_equal_params_and_a_trial_per_seed(front):
+    _, paths = front
+    records = load_trials(paths)
+    assert [record.config["seed"] for record in records] == [3, 5] * 4
+    assert [record.configuration for record in records] == [0, 0, 1, 1, 2, 2, 3, 3]
+    assert all(first.params == second.params for first, second in zip(records[::2], records[1::2], strict=True))
+
+
+def test_with_several_objectives_no_trial_is_best(front, place, tmp_path):
+    assert place.swell("best", "front").code == 2
+    done = place.swell("best", "front", "--trial", "3", "--output", tmp_path / "best")
+    assert done.code == 0, done.err
+    assert "# Trial 3 of front" in (tmp_path / "best" / "config.yaml").read_text()
