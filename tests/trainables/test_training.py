@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from tests.methods.ripple import Config, Ripple, method
+from tests.methods.ripple import Config, Model, Ripple, method
 from trainables._shared import program as program_module
 from trainables._shared.checkpoint import CheckpointError, read_checkpoint, write_checkpoint
 from trainables._shared.config import ConfigError, numeric, structural_key
+from trainables._shared.conformance import CHECKS, Case, saved_model_is_the_trained_one
 from trainables._shared.contract import Phase
 from trainables._shared.datasets import DatasetStore, default_cache
 from trainables._shared.discovery import UnknownMethodError, load_config_type, load_method, method_names
@@ -60,10 +61,40 @@ TWO_PHASES = _TwoPhases()
 class _Disturbed(Ripple):
     """Some steps have an infinite loss: those whose learning rate says so."""
 
-    def loss(self, config, hyper, model, batch, key):
-        loss = super().loss(config, hyper, model, batch, key)
+    def loss(self, config, hyper, model, batch, key, step):
+        loss = super().loss(config, hyper, model, batch, key, step)
         unlucky = jax.random.bernoulli(key, 0.2)
         return loss._replace(value=jax.numpy.where(unlucky, jax.numpy.inf, loss.value))
+
+
+class _Averaged(Model):
+    """The unknowns, their average over the steps, and how many those were."""
+
+    mean: jax.Array
+    steps: jax.Array
+
+
+class _Averaging(Ripple):
+    """Judged by the average of its unknowns, which no gradient moves; trains ever slower. Some steps are bad."""
+
+    def init(self, config, hyper, key):
+        x = super().init(config, hyper, key).x
+        return _Averaged(x, x, jax.numpy.zeros(()))
+
+    def trained(self, model):
+        return _Averaged(True, False, False)
+
+    def rate_factor(self, config, hyper, model):
+        return 1 / (1 + model.steps)
+
+    def loss(self, config, hyper, model, batch, key, step):
+        loss = super().loss(config, hyper, model, batch, key, step)
+        after = _Averaged(model.x, 0.9 * model.mean + 0.1 * model.x, model.steps + 1)
+        unlucky = jax.numpy.isin(step, jax.numpy.asarray([3, 7]))
+        return loss._replace(value=jax.numpy.where(unlucky, jax.numpy.inf, loss.value), model=after)
+
+    def validate(self, config, hyper, model, data):
+        return super().validate(config, hyper, Model(model.mean), data)
 
 
 # -- the loop
@@ -87,6 +118,29 @@ def test_each_phase_trains_at_its_own_learning_rate():
     assert moved[0] == pytest.approx(0.01, rel=1e-3)  # Adam's first step is the learning rate
     assert max(moved[:25]) < 0.011
     assert moved[25] > 0.15
+
+
+def test_what_is_not_trained_by_gradients_changes_with_the_steps_that_count():
+    training = _training(Config(steps=12, report_every=1, learning_rate=0.01), _Averaging())
+    mean, rates = np.array(training.state.params.mean), []
+    for step in range(12):
+        before = np.array(training.state.params.x)
+        training.advance()
+        rates.append(float(np.abs(np.asarray(training.state.params.x) - before).max()))
+        if step not in (3, 7):
+            mean = np.float32(0.9) * mean + np.float32(0.1) * before
+    assert training.state.params.steps == 10
+    np.testing.assert_allclose(training.state.params.mean, mean, rtol=1e-5)
+    assert rates[0] == pytest.approx(0.01, rel=1e-3)  # Adam's first step is the learning rate, and the factor 1
+    assert rates[3] == rates[7] == 0
+    assert rates[11] < 0.002
+    assert {leaf.shape for leaf in jax.tree.leaves(training.state.moments)} == {(), (3,)}  # none of the average's
+
+
+# Not the one that reads a saved model back, by its method's name.
+@pytest.mark.parametrize("check", [one for one in CHECKS if one is not saved_model_is_the_trained_one])
+def test_a_method_with_untrained_leaves_keeps_the_contract(check, tmp_path):
+    check(Case("averaging", _Averaging(), tmp_path))
 
 
 def test_a_report_has_the_mean_training_loss_the_validation_and_the_components():
@@ -211,7 +265,7 @@ def test_a_training_continued_from_its_checkpoint_ends_with_the_same_numbers(sav
     expected = _to_the_end(straight)
     assert continued.load(saved) == {"trainable": "tests.methods.ripple"}
     assert continued.step == 10
-    assert _to_the_end(continued) == expected[1:]
+    assert _to_the_end(continued) == expected  # the report that it was saved at comes once more
     assert np.array_equal(continued.state.params.x, straight.state.params.x)
     assert continued.best.step == straight.best.step
 
@@ -223,7 +277,7 @@ def test_a_training_continued_from_the_checkpoint_of_its_end_has_completed(tmp_p
     continued.load(tmp_path / "trial.npz")
     report = continued.advance()
     assert (report.step, report.ending) == (30, "completed")
-    assert report.metrics == straight.best.metrics
+    assert report == straight._last
     assert continued.test() == straight.test()
 
 
@@ -253,7 +307,7 @@ def test_a_checkpoint_of_another_format_says_which(saved):
     header = json.loads(arrays["meta"].tobytes()) | {"format": 99}
     arrays["meta"] = np.frombuffer(json.dumps(header).encode(), np.uint8)
     np.savez(saved, **arrays)
-    with pytest.raises(CheckpointError, match="checkpoint format 99, this version reads 1"):
+    with pytest.raises(CheckpointError, match="checkpoint format 99, this version reads 2"):
         _training().load(saved)
 
 

@@ -11,7 +11,7 @@ import jax
 import numpy as np
 from jaxtyping import PyTree
 
-FORMAT = 1
+FORMAT = 2
 
 
 class CheckpointError(ValueError):

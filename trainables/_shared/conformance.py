@@ -94,7 +94,10 @@ def same_seed_gives_same_numbers(case: Case) -> None:
 
 
 def stopped_and_resumed_is_the_same(case: Case) -> None:
-    """Saved after any report and continued by another object, a training gives the same numbers, bit for bit."""
+    """Saved after any report and continued by another object, a training gives the same numbers, bit for bit.
+
+    The report that it was saved at comes again first.
+    """
     whole = case.training()
     reports = _to_the_end(whole)
     path = case.folder / "checkpoint.npz"
@@ -103,6 +106,7 @@ def stopped_and_resumed_is_the_same(case: Case) -> None:
         part = case.training()
         if pieces:
             part.load(path)
+            assert part.advance() == pieces[-1]
         pieces.append(part.advance())
         part.save(path)
     assert [report.metrics for report in pieces] == [report.metrics for report in reports]

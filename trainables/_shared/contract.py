@@ -5,8 +5,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import equinox as eqx
+import jax
+import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, PRNGKeyArray, PyTree
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 
 from trainables._shared.config import MethodConfig
 from trainables._shared.datasets import DatasetStore
@@ -29,6 +31,8 @@ class Loss(NamedTuple):
     value: Float[Array, ""]
     components: dict[str, Float[Array, ""]]
     solved: Bool[Array, ""]
+    model: Any = None
+    """The model with its untrained leaves as this step leaves them, where it has any; the trained ones are not read."""
 
 
 class TrialData(NamedTuple):
@@ -54,8 +58,9 @@ class Method(abc.ABC, Generic[ConfigT]):
     """A training method: stateless, one instance a process.
 
     No Python branch on a numeric field (they are traced, in `hyper`), no host callback in the loss, randomness only
-    from the keys given. `init`, `batch`, `loss`, `validate` and `predict` are traced under jit
-    and vmap.
+    from the keys given. `init`, `batch`, `loss`, `rate_factor`, `validate` and `predict` are traced under jit
+    and vmap. All that changes while a trial trains is in the model: what is not trained by gradients (a schedule's
+    state, an average) are leaves of it that `trained` leaves out.
     """
 
     config_type: type[ConfigT]
@@ -81,8 +86,24 @@ class Method(abc.ABC, Generic[ConfigT]):
         """Return the batch of one step, drawn from one phase's training arrays."""
 
     @abc.abstractmethod
-    def loss(self, config: ConfigT, hyper: Hyper, model: Any, batch: PyTree[Array], key: PRNGKeyArray) -> Loss:
-        """Return the loss of one batch; finite or not, it never raises."""
+    def loss(
+        self,
+        config: ConfigT,
+        hyper: Hyper,
+        model: Any,
+        batch: PyTree[Array],
+        key: PRNGKeyArray,
+        step: Int[Array, ""],
+    ) -> Loss:
+        """Return the loss of one batch, after `step` optimiser steps; finite or not, it never raises."""
+
+    def trained(self, model: Any) -> PyTree[bool]:
+        """Return which of the model's leaves the optimiser moves; the loss may change the others (`Loss.model`)."""
+        return jax.tree.map(lambda leaf: jnp.issubdtype(getattr(leaf, "dtype", bool), jnp.inexact), model)
+
+    def rate_factor(self, config: ConfigT, hyper: Hyper, model: Any) -> Float[Array, ""] | float:
+        """Return what the step's learning rate is multiplied by; the method's own schedule, where it has one."""
+        return 1.0
 
     @abc.abstractmethod
     def validate(self, config: ConfigT, hyper: Hyper, model: Any, data: PyTree[Array]) -> dict[str, Float[Array, ""]]:

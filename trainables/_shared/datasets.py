@@ -11,6 +11,15 @@ from pathlib import Path
 import numpy as np
 from filelock import FileLock
 
+from trainables._shared.artifact_names import folder_name
+
+ARTIFACTS = "SWELL_ARTIFACTS"
+"""Variable that says where the files of fetched data sets lie, for all nodes of a search."""
+
+
+class NotFetchedError(ValueError):
+    """A data set that comes from elsewhere, and has not been fetched."""
+
 
 def default_cache() -> Path:
     """Return the node's cache: `$SWELL_CACHE`, else `swell` under the user's cache folder."""
@@ -45,6 +54,24 @@ class DatasetStore:
                     self._write(folder, build())
         return {file.stem: np.load(file, mmap_mode="r") for file in sorted(folder.glob("*.npy"))}
 
+    def fetched(self, name: str) -> dict[str, np.ndarray]:
+        """Return the arrays of a data set that is a W&B artifact, from its `.npz` and `.npy` files, memory-mapped.
+
+        The first caller on a node copies them from where the launch has put them; no network is asked. Raises
+        NotFetchedError where they are in neither place.
+        """
+
+        def read() -> dict[str, np.ndarray]:
+            folder = Path(os.environ.get(ARTIFACTS, "")) / folder_name(name)
+            if ARTIFACTS not in os.environ or not folder.is_dir():
+                raise NotFetchedError(
+                    f"{name} is not on this machine: `swell run` and `swell launch` fetch it into the search "
+                    "directory, from where every node has it"
+                )
+            return _arrays(name, folder)
+
+        return self.get(name, "fetched", read)
+
     def _write(self, folder: Path, arrays: Mapping[str, np.ndarray]) -> None:
         unfinished = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=self.root))
         try:
@@ -54,3 +81,18 @@ class DatasetStore:
         except BaseException:
             shutil.rmtree(unfinished, ignore_errors=True)
             raise
+
+
+def _arrays(name: str, folder: Path) -> dict[str, np.ndarray]:
+    """Return the arrays of an artifact's files: of a `.npz` by their names in it, of a `.npy` by the file's."""
+    found: dict[str, np.ndarray] = {}
+    for file in sorted(path for path in folder.rglob("*") if path.suffix in (".npz", ".npy")):
+        # No pickles: whoever can write to the project could run code here.
+        loaded = np.load(file, allow_pickle=False)
+        arrays = {key: loaded[key] for key in loaded.files} if file.suffix == ".npz" else {file.stem: loaded}
+        if twice := sorted(set(found) & set(arrays)):
+            raise ValueError(f"{name} has the array {twice[0]} in more than one file")
+        found |= arrays
+    if not found:
+        raise ValueError(f"{name} holds no .npz or .npy file")
+    return found

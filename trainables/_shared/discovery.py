@@ -4,6 +4,9 @@ import importlib
 import importlib.util
 import pkgutil
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +31,29 @@ def method_names() -> list[str]:
     return sorted(
         module.name for module in pkgutil.iter_modules(trainables.__path__) if module.ispkg and module.name[0] != "_"
     )
+
+
+def add_folders(*folders: Path) -> list[str]:
+    """Have methods be found in folders, after our own packages and before all else; return those that are new."""
+    own = str(Path(trainables.__path__[0]).resolve().parent)
+    if own not in sys.path:  # a folder must not shadow one of our packages
+        sys.path.insert(0, own)
+    new = [folder for folder in map(str, folders) if folder not in sys.path]
+    after = sys.path.index(own) + 1
+    sys.path[after:after] = new
+    importlib.invalidate_caches()  # they may be newer than what Python knows of their parents
+    return new
+
+
+@contextmanager
+def found_in(*folders: Path) -> Iterator[None]:
+    """Have methods be found in folders for a while."""
+    new = add_folders(*folders)
+    try:
+        yield
+    finally:
+        for folder in new:
+            sys.path.remove(folder)
 
 
 def _module_name(name: str) -> str:

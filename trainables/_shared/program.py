@@ -78,6 +78,7 @@ class Program:
         self._adam = optax.chain(*chain, optax.scale_by_adam())
         shapes = eqx.filter_eval_shape(lambda: method.init(config, self._dummy_hyper(), jax.random.key(0)))
         self._static = eqx.partition(shapes, lambda leaf: isinstance(leaf, jax.ShapeDtypeStruct))[1]
+        self._trained = method.trained(shapes)
 
     def _dummy_hyper(self) -> Hyper:
         return {name: jnp.asarray(value) for name, value in numeric(self.config).items()}
@@ -95,7 +96,7 @@ class Program:
         zero = jnp.zeros((), jnp.int32)
         return TrainState(
             params,
-            self._adam.init(eqx.filter(params, eqx.is_inexact_array)),
+            self._adam.init(eqx.filter(params, self._trained)),
             zero,
             zero,
             zero,
@@ -108,9 +109,7 @@ class Program:
     ) -> tuple[TrainState, dict[str, Float[Array, ""]]]:
         """Return the state `num_steps` later and the mean of loss and components over the steps that counted."""
         # Shapes of the loss alone: to trace its gradient here too would double the time of tracing.
-        loss = jax.eval_shape(
-            lambda: self._objective(state, hyper, data)(eqx.filter(state.params, eqx.is_inexact_array))[1]
-        )
+        loss = jax.eval_shape(lambda: self._objective(state, hyper, data)(eqx.filter(state.params, self._trained))[1])
         zeros = {"loss": jnp.zeros(()), **{name: jnp.zeros(()) for name in loss.components}}
 
         def body(_: Int[Array, ""], carry: tuple[TrainState, dict[str, Array], Array]) -> Any:
@@ -133,18 +132,23 @@ class Program:
             jax.random.fold_in(jax.random.fold_in(jax.random.key(hyper["seed"]), 1), state.step)
         )
         batch = self.method.batch(self.config, data, batch_key)
-        fixed = eqx.filter(state.params, eqx.is_inexact_array, inverse=True)
+        fixed = eqx.filter(state.params, self._trained, inverse=True)
 
         def objective(trained: PyTree[Array]) -> tuple[Float[Array, ""], Loss]:
-            loss = self.method.loss(self.config, hyper, self.model(eqx.combine(trained, fixed)), batch, loss_key)
-            return loss.value, loss
+            model = self.model(eqx.combine(trained, fixed))
+            loss = self.method.loss(self.config, hyper, model, batch, loss_key, state.step)
+            after = fixed if loss.model is None else self._untrained(loss.model)
+            return loss.value, loss._replace(model=after)
 
         return objective
+
+    def _untrained(self, model: Any) -> PyTree[Array]:
+        return eqx.filter(eqx.filter(model, self._trained, inverse=True), eqx.is_array)
 
     def _step(
         self, state: TrainState, hyper: Hyper, span: Span, data: PyTree[Array]
     ) -> tuple[TrainState, dict[str, Array], Array]:
-        trained, fixed = eqx.partition(state.params, eqx.is_inexact_array)
+        trained, fixed = eqx.partition(state.params, self._trained)
         (_, loss), gradient = jax.value_and_grad(self._objective(state, hyper, data), has_aux=True)(trained)
         first = jnp.where(jnp.isfinite(state.first_loss), state.first_loss, loss.value)
         sane = jnp.isfinite(loss.value) & jnp.isfinite(optax.tree.norm(gradient))
@@ -152,13 +156,14 @@ class Program:
         ok = sane & loss.solved & (state.failure == 0)
 
         updates, moments = self._adam.update(gradient, state.moments, trained)
-        rate = _rate(self.config, span, state.step)
+        factor = self.method.rate_factor(self.config, hyper, self.model(state.params))
+        rate = _rate(self.config, span, state.step) * factor
         moved = jax.tree.map(lambda p, u: p - rate * (u + hyper["weight_decay"] * p), trained, updates)
 
         bad_steps = jnp.where(ok, 0, state.bad_steps + 1)
         failure = jnp.where(bad_steps >= MAX_BAD_STEPS, jnp.where(loss.solved, 1, 2), 0)
         new = TrainState(
-            params=eqx.combine(_select(ok, moved, trained), fixed),
+            params=eqx.combine(_select(ok, moved, trained), _select(ok, loss.model, fixed)),
             moments=_select(ok, moments, state.moments),
             step=state.step + (state.failure == 0),
             bad_steps=bad_steps,

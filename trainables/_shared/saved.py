@@ -10,7 +10,7 @@ import jax
 from trainables._shared.checkpoint import CheckpointError, read_checkpoint
 from trainables._shared.config import MethodConfig
 from trainables._shared.contract import Method
-from trainables._shared.discovery import load_method
+from trainables._shared.discovery import add_folders, load_method
 from trainables._shared.program import Program
 from trainables._shared.training import traced_numbers
 
@@ -24,14 +24,16 @@ class SavedModel(NamedTuple):
     metrics: dict[str, float]
 
 
-def load_model(path: Path) -> SavedModel:
+def load_model(path: Path, *folders: Path) -> SavedModel:
     """Return the best model of a checkpoint or of an exported `model.npz`.
 
+    A method of the user's own is found in `folders` too: in the `code` that was exported with the model, for instance.
     Raises CheckpointError for a file that is damaged, or holds no finished model.
     """
     checkpoint = read_checkpoint(path)
     if "trainable" not in checkpoint.meta["extra"] or "best" not in checkpoint.meta["bests"]:
         raise CheckpointError(f"{path}: holds no finished model")
+    add_folders(*(folder.resolve() for folder in folders))
     method = load_method(checkpoint.meta["extra"]["trainable"])
     config = method.config_type.model_validate_json(json.dumps(checkpoint.meta["config"]))
     program = Program(method, config)

@@ -60,6 +60,9 @@ class Training:
         self.state: TrainState = program.run("init", self.hyper)
         self.best: Best | None = None
         self.best_per_phase: dict[int, Best] = {}
+        self._last: Report | None = None
+        self._again: Report | None = None
+        """The report of the checkpoint that this training goes on from: whoever was to hear it may have died before."""
         self._data = data
         self._on_device: tuple[int, PyTree[Array]] | None = None
         self._validation = jax.device_put(data.validation)
@@ -78,11 +81,14 @@ class Training:
         return self._on_device[1]
 
     def advance(self) -> Report:
-        """Train to the next report: a multiple of `report_every` steps, or the end of the phase."""
+        """Train to the next report: a multiple of `report_every` steps, or the end of the phase.
+
+        The first report after `load` is the one that the checkpoint was written at, once more.
+        """
+        if self._again is not None:
+            self._last, self._again = self._again, None
+            return self._last
         step, starts = self.step, self._starts()
-        if step >= starts[-1] and self.best is not None:
-            # Continued from the checkpoint of its end: whoever waited for that report died before it came.
-            return Report(step, len(self.phases) - 1, dict(self.best.metrics), "completed")
         index = next(i for i in range(len(self.phases)) if step < starts[i + 1])
         phase = self.phases[index]
         stop = min(starts[index + 1], (step // self.config.report_every + 1) * self.config.report_every)
@@ -102,7 +108,8 @@ class Training:
         if not ending and self.step >= starts[-1]:
             # Nothing finite to choose from at the end: the model is of no use to anybody.
             ending = "completed" if self.best is not None else "diverged"
-        return Report(self.step, index, metrics, ending)
+        self._last = Report(self.step, index, metrics, ending)
+        return self._last
 
     def _keep_best(self, phase: int, metrics: Mapping[str, float]) -> None:
         value = metrics[self.metric]
@@ -137,6 +144,7 @@ class Training:
             {
                 "config": self.config.model_dump(mode="json"),
                 "step": self.step,
+                "report": report._asdict() if (report := self._again or self._last) else None,
                 "bests": {
                     name: {"value": best.value, "step": best.step, "metrics": best.metrics}
                     for name, best in bests.items()
@@ -160,4 +168,6 @@ class Training:
                 self.best = best
             else:
                 self.best_per_phase[int(name.removeprefix("best_phase_"))] = best
+        report = checkpoint.meta["report"]
+        self._again = Report(**report) if report else None
         return checkpoint.meta["extra"]

@@ -5,6 +5,7 @@ from typing import Annotated, ClassVar, Literal, NamedTuple
 
 from pydantic import Field, field_validator, model_validator
 
+from trainables._shared.artifact_names import is_artifact
 from trainables._shared.config import NUMERIC, ConfigError, FrozenModel, MethodConfig
 from trainables.two_body.dataset_names import DatasetName, parse_dataset
 from trainables.two_body.metric_names import final_metric_names
@@ -83,10 +84,11 @@ class Config(MethodConfig):
     }
 
     dataset: str = "complex_TBP_planar_10_train"
-    """Training orbits: FAMILY_TBP_PLANE_NUMBER_train, family complex, simple or circular, plane planar or 3D."""
+    """Training orbits: FAMILY_TBP_PLANE_NUMBER_train, family complex, simple or circular, plane planar or 3D; or
+    wandb:ENTITY/PROJECT/NAME:VERSION, arrays `y` and `t` in npz files; needs planar, val_dataset, test_datasets."""
     val_dataset: str = "auto"
     """Validation orbits: `auto` is 16 orbits of the training family, whatever the training count; `training` is the
-    training orbits themselves."""
+    training orbits themselves; also wandb:ENTITY/PROJECT/NAME:VERSION."""
     test_datasets: Annotated[tuple[str, ...], Field(strict=False)] = ("auto",)
     """Test orbits, by name; `auto` stands for the family's sets of 1, 10 and 100 orbits."""
     planar: Literal["auto"] | bool = "auto"
@@ -160,8 +162,9 @@ class Config(MethodConfig):
 
     @model_validator(mode="after")
     def _check_datasets(self) -> "Config":
+        self._check_fetched()
         training = _require_split("dataset", self.dataset, "train")
-        if self.is_planar and training.plane != "planar":
+        if training is not None and self.is_planar and training.plane != "planar":
             raise ConfigError("planar", True, f"{self.dataset} leaves the x-y plane", "false, auto")
         if self.val_dataset == self.dataset:
             raise ConfigError(
@@ -173,11 +176,26 @@ class Config(MethodConfig):
         others = [("val_dataset", self.validation_name, "train" if self.val_dataset == "training" else "val")]
         others += [("test_datasets", name, "test") for name in self.test_names]
         for field, name, split in others:
-            if _require_split(field, name, split).plane != "planar" and self.is_planar:
+            parsed = _require_split(field, name, split)
+            if parsed is not None and parsed.plane != "planar" and self.is_planar:
                 raise ConfigError(field, name, "is not planar, and the model is", "planar: false, or a planar dataset")
         if len(set(self.test_names)) < len(self.test_names):
             raise ConfigError("test_datasets", list(self.test_datasets), "names a dataset twice", "each once")
         return self
+
+    def _check_fetched(self) -> None:
+        """Refuse what is derived from the training set's name where it has none that says anything."""
+        if any(map(_is_fetched, self.test_datasets)):
+            raise ConfigError("test_datasets", list(self.test_datasets), "cannot be fetched", "generated datasets")
+        if not _is_fetched(self.dataset):
+            return
+        why = "cannot be told from a fetched dataset"
+        if self.planar == "auto":
+            raise ConfigError("planar", "auto", why, "true, false")
+        if self.val_dataset == "auto":
+            raise ConfigError("val_dataset", "auto", why, "training, a dataset of split val, a fetched one")
+        if "auto" in self.test_datasets:
+            raise ConfigError("test_datasets", list(self.test_datasets), why, "names of datasets of split test")
 
     @model_validator(mode="after")
     def _check_strategies(self) -> "Config":
@@ -215,6 +233,8 @@ class Config(MethodConfig):
     @property
     def test_names(self) -> tuple[str, ...]:
         """The test sets' names."""
+        if "auto" not in self.test_datasets:
+            return self.test_datasets
         training = parse_dataset(self.dataset)
         auto = [str(training._replace(num_orbits=number, split="test")) for number in TEST_ORBITS]
         return tuple(name for given in self.test_datasets for name in (auto if given == "auto" else [given]))
@@ -285,7 +305,17 @@ class Config(MethodConfig):
         return unused
 
 
-def _require_split(field: str, name: str, split: str) -> DatasetName:
+def _is_fetched(name: str) -> bool:
+    try:
+        return is_artifact(name)
+    except ValueError as error:
+        raise ConfigError("dataset", name, str(error)) from None
+
+
+def _require_split(field: str, name: str, split: str) -> DatasetName | None:
+    """Return the parts of a dataset's name; None for a fetched one, whose name says nothing."""
+    if _is_fetched(name):
+        return None
     try:
         parsed = parse_dataset(name)
     except ValueError as error:

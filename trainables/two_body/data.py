@@ -8,78 +8,11 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Float64
 
+from trainables._shared.kepler import elements_from, kepler_states, mean_anomaly
 from trainables.two_body.dataset_names import DatasetName
 from trainables.two_body.windows import NUM_SAMPLES, Sampling, num_missing, window_samples
 
-LENGTH_UNIT_KM = 42164.0
-"""The radius of the geostationary orbit."""
-EARTH_RADIUS = 6378.137 / LENGTH_UNIT_KM
-LOWEST_AXIS = (6378.137 + 200.0) / LENGTH_UNIT_KM
-ELEMENTS = (
-    "semi_major_axis",
-    "eccentricity",
-    "inclination_deg",
-    "node_deg",
-    "argument_of_periapsis_deg",
-    "true_anomaly_deg",
-)
-"""Columns of an orbit's elements; the last is the true anomaly of the first sample."""
-
 _GENERATOR_VERSION = 1
-_LARGEST_ECCENTRICITY = {"complex": 0.99, "simple": 0.1, "circular": 0.0}
-
-
-def eccentric_anomaly(M: Float64[np.ndarray, "*n"], e: Float64[np.ndarray, "*#n"]) -> Float64[np.ndarray, "*n"]:
-    """Solve Kepler's equation E - e sin E = M (radians) in float64 for e < 1.
-
-    Newton's iteration from Danby's starting value (Danby 1987, The Solution of Kepler's Equation III).
-    """
-    turns = np.round(M / (2 * np.pi))
-    M = M - 2 * np.pi * turns
-    E = M + 0.85 * e * np.sign(M)
-    for _ in range(60):
-        step = (E - e * np.sin(E) - M) / (1 - e * np.cos(E))
-        E = E - step
-        if np.all(np.abs(step) < 1e-15):
-            break
-    return E + 2 * np.pi * turns
-
-
-def _mean_anomaly(nu: Float64[np.ndarray, "*n"], e: Float64[np.ndarray, "*#n"]) -> Float64[np.ndarray, "*n"]:
-    """Return the mean anomaly of a true anomaly, on the same turn."""
-    turns = np.round(nu / (2 * np.pi))
-    half = (nu - 2 * np.pi * turns) / 2
-    E = 2 * np.arctan2(np.sqrt(1 - e) * np.sin(half), np.sqrt(1 + e) * np.cos(half))
-    return E - e * np.sin(E) + 2 * np.pi * turns
-
-
-def _rotation(elements: Float64[np.ndarray, "n 6"]) -> Float64[np.ndarray, "n 3 3"]:
-    """Return the rotations Rz(node) Rx(inclination) Rz(argument of periapsis) out of the perifocal frames."""
-    i, node, argument = np.deg2rad(elements[:, 2:5]).T
-    (ci, si), (cn, sn), (cw, sw) = ((np.cos(x), np.sin(x)) for x in (i, node, argument))
-    return np.stack(
-        [
-            np.stack([cn * cw - sn * sw * ci, -cn * sw - sn * cw * ci, sn * si], -1),
-            np.stack([sn * cw + cn * sw * ci, -sn * sw + cn * cw * ci, -cn * si], -1),
-            np.stack([sw * si, cw * si, ci], -1),
-        ],
-        -2,
-    )
-
-
-def kepler_states(
-    elements: Float64[np.ndarray, "n 6"], M: Float64[np.ndarray, "n samples"]
-) -> Float64[np.ndarray, "n samples 6"]:
-    """Return the exact states (r, v) of orbits (columns as in ELEMENTS) at mean anomalies in radians."""
-    a, e = elements[:, 0, None], elements[:, 1, None]
-    E = eccentric_anomaly(M, e)
-    b = np.sqrt(1 - e**2)
-    flat = np.zeros_like(E)
-    speed = a**-0.5 / (1 - e * np.cos(E))
-    r = np.stack([a * (np.cos(E) - e), a * b * np.sin(E), flat], -1)
-    v = np.stack([-speed * np.sin(E), speed * b * np.cos(E), flat], -1)
-    R = _rotation(elements)
-    return np.concatenate([np.einsum("nij,nsj->nsi", R, r), np.einsum("nij,nsj->nsi", R, v)], -1)
 
 
 def draw_elements(name: DatasetName, fix_nu0: bool) -> Float64[np.ndarray, "n 6"]:
@@ -91,14 +24,7 @@ def draw_elements(name: DatasetName, fix_nu0: bool) -> Float64[np.ndarray, "n 6"
     stream = hashlib.sha256(f"two_body {name.family} {name.plane} {name.split}".encode()).digest()
     # One row of draws per orbit: the first orbits do not depend on how many follow.
     u = np.random.default_rng(np.frombuffer(stream, np.uint32)).random((name.num_orbits, 6))
-    a = LOWEST_AXIS + u[:, 0] * (1.0 - LOWEST_AXIS)
-    e = u[:, 1] * np.minimum(_LARGEST_ECCENTRICITY[name.family], 1 - EARTH_RADIUS / a)
-    angles = u[:, 2:] * [180.0, 360.0, 360.0, 360.0]
-    if name.plane == "planar":
-        angles[:, :2] = 0.0
-    if fix_nu0:
-        angles[:, 3] = 0.0
-    return np.column_stack([a, e, angles])
+    return elements_from(u, name.family, planar=name.plane == "planar", fix_nu0=fix_nu0)
 
 
 def generate(
@@ -108,11 +34,27 @@ def generate(
     elements = draw_elements(name, fix_nu0)
     a, e, nu0 = elements[:, 0, None], elements[:, 1, None], np.deg2rad(elements[:, 5, None])
     degrees = np.deg2rad(np.arange(NUM_SAMPLES, dtype=np.float64))[None]
-    M0 = _mean_anomaly(nu0, e)
-    M = M0 + degrees if sampling == "mean_anomaly" else _mean_anomaly(nu0 + degrees, e)
+    M0 = mean_anomaly(nu0, e)
+    M = M0 + degrees if sampling == "mean_anomaly" else mean_anomaly(nu0 + degrees, e)
     y = kepler_states(elements, M)
     y[:, NUM_SAMPLES - num_missing(missing_tail) :] = np.nan
     return {"y": y, "t": (M - M0) * a**1.5, "elements": elements}
+
+
+def check_fetched(name: str, data: Mapping[str, np.ndarray], missing_tail: float) -> dict[str, np.ndarray]:
+    """Return the orbits of a fetched dataset, `y` and `t` as of `generate`, with the tail of each made missing.
+
+    Raises ValueError where it does not hold them.
+    """
+    y, t = data.get("y"), data.get("t")
+    wanted = f"y (orbits, {NUM_SAMPLES}, 6) and t (orbits, {NUM_SAMPLES}), with mu = 1"
+    shapes = ", ".join(f"{key} {value.shape}" for key, value in sorted(data.items()))
+    if y is None or t is None or y.ndim != 3 or y.shape[1:] != (NUM_SAMPLES, 6) or t.shape != y.shape[:2]:
+        raise ValueError(f"dataset {name} must hold the arrays {wanted}, but it has {shapes}")
+    if missing := num_missing(missing_tail):
+        y = np.array(y)
+        y[:, NUM_SAMPLES - missing :] = np.nan
+    return {"y": y, "t": t}
 
 
 def recipe(fix_nu0: bool, sampling: Sampling, missing_tail: float) -> str:

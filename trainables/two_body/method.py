@@ -8,13 +8,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PRNGKeyArray, PyTree
+from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
+from trainables._shared.artifact_names import is_artifact
 from trainables._shared.contract import Hyper, Loss, Method, Phase, TestResult, TrialData
 from trainables._shared.datasets import DatasetStore
 from trainables.two_body import losses
 from trainables.two_body.config import Config, CurriculumPhase
-from trainables.two_body.data import Segments, as_segments, cut, generate, recipe
+from trainables.two_body.data import Segments, as_segments, check_fetched, cut, generate, recipe
 from trainables.two_body.dataset_names import parse_dataset
 from trainables.two_body.metric_names import QUANTITIES, metric_prefixes
 from trainables.two_body.metrics import field_errors, orbit_table, score_metrics
@@ -70,7 +71,9 @@ class TwoBody(Method[Config]):
             segments = Segments(*(array[chosen] for array in segments))
         return _samples_first(segments)
 
-    def loss(self, config: Config, hyper: Hyper, model: Any, batch: PyTree[Array], key: PRNGKeyArray) -> Loss:
+    def loss(
+        self, config: Config, hyper: Hyper, model: Any, batch: PyTree[Array], key: PRNGKeyArray, step: Int[Array, ""]
+    ) -> Loss:
         """Return the error of the segments integrated from their first samples."""
         y, t, mask = batch
         solution = _solve(config, hyper, model, y[0], t, config.max_steps)
@@ -129,6 +132,8 @@ class TwoBody(Method[Config]):
 
 
 def _orbits(config: Config, name: str, store: DatasetStore, missing_tail: float) -> dict[str, np.ndarray]:
+    if is_artifact(name):
+        return check_fetched(name, store.fetched(name), missing_tail)
     build = functools.partial(
         generate, parse_dataset(name), fix_nu0=config.fix_nu0, sampling=config.sampling, missing_tail=missing_tail
     )

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Float64
 
-from trainables.two_body.data import ELEMENTS
+from trainables._shared.kepler import ELEMENTS
 from trainables.two_body.features import State, cross, norm
 from trainables.two_body.heads import Acceleration
 from trainables.two_body.metric_names import FAILED, PLACES, QUANTITIES, statistic_name

@@ -9,22 +9,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from trainables._shared.tsit5 import combine, tsit5_step
 from trainables.two_body.features import State
 
 Field = Callable[[State], State]
 
-TABLEAU = (
-    (0.161,),
-    (-0.008480655492356989, 0.335480655492357),
-    (2.8971530571054935, -6.359448489975075, 4.3622954328695815),
-    (5.325864828439257, -11.748883564062828, 7.4955393428898365, -0.09249506636175525),
-    (5.86145544294642, -12.92096931784711, 8.159367898576159, -0.071584973281401, -0.028269050394068383),
-    (0.09646076681806523, 0.01, 0.4798896504144996, 1.379008574103742, -3.290069515436081, 2.324710524099774),
-)
-"""Butcher tableau of Tsit5, the rows of stages 2 to 7; the last row is also the fifth-order solution.
-
-Tsitouras 2011, Runge-Kutta pairs of order 5(4) satisfying only the first column simplifying assumption.
-"""
 ERROR = (
     0.00178001105222577714,
     0.0008164344596567469,
@@ -53,22 +42,6 @@ class Solution(NamedTuple):
     y: Float[Array, "later 6 n"]
     dy: Float[Array, "later 6 n"]
     solved: Bool[Array, ""]
-
-
-def _combine(weights: Sequence[float], k: Sequence[State]) -> State:
-    total = weights[0] * k[0]
-    for weight, stage in zip(weights[1:], k[1:], strict=True):
-        total = total + weight * stage
-    return total
-
-
-def tsit5_step(field: Field, y: State, k1: State, h: Float[Array, " n"]) -> tuple[State, list[State]]:
-    """Return the state after a step of length h, and its seven stages; the last is the next step's first."""
-    k, y1 = [k1], y
-    for row in TABLEAU:
-        y1 = y + h * _combine(row, k)
-        k.append(field(y1))
-    return y1, k
 
 
 def per_sample(field: Field, y0: Float[Array, "6 n"], t: Float[Array, "samples n"], substeps: int = 1) -> Solution:
@@ -144,7 +117,7 @@ def _attempt(
     y1, k = tsit5_step(field, now.y, now.k, h)
     scale = atol + rtol * jnp.maximum(jnp.abs(now.y), jnp.abs(y1))
     # Root mean square over the components and an integral controller, as diffrax has by default.
-    error = jnp.sqrt(jnp.mean((h * _combine(ERROR, k) / scale) ** 2, axis=0))
+    error = jnp.sqrt(jnp.mean((h * combine(ERROR, k) / scale) ** 2, axis=0))
     factor = jnp.clip(0.9 * jnp.maximum(error, 1e-10) ** -0.2, 0.2, 10.0)
     attempt = _Attempt(now.y, now.k, now.t, t1, active & (error <= 1.0))
     passed, theta = _passed(attempt, samples)

@@ -1,15 +1,8 @@
 import numpy as np
 import pytest
 
-from trainables.two_body.data import (
-    EARTH_RADIUS,
-    LOWEST_AXIS,
-    cut,
-    draw_elements,
-    eccentric_anomaly,
-    generate,
-    kepler_states,
-)
+from trainables._shared.kepler import EARTH_RADIUS, LOWEST_AXIS, eccentric_anomaly, kepler_states
+from trainables.two_body.data import cut, draw_elements, generate
 from trainables.two_body.dataset_names import parse_dataset
 from trainables.two_body.windows import usable_starts
 

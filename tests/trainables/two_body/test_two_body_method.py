@@ -25,7 +25,7 @@ def loss_and_gradient(config, data):
     batch = method.batch(config, data, key)
 
     def value(model):
-        loss = method.loss(config, hyper, model, batch, key)
+        loss = method.loss(config, hyper, model, batch, key, 0)
         return loss.value, loss
 
     (_, loss), gradient = jax.jit(jax.value_and_grad(value, has_aux=True))(model)

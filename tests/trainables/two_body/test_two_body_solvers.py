@@ -4,10 +4,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from trainables._shared.kepler import kepler_states
+from trainables._shared.tsit5 import TABLEAU
 from trainables.two_body.config import Config
-from trainables.two_body.data import kepler_states
 from trainables.two_body.model import AccelerationField, Dynamics, exact_acceleration
-from trainables.two_body.solvers import DENSE, ERROR, TABLEAU, adaptive, per_sample
+from trainables.two_body.solvers import DENSE, ERROR, adaptive, per_sample
 
 EXACT = Dynamics(exact_acceleration)
 

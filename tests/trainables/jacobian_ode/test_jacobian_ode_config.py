@@ -1,0 +1,201 @@
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from trainables._shared.config import ConfigError, numeric, structural_key
+from trainables.jacobian_ode.config import PAPER_HIDDEN, Config
+from trainables.jacobian_ode.splits import split_counts
+
+
+def refusal(**fields):
+    with pytest.raises(ValidationError) as caught:
+        Config(**fields)
+    return str(caught.value)
+
+
+def test_checking_a_config_does_not_load_jax():
+    code = (
+        "import sys; from trainables.jacobian_ode.config import Config; c = Config(); c.check_data(); "
+        "c.unused_fields(); c.final_metrics(); sys.exit('jax' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"system": "lorentz"}, "van_der_pol"),
+        ({"hidden": []}, "at least 1 item"),
+        ({"hidden": [64, 0]}, "greater than or equal to 1"),
+        ({"hidden": "papers"}, "'paper'"),
+        ({"gamma": 1.5}, "less than or equal to 1"),
+        ({"noise": -0.1}, "greater than or equal to 0"),
+        ({"sequence_length": 15}, "at least 16"),
+        ({"test_horizons": [1, 1]}, "twice"),
+        ({"inner_points": 20, "quadrature": "simpson"}, "19, 21"),
+        ({"loop_inner_points": 20, "inner_points": 19, "quadrature": "simpson"}, "19, 21"),
+        ({"learning_rate_min": 1e-3}, "must not exceed learning_rate, which is 0.0001"),
+        ({"dimension": 3, "system": "lorenz96"}, "at least 4"),
+        ({"file": "/data/x.npz"}, "system lorenz, which is generated"),
+        ({"file": "x.npz", "system": "file"}, "must be absolute"),
+        ({"file": "/data/x.mat", "system": "file"}, "end in .npz or .csv"),
+        ({"file": "wandb:x", "system": "file"}, "W&B"),
+        ({"loops": 3}, "loops"),
+    ],
+)
+def test_wrong_values_are_named_with_the_way_out(fields, expected):
+    message = refusal(**fields)
+    assert expected in message
+    assert next(iter(fields)) in message
+
+
+def test_recordings_need_a_file():
+    assert "an absolute path" in refusal(system="file")
+
+
+def test_paper_is_the_papers_network():
+    assert Config(hidden="paper").widths == PAPER_HIDDEN == (256, 1024, 2048, 2048)
+    assert Config(hidden=[32, 16]).widths == (32, 16)
+
+
+def test_weights_rates_and_noise_compile_nothing_new():
+    names = set(numeric(Config()))
+    assert {"loop_weight", "learning_rate", "learning_rate_min", "gamma", "noise", "alpha_min"} <= names
+    assert {"jacobian_weight", "l1_weight", "weight_decay", "seed"} <= names
+    changed = Config(loop_weight=0.0, noise=0.1, gamma=0.5, alpha_min=0.1, learning_rate=1e-2)
+    assert structural_key(changed) == structural_key(Config())
+    assert structural_key(Config(loop_closure=False)) != structural_key(Config())
+
+
+def test_components_are_the_systems():
+    assert Config().num_components == 3
+    assert Config(system="van_der_pol").num_components == 2
+    assert Config(system="lorenz96", dimension=32).num_components == 32
+
+
+@pytest.mark.parametrize(
+    ("fields", "unused"),
+    [
+        ({}, {"dimension", "file_pieces"}),
+        ({"system": "lorenz96"}, {"file_pieces"}),
+        ({"loop_closure": False}, {"dimension", "file_pieces", "loop_weight"}),
+        (
+            {"model": "neural_ode"},
+            {"dimension", "file_pieces", "loop_closure", "loop_weight", "loop_points", "loop_inner_points",
+             "quadrature", "inner_points", "spline_points"},
+        ),
+    ],
+)  # fmt: skip
+def test_fields_without_effect_are_named(fields, unused):
+    assert set(Config(**fields).unused_fields()) == unused
+
+
+@pytest.mark.parametrize(("num", "counts"), [(3, (1, 1, 1)), (8, (6, 1, 1)), (32, (24, 4, 4))])
+def test_split_takes_an_eighth_to_validate_and_one_to_test(num, counts):
+    assert split_counts(num) == counts
+
+
+def test_trajectories_shorter_than_a_free_run_are_refused():
+    with pytest.raises(ConfigError, match=r"60 samples.*need 65") as caught:
+        Config(periods=3, points_per_period=20).check_data()
+    assert caught.value.field == "periods"
+
+
+def test_final_metrics_depend_on_what_is_known():
+    lorenz = Config().final_metrics()
+    assert {"test_frobenius_error", "test_lwlr_r2", "test_persistence_mse_50", "test_lyapunov_3_exact"} <= set(lorenz)
+    recorded = Config(system="file", file="/data/x.npz", dimension=2).final_metrics()
+    assert "test_lyapunov_2" in recorded
+    assert not any("exact" in name or "frobenius" in name for name in recorded)
+    assert "test_lyapunov_13" not in Config(system="lorenz96", dimension=32).final_metrics()
+
+
+# -- files
+
+
+def write(path, **arrays):
+    np.savez(path, **arrays)
+    return Config(system="file", file=str(path), dimension=2, test_horizons=[1, 5], horizon=5)
+
+
+GOOD = np.random.default_rng(0).normal(size=(4, 40, 2))
+
+
+@pytest.mark.parametrize(
+    ("arrays", "expected"),
+    [
+        ({"y": GOOD, "dt": 0.1}, "holds dt (), y (4, 40, 2)"),
+        ({"x": GOOD}, "holds x (4, 40, 2)"),
+        ({"x": GOOD, "dt": 0.1, "t": np.arange(40.0)}, "holds dt (), t (40,), x"),
+        ({"x": GOOD, "t": np.arange(39.0)}, "t (39,)"),
+        ({"x": GOOD.astype(str), "dt": 0.1}, "allowed: x (trajectories, samples, n)"),
+        ({"x": np.where(np.arange(40)[:, None] == 7, np.nan, GOOD), "dt": 0.1}, "not finite at sample 8"),
+        ({"x": GOOD, "t": np.arange(40.0) ** 2}, "trajectory 1 of 4 is not sampled every 1"),
+        ({"x": GOOD, "dt": -0.1}, "not sampled every -0.1"),
+        ({"x": GOOD * [1.0, 0.0], "dt": 0.1}, "component 2 never changes"),
+        ({"x": np.tile(GOOD, 2), "dt": 0.1}, "has 4 components (allowed: 4)"),
+        ({"x": GOOD[:2], "dt": 0.1}, "leaves 2 of the 3 pieces"),
+        ({"x": GOOD[0], "dt": 0.1}, "leaves 1 of the 3 pieces"),
+        ({"x": GOOD[:, :19], "dt": 0.1}, "shortest trajectory has 19 samples"),
+        ({"x": np.array([{}]), "dt": 0.1}, "cannot be read"),
+    ],
+)
+def test_bad_arrays_are_refused(tmp_path, arrays, expected):
+    config = write(tmp_path / "recording.npz", **arrays)
+    with pytest.raises(ConfigError) as caught:
+        config.check_data()
+    assert expected in str(caught.value)
+    assert caught.value.field in ("file", "dimension", "file_pieces")
+    assert caught.value.allowed
+
+
+HEADER = "trajectory,t,u,v\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", "has the header '' and 0 rows"),
+        (HEADER, "and 0 rows"),
+        ("u,v\n1,2\n", "has the header 'u,v'"),
+        ("trajectory,t\na,0\n", "has the header 'trajectory,t'"),
+        (HEADER + "a,0,1\n", "row 2 has 3 values, and the header 4"),
+        (HEADER + "a,0,1,2\na,1,x,2\n", "row 3 holds 'x', which is no number"),
+        (HEADER + "a,0,1,2\n", "fewer than two samples"),
+        (HEADER + "a,0,1,2\na,1,nan,2\n", "not finite at sample 2"),
+    ],
+)
+def test_bad_tables_are_refused(tmp_path, text, expected):
+    path = tmp_path / "recording.csv"
+    path.write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        Config(system="file", file=str(path), dimension=2).check_data()
+    assert expected in str(caught.value)
+    assert caught.value.field == "file"
+
+
+def test_a_missing_or_damaged_file_is_named(tmp_path):
+    for name in ("none.npz", "none.csv"):
+        with pytest.raises(ConfigError, match="No such file"):
+            Config(system="file", file=str(tmp_path / name)).check_data()
+    (tmp_path / "damaged.npz").write_bytes(b"PK\x03\x04 not a zip")
+    with pytest.raises(ConfigError, match="cannot be read"):
+        Config(system="file", file=str(tmp_path / "damaged.npz")).check_data()
+
+
+def test_a_file_that_is_written_anew_is_read_anew(tmp_path):
+    config = write(tmp_path / "recording.npz", x=GOOD[:2], dt=0.1)
+    with pytest.raises(ConfigError):
+        config.check_data()
+    write(tmp_path / "recording.npz", x=GOOD, dt=0.1).check_data()
+
+
+def test_a_single_recording_can_be_cut(tmp_path):
+    config = write(tmp_path / "recording.npz", x=np.concatenate(GOOD), dt=0.1)
+    config.model_copy(update={"file_pieces": 4, "sequence_length": 20}).check_data()
+    with pytest.raises(ConfigError, match="shortest trajectory has 10 samples") as caught:
+        config.model_copy(update={"file_pieces": 16}).check_data()
+    assert caught.value.field == "file_pieces"

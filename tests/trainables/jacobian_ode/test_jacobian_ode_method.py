@@ -1,0 +1,225 @@
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from trainables._shared.config import numeric
+from trainables._shared.datasets import DatasetStore
+from trainables._shared.program import Program
+from trainables._shared.training import Training, traced_numbers
+from trainables.jacobian_ode import losses
+from trainables.jacobian_ode.config import Config
+from trainables.jacobian_ode.data import HeldOut
+from trainables.jacobian_ode.method import method
+from trainables.jacobian_ode.model import Untrained
+from trainables.jacobian_ode.systems import SYSTEMS
+
+SMOKE = method.smoke()
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    return DatasetStore(tmp_path_factory.mktemp("store"))
+
+
+@pytest.fixture(scope="module")
+def data(store):
+    return method.data(SMOKE, store)
+
+
+def changed(**fields):
+    return Config.model_validate(SMOKE.model_dump() | fields)
+
+
+def start(config, data, seed=0):
+    hyper, key = traced_numbers(config), jax.random.key(seed)
+    return hyper, method.init(config, hyper, key), method.batch(config, data.phases[0], key)
+
+
+@functools.cache
+def compiled(key):
+    """One program for all configs that differ in numeric fields alone."""
+    config = Config.model_validate_json(key)
+
+    def value(network, untrained, batch, hyper, step):
+        model = method.init(config, hyper, jax.random.key(0))
+        probe = type(model)(network, untrained)
+        loss = method.loss(config, hyper, probe, batch, jax.random.key(0), step)
+        return loss.value, loss
+
+    return jax.jit(jax.value_and_grad(value, has_aux=True))
+
+
+def loss_and_gradient(config, data, step=0, batch=None):
+    hyper, model, drawn = start(config, data)
+    plain = config.model_copy(update={name: getattr(SMOKE, name) for name in numeric(config)})
+    function = compiled(plain.model_dump_json())
+    (_, loss), gradient = function(model.network, model.untrained, batch or drawn, hyper, jnp.asarray(step))
+    return loss, gradient
+
+
+class Exact:
+    """The exact Jacobian in place of a learned one, and the statistics that a trained model would have."""
+
+    def __init__(self, config, scaling):
+        self.untrained, self.system = Untrained(jnp.zeros(()), *map(jnp.asarray, scaling)), config.known_system
+
+    def jacobian(self, z):
+        x = (self.untrained.mean + self.untrained.std * z).reshape(-1, z.shape[-1])
+        J = jax.vmap(jax.jacfwd(self.system.field))(x).reshape(*z.shape, z.shape[-1])
+        return J / (self.untrained.std[:, None] / self.untrained.std)
+
+    def physical(self, J):
+        return J * (self.untrained.std[:, None] / self.untrained.std)
+
+
+def test_the_loss_is_the_weighted_sum_of_its_parts(data):
+    config = changed(loop_weight=0.5, jacobian_weight=0.25, l1_weight=0.125)
+    loss, _ = loss_and_gradient(config, data)
+    parts = {name: float(value) for name, value in loss.components.items()}
+    assert all(parts[name] > 0 for name in ("trajectory", "loop", "jacobian", "l1"))
+    expected = parts["trajectory"] + 0.5 * parts["loop"] + 0.25 * parts["jacobian"] + 0.125 * parts["l1"]
+    np.testing.assert_allclose(loss.value, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("fields", [{"loop_weight": 0.0}, {"loop_closure": False}, {"model": "neural_ode"}])
+def test_without_weight_no_loop_is_computed(data, monkeypatch, fields):
+    ran = []
+
+    def loud(*args):
+        jax.debug.callback(lambda: ran.append(True))
+        return jnp.ones(())
+
+    monkeypatch.setattr(losses, "loop_closure", loud)
+    compiled.cache_clear()
+    loss, _ = loss_and_gradient(changed(**fields), data)
+    jax.effects_barrier()
+    compiled.cache_clear()
+    assert loss.components["loop"] == 0
+    assert not ran
+
+
+def test_the_loss_with_and_without_its_other_terms_is_finite_and_so_are_gradients(data):
+    for config in (
+        changed(jacobian_weight=0.0, l1_weight=0.0),
+        changed(model="neural_ode"),
+        changed(quadrature="gauss_legendre"),
+    ):
+        loss, gradient = loss_and_gradient(config, data)
+        assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((loss.value, loss.components, gradient)))
+
+
+def test_a_gradient_at_a_constant_jacobian_of_zero_is_finite(data):
+    hyper, model, batch = start(SMOKE, data)
+    network = jax.tree.map(jnp.zeros_like, model.network)
+
+    def value(network):
+        return method.loss(
+            SMOKE, hyper, type(model)(network, model.untrained), batch, jax.random.key(0), jnp.asarray(4)
+        ).value
+
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(jax.jit(jax.grad(value))(network)))
+
+
+def test_noise_is_that_of_the_sample_and_scales_with_its_level(data):
+    _, _, (z, noise, scaling) = start(SMOKE, data)
+    training = data.phases[0]
+    flat = {row.tobytes(): index for index, row in enumerate(np.asarray(training.z))}
+    for state, eps in zip(np.asarray(z).reshape(-1, 2), np.asarray(noise).reshape(-1, 2), strict=True):
+        np.testing.assert_array_equal(training.noise[flat[state.tobytes()]], eps)
+    quiet = loss_and_gradient(changed(noise=0.0), data)[0]
+    by_hand = loss_and_gradient(changed(noise=0.0), data, batch=(z + 0.1 * noise, noise, scaling))[0]
+    noisy = loss_and_gradient(changed(noise=0.1), data)[0]
+    np.testing.assert_allclose(noisy.value, by_hand.value, rtol=1e-5)
+    assert float(noisy.value) != pytest.approx(float(quiet.value), rel=1e-3)
+
+
+@pytest.mark.parametrize(("step", "moves"), [(0, False), (3, False), (4, True), (5, False), (9, True)])
+def test_alpha_moves_every_fifth_batch(data, step, moves):
+    alpha = float(loss_and_gradient(SMOKE, data, step)[0].model.untrained.alpha)
+    assert (alpha < 1) == moves
+    assert 0.9 <= alpha <= 1
+
+
+def test_the_statistics_of_the_data_travel_with_the_model(data):
+    model = loss_and_gradient(SMOKE, data)[0].model
+    for ours, theirs in zip(data.phases[0].scaling, jax.tree.leaves(model.untrained)[1:], strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    _, model, _ = start(SMOKE, data)
+    trained = method.trained(model)
+    assert all(jax.tree.leaves(trained.network))
+    assert not any(jax.tree.leaves(trained.untrained))
+
+
+def test_rate_follows_alpha(data):
+    hyper, model, _ = start(changed(learning_rate=1e-2, learning_rate_min=1e-4), data)
+    assert float(method.rate_factor(SMOKE, hyper, model)) == pytest.approx(1.0)
+    let_go = type(model)(model.network, Untrained(jnp.zeros(()), *jax.tree.leaves(model.untrained)[1:]))
+    assert float(method.rate_factor(SMOKE, hyper, let_go)) == pytest.approx(0.01)
+
+
+@pytest.mark.parametrize(("system", "dimension"), [("lorenz", 3), ("van_der_pol", 2), ("lorenz96", 6)])
+def test_the_exact_jacobian_validates_and_tests_as_such(store, system, dimension):
+    config = Config(
+        system=system, dimension=dimension, trajectories=6, periods=2, points_per_period=200,
+        quadrature="gauss_legendre", inner_points=3, loop_inner_points=3, horizon=10, test_horizons=(1, 10),
+    )  # fmt: skip
+    data = method.data(config, store)
+    exact, held_out = Exact(config, data.phases[0].scaling), HeldOut(*map(jnp.asarray, data.validation))
+    metrics = {name: float(v) for name, v in method.validate(config, {}, exact, held_out).items()}
+    assert metrics["val_jacobian_error_pct"] < 1e-3
+    assert metrics["val_loop_loss"] < 1e-4
+    assert metrics["val_one_step_over_persistence"] < 1e-2
+    assert metrics["val_free_running_mse"] < 1e-2 * metrics["val_persistence_mse"] * 100
+    prediction = jax.jit(lambda tests: method.predict(config, {}, exact, tests))(dict(data.tests))
+    (result,) = method.score(config, data.tests, jax.tree.map(np.asarray, prediction)).values()
+    assert set(result.metrics) == set(config.final_metrics())
+    assert result.metrics["test_frobenius_error_pct"] < 1e-3
+    assert result.metrics["test_r2"] == pytest.approx(1.0)
+    assert result.metrics["test_lyapunov_error"] < 1e-3
+    assert result.metrics["test_mse_1"] < result.metrics["test_persistence_mse_1"] * 1e-2
+    assert {len(column) for column in result.table.values()} == {1}
+
+
+def test_validation_runs_free_whatever_alpha_and_noise_are(data):
+    hyper, model, _ = start(SMOKE, data)
+    let_go = type(model)(model.network, Untrained(jnp.zeros(()), *jax.tree.leaves(model.untrained)[1:]))
+    held_out = HeldOut(*map(jnp.asarray, data.validation))
+    validate = jax.jit(lambda hyper, model: method.validate(SMOKE, hyper, model, held_out))
+    first, second = validate(hyper, model), validate(hyper | {"noise": jnp.asarray(0.5)}, let_go)
+    assert {name: float(v) for name, v in first.items()} == {name: float(v) for name, v in second.items()}
+
+
+def test_recordings_report_no_error_of_the_jacobian(store, tmp_path):
+    x = np.stack([np.sin(np.arange(60) / 5 + k) for k in range(12)]).reshape(6, 2, 60).swapaxes(1, 2)
+    np.savez(tmp_path / "waves.npz", x=x, dt=0.1)
+    fields = {"system": "file", "file": str(tmp_path / "waves.npz"), "dimension": 2, "steps": 2, "report_every": 1}
+    config = changed(**fields)
+    recorded = method.data(config, store)
+    training = Training(Program(method, config), config, recorded)
+    report = training.advance()
+    assert np.isnan(report.metrics["val_jacobian_error"])
+    assert np.isfinite(report.metrics["val_free_running_mse"])
+    training.advance()
+    assert set(training.test()["test"].metrics) == set(config.final_metrics())
+
+
+def test_systems_are_the_configs():
+    assert set(SYSTEMS) | {"file"} == set(Config.model_fields["system"].annotation.__args__)
+
+
+@pytest.mark.slow
+def test_the_jacobian_of_lorenz_is_learned(store):
+    config = Config(
+        trajectories=16, hidden=(64, 64), quadrature="gauss_legendre", inner_points=5, loop_inner_points=5, gamma=0.98,
+        learning_rate=3e-3, steps=1000, report_every=250,
+    )  # fmt: skip
+    training = Training(Program(method, config), config, method.data(config, store))
+    while not training.advance().ending:
+        pass
+    metrics = training.test()["test"].metrics
+    assert metrics["test_frobenius_error_pct"] < 40 < metrics["test_lwlr_frobenius_error_pct"]
+    assert metrics["test_mse_10"] < 0.01 * metrics["test_persistence_mse_10"]
+    assert metrics["test_lyapunov_1"] == pytest.approx(metrics["test_lyapunov_1_exact"], abs=0.3)

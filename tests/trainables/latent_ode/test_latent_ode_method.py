@@ -1,0 +1,246 @@
+import functools
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from trainables._shared.datasets import DatasetStore
+from trainables._shared.program import Program
+from trainables._shared.training import Training, traced_numbers
+from trainables.latent_ode.config import ActivationName, Config
+from trainables.latent_ode.data import SPIRAL, Series, Span
+from trainables.latent_ode.method import method
+from trainables.latent_ode.model import ACTIVATIONS, LatentODE
+from trainables.latent_ode.solvers import STEPS
+
+SMALL = {
+    "num_series": 48, "num_observed": 8, "hidden": 6, "latent": 3, "width": 5, "depth": 1, "batch_size": 64,
+    "solver": "rk4",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    return DatasetStore(tmp_path_factory.mktemp("store"))
+
+
+@functools.lru_cache(maxsize=64)
+def _loss(config):
+    """Return the loss and its gradient as a compiled function of numbers, model, batch and step."""
+
+    def value(model, hyper, batch, step):
+        loss = method.loss(config, hyper, model, batch, jax.random.key(1), step)
+        return loss.value, loss
+
+    return jax.jit(jax.value_and_grad(value, has_aux=True))
+
+
+def loss_and_gradient(config, data, step=10**6, **numbers):
+    hyper = traced_numbers(config) | {name: jnp.asarray(value, jnp.float32) for name, value in numbers.items()}
+    model = method.init(config, hyper, jax.random.key(0))
+    batch = method.batch(config, data, jax.random.key(2))
+    (_, loss), gradient = _loss(config)(model, hyper, batch, jnp.asarray(step))
+    return loss, gradient
+
+
+def is_finite(tree):
+    return all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(tree))
+
+
+def padded(span, num, filling):
+    """Return a span with so many samples more that are not there."""
+
+    def more(array, value):
+        tail = np.full((array.shape[0], num, *array.shape[2:]), value, array.dtype)
+        return np.concatenate([array, tail], axis=1)
+
+    times = np.concatenate([span.t, np.repeat(span.t[:, -1:], num, axis=1)], axis=1)
+    return Span(more(span.y, filling), times, more(span.mask, False), more(span.noise, filling))
+
+
+def to_the_end(config, store, program=None):
+    training = Training(program or Program(method, config), config, method.data(config, store))
+    while not training.advance().ending:
+        pass
+    return training
+
+
+def test_config_lists_every_activation_and_solver():
+    assert set(ActivationName.__args__) == set(ACTIVATIONS)
+    assert {*STEPS, "adaptive"} == set(Config.model_fields["solver"].annotation.__args__)
+
+
+@pytest.mark.parametrize(("encoder", "target"), [("gru", "whole"), ("mlp", "observed")])
+def test_padding_changes_no_number_whatever_it_holds(store, encoder, target):
+    config = Config(**SMALL, missing_share=0.3, noise=0.1, encoder=encoder, prefix=5, target=target)
+    data = method.data(config, store).phases[0]
+    wide = {**data, "series": Series(*(padded(span, 4, np.nan) for span in data["series"]))}
+    loss, gradient = loss_and_gradient(config, data)
+    loss_wide, gradient_wide = loss_and_gradient(config, wide)
+    assert loss.solved
+    assert is_finite(gradient_wide)
+    np.testing.assert_allclose(loss_wide.value, loss.value, rtol=1e-5)
+    for one, other in zip(jax.tree.leaves(gradient), jax.tree.leaves(gradient_wide), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-4)
+
+
+def test_a_masked_series_is_encoded_and_predicted_like_the_series_of_its_samples(store):
+    config = Config(**SMALL)
+    model = LatentODE(config, jax.random.key(0))
+    series = method.data(config, store).validation
+    kept = np.array([0, 2, 3, 6])
+    alone = series._replace(observed=Span(*(array[:, kept] for array in series.observed)))
+    holes = np.isin(np.arange(8), kept)
+    # The time of a hole repeats the one before it, as in every span.
+    times = np.maximum.accumulate(np.where(holes, series.observed.t, 0), axis=1)
+    y = np.where(holes[:, None], series.observed.y, np.nan)
+    masked = series._replace(observed=Span(y, times, np.tile(holes, (len(times), 1)), series.observed.noise))
+    name = "spirals_test"
+    one, other = (
+        method.predict(config, traced_numbers(config), model, {name: {"series": each}})[name]
+        for each in (alone, masked)
+    )
+    np.testing.assert_allclose(one["later"], other["later"], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(one["observed"], other["observed"][:, kept], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(one["kl"], other["kl"], rtol=1e-5)
+
+
+def test_a_series_is_predicted_the_same_beside_longer_ones(store):
+    config = Config(**SMALL, missing_share=0.5)
+    model = LatentODE(config, jax.random.key(0))
+    series = method.data(config, store).validation
+    few = int(np.argmin(series.observed.mask.sum(1)))
+    num = int(series.observed.mask[few].sum())
+    assert num < series.observed.mask.shape[1]
+    own = Series(Span(*(a[few : few + 1, :num] for a in series[0])), Span(*(a[few : few + 1] for a in series[1])))
+    predict = functools.partial(method.predict, config, traced_numbers(config), model)
+    alone, among = (predict({"x": {"series": each}})["x"] for each in (own, series))
+    np.testing.assert_allclose(alone["later"][0], among["later"][few], rtol=1e-5, atol=1e-6)
+
+
+def test_loss_is_half_the_squared_error_by_its_variance_plus_the_weighted_kl(store):
+    config = Config(**SMALL)
+    data = method.data(config, store).phases[0]
+    loss, _ = loss_and_gradient(config, data, kl_weight=0.3, noise_variance=0.5)
+    parts = {name: float(value) for name, value in loss.components.items()}
+    assert parts["beta"] == pytest.approx(0.3)
+    assert parts["kl"] > 0
+    np.testing.assert_allclose(loss.value, parts["reconstruction"] + 0.3 * parts["kl"], rtol=1e-6)
+    other, _ = loss_and_gradient(config, data, noise_variance=1.0)
+    np.testing.assert_allclose(other.components["reconstruction"], parts["reconstruction"] / 2, rtol=1e-5)
+
+
+def test_the_reconstruction_is_summed_over_a_series_and_averaged_over_the_batch(store):
+    config = Config(**SMALL, deterministic=True)
+    data = method.data(config, store).phases[0]
+    loss, _ = loss_and_gradient(config, data)
+    model, stats = method.init(config, {}, jax.random.key(0)), data["statistics"]
+    model = eqx.tree_at(lambda m: (m.mean, m.scale, m.time_scale), model, tuple(map(jnp.asarray, stats)))
+    predicted = method.predict(config, traced_numbers(config), model, {"x": {"series": data["series"]}})["x"][
+        "observed"
+    ]
+    error = (np.asarray(predicted) - data["series"].observed.y) / stats.scale
+    np.testing.assert_allclose(loss.value, 0.5 * (error**2).sum() / 48, rtol=1e-4)
+
+
+def test_the_kl_weight_warms_up_with_the_step(store):
+    config, numbers = Config(**SMALL), {"kl_weight": 0.8, "kl_warmup_steps": 20.0}
+    data = method.data(config, store).phases[0]
+    betas = [float(loss_and_gradient(config, data, step, **numbers)[0].components["beta"]) for step in (0, 9, 19, 100)]
+    np.testing.assert_allclose(betas, [0.04, 0.4, 0.8, 0.8], rtol=1e-5)
+
+
+def test_deterministic_means_no_sampling_and_no_kl(store):
+    config = Config(**SMALL, deterministic=True)
+    data = method.data(config, store).phases[0]
+    loss, _ = loss_and_gradient(config, data)
+    assert loss.components["kl"] == loss.components["beta"] == 0
+    assert loss.value == loss.components["reconstruction"]
+    model = method.init(config, {}, jax.random.key(0))
+    batch = method.batch(config, data, jax.random.key(0))
+    again = method.loss(config, traced_numbers(config), model, batch, jax.random.key(7), 0)  # another key
+    assert float(again.value) == pytest.approx(float(loss.value), rel=1e-5)
+
+
+def test_noise_is_on_what_is_read_and_not_on_what_is_scored(store):
+    config = Config(**SMALL, deterministic=True)
+    data = method.data(config, store)
+    quiet, _ = loss_and_gradient(config, data.phases[0])
+    loud, _ = loss_and_gradient(config, data.phases[0], noise=3.0)
+    assert loud.value > 3 * quiet.value
+    # A model that predicts the mean reads nothing: its error is 100 % of the true signal, whatever the noise.
+    model = jax.tree.map(jnp.zeros_like, method.init(config, {}, jax.random.key(0)))
+    stats = data.phases[0]["statistics"]
+    model = eqx.tree_at(lambda m: (m.mean, m.scale, m.time_scale), model, tuple(map(jnp.asarray, stats)))
+    for noise in (0.0, 3.0):
+        hyper = traced_numbers(config) | {"noise": jnp.asarray(noise)}
+        metrics = method.validate(config, hyper, model, data.validation)
+        assert float(metrics["val_extrapolation_error_pct"]) == pytest.approx(100, rel=1e-4)
+
+
+def test_a_file_of_series_trains_and_its_statistics_travel_with_the_model(store, tmp_path):
+    rng = np.random.default_rng(0)
+    t = np.sort(rng.uniform(100, 400, size=(40, 12)), axis=1)
+    y = 50 + 7 * np.sin(t / 60 + rng.uniform(0, 6, size=(40, 1)))[..., None] * np.ones(3)
+    y[3, 5] = np.nan
+    np.savez(tmp_path / "series.npz", y=y, t=t)
+    config = Config(
+        dataset="file", file=str(tmp_path / "series.npz"), file_components=3, steps=4, report_every=4,
+        **(SMALL | {"batch_size": 8}),
+    )  # fmt: skip
+    training = to_the_end(config, store)
+    assert training.best is not None
+    stats, model = method.data(config, store).phases[0]["statistics"], training.best.params
+    assert (model.mean > 40).all()
+    np.testing.assert_array_equal(model.mean, stats.mean)
+    np.testing.assert_array_equal(model.scale, stats.scale)
+    np.testing.assert_array_equal(model.time_scale, stats.time_scale)
+    (result,) = training.test().values()
+    assert set(result.metrics) == set(config.final_metrics())
+    assert len(result.table["extrapolation_rmse"]) == 6
+
+
+def test_a_failed_solve_has_no_validation_error(store):
+    config = Config(**SMALL)
+    model = eqx.tree_at(
+        lambda m: m.field.layers[-1].bias, method.init(config, {}, jax.random.key(0)), jnp.full(3, 1e38)
+    )
+    data = method.data(config, store)
+    metrics = method.validate(config, traced_numbers(config), model, data.validation)
+    assert np.isnan(metrics["val_extrapolation_error_pct"])
+    batch = method.batch(config, data.phases[0], jax.random.key(2))
+    (_, loss), _ = _loss(config)(model, traced_numbers(config), batch, jnp.asarray(0))
+    assert not loss.solved
+
+
+def test_a_linear_latent_field_recovers_the_spirals_frequency_and_damping(store):
+    config = Config(
+        field="linear", latent=2, deterministic=True, num_series=512, steps=400, report_every=400, learning_rate=0.03,
+        schedule="cosine", solver="rk4",
+    )  # fmt: skip
+    training = to_the_end(config, store)
+    assert training.best is not None
+    model = training.best.params
+    found = np.linalg.eigvals(model.field.weight / model.time_scale)
+    true = np.linalg.eigvals(SPIRAL)
+    assert max(found.imag) == pytest.approx(max(true.imag), rel=0.03)
+    np.testing.assert_allclose(found.real, true.real, atol=0.03)
+
+
+def test_kl_collapse_is_seen_where_beta_is_large_and_not_in_a_healthy_model(store):
+    config = Config(**(SMALL | {"num_series": 128}), steps=150, report_every=150, noise_variance=0.1)
+    program = Program(method, config)
+    reports = {}
+    for weight in (0.1, 1000.0):
+        numbers = {"kl_weight": weight, "kl_warmup_steps": 20.0}
+        training = Training(program, config.model_copy(update=numbers), method.data(config, store))
+        reports[weight] = training.advance().metrics
+    assert program.compilations == 3  # init, chunk, validate: the weight is traced
+    assert reports[0.1]["val_kl_collapse"] == 0
+    assert reports[0.1]["val_active_units"] >= 2
+    assert reports[0.1]["val_kl"] > 1
+    assert reports[1000.0]["val_kl_collapse"] == 1
+    assert reports[1000.0]["val_active_units"] == 0
+    assert reports[1000.0]["val_collapsed_pct"] == pytest.approx(100)

@@ -1,0 +1,249 @@
+"""The configuration of the Jacobian method; imports no JAX."""
+
+from collections.abc import Mapping
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field, model_validator
+
+from trainables._shared.artifact_names import is_artifact
+from trainables._shared.config import NUMERIC, ConfigError, MethodConfig
+from trainables.jacobian_ode.metric_names import final_metric_names
+from trainables.jacobian_ode.recordings import Recording, read_recording
+from trainables.jacobian_ode.systems import SYSTEMS, System
+
+PAPER_HIDDEN = (256, 1024, 2048, 2048)
+"""Hidden layers of the paper's networks, for a GPU."""
+Widths = Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(strict=False, min_length=1)]
+
+
+class Config(MethodConfig):
+    """Dynamics through a learned Jacobian (Eisen et al. 2025, arXiv 2507.01946)."""
+
+    reported_metrics: ClassVar[Mapping[str, str]] = {
+        "val_free_running_mse": "mean square error of the free run over `horizon` samples from given ones, on "
+        "noise-free validation trajectories, in variances of the training data",
+        "val_one_step_mse": "mean square error of the first sample of those runs, in variances of the training data",
+        "val_persistence_mse": "the same error where the last given sample is the prediction",
+        "val_one_step_over_persistence": "val_one_step_mse over val_persistence_mse: at most 1 where the model knows "
+        "more than persistence",
+        "val_loop_loss": "mean square of the integrals of J around closed loops through validation states, in standard "
+        "deviations of the training data per unit of time",
+        "val_loop_loss_over_sqrt_n": "val_loop_loss over the root of the number of components",
+        "val_eigenvalue_share": "share of J's eigenvalues at validation states with real part <= -1/dt",
+        "val_jacobian_error": "mean Frobenius norm of J's error at validation states; NaN where the exact J is unknown",
+        "val_jacobian_error_pct": "mean of that norm over the mean of the exact J's, in percent; NaN as above",
+        "train_loss": "mean training loss since the last report, in variances of the training data",
+        "train_trajectory": "mean square error of the predicted samples, in variances of the training data",
+        "train_loop": "loop-closure loss before its weight, units as of val_loop_loss; 0 where it is not computed",
+        "train_jacobian": "mean square Frobenius norm of J before its weight, per unit of time squared; 0 where its "
+        "weight is",
+        "train_l1": "sum of the absolute weights of the network; 0 where its weight is",
+        "train_alpha": "mean share of the observed sample in generalised teacher forcing",
+        "skipped_steps": "optimiser steps skipped because loss or gradient was not finite",
+    }
+
+    system: Literal["lorenz", "van_der_pol", "lorenz96", "file"] = "lorenz"
+    """Where trajectories come from: Lorenz's system, Van der Pol's oscillator, Lorenz-96, or recordings in `file`."""
+    dimension: int = Field(default=12, ge=1)
+    """Components of Lorenz-96 (at least 4), or of the recordings in `file`."""
+    file: str | None = None
+    """With system file: an absolute path to .npz (arrays `x` (trajectories, samples, n) or (samples, n) and `t`, or
+    `dt`) or .csv (header trajectory,t,NAME,..., `trajectory` may be missing); or wandb:ENTITY/PROJECT/NAME:VERSION."""
+    file_pieces: int = Field(default=1, ge=1)
+    """Pieces that each recording is cut into, one after the other in time, before they are split: a single recording
+    needs at least 3."""
+    trajectories: int = Field(default=32, ge=3)
+    """Initial conditions of a generated data set, split into training, validation and test."""
+    periods: int = Field(default=12, ge=1)
+    """Length of a generated trajectory in typical periods of its system."""
+    points_per_period: int = Field(default=100, ge=4)
+    """Samples of a period, evenly spaced in time."""
+    noise: Annotated[float, Field(ge=0), NUMERIC] = 0.0
+    """Standard deviation of the noise on the training trajectories, over that of the signal: 0.05 is 5 %. Every sample
+    keeps its noise; validation and test are free of it."""
+
+    model: Literal["jacobian", "neural_ode"] = "jacobian"
+    """`jacobian`: the network's outputs are J; `neural_ode`: they are the vector field, whose J is its derivative (the
+    baseline of equal size, of which every loop closes by construction)."""
+    hidden: Literal["paper"] | Widths = (256, 256)
+    """Units of each hidden layer; `paper` is [256, 1024, 2048, 2048]."""
+
+    traj_init_steps: int = Field(default=15, ge=3)
+    """Given samples at the start of a sequence, from which the vector field at the last of them is estimated."""
+    sequence_length: int = Field(default=25, ge=4)
+    """Samples of a training sequence; those after the given ones are predicted."""
+    horizon: int = Field(default=25, ge=1)
+    """Samples of the free runs that validation scores."""
+    test_horizons: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(strict=False, min_length=1)] = (
+        1,
+        5,
+        10,
+        25,
+        50,
+    )
+    """Samples after the given ones at which free runs of the test trajectories are scored."""
+    quadrature: Literal["trapezoid", "simpson", "gauss_legendre"] = "trapezoid"
+    """Rule of the integrals along straight lines, in the vector field and in loops."""
+    inner_points: int = Field(default=20, ge=2)
+    """Nodes of the integral from the base point to a state."""
+    spline_points: int = Field(default=4, ge=2)
+    """Nodes of each interval between given samples along the spline, both ends included."""
+
+    loop_closure: bool = True
+    """Whether loops are closed at all: false leaves loop_weight without effect, as a weight of 0 does."""
+    loop_weight: Annotated[float, Field(ge=0), NUMERIC] = 1e-3
+    """Weight of the loop-closure loss; with 0 no loop is computed."""
+    loop_points: int = Field(default=20, ge=3)
+    """States drawn from the batch for one loop."""
+    loop_inner_points: int = Field(default=20, ge=2)
+    """Nodes of the integral along one segment of a loop."""
+    jacobian_weight: Annotated[float, Field(ge=0), NUMERIC] = 0.0
+    """Weight of the mean square Frobenius norm of J at the states of the batch."""
+    l1_weight: Annotated[float, Field(ge=0), NUMERIC] = 0.0
+    """Weight of the sum of the absolute weights of the network, biases left out."""
+
+    steps: int = Field(default=2000, ge=1)
+    """Optimiser steps."""
+    batch_size: int = Field(default=16, ge=1)
+    """Sequences of one optimiser step, and loops."""
+    learning_rate: Annotated[float, Field(gt=0), NUMERIC] = 1e-4
+    """AdamW's learning rate while alpha is 1."""
+    learning_rate_min: Annotated[float, Field(ge=0), NUMERIC] = 1e-6
+    """The learning rate that is left when alpha is 0."""
+    learning_rate_k: Annotated[float, Field(ge=0), NUMERIC] = 1.0
+    """k in the share alpha / (alpha + (1 - alpha) exp(-k alpha)) of the way between the two learning rates."""
+    weight_decay: Annotated[float, Field(ge=0), NUMERIC] = 1e-4
+    """AdamW's decoupled weight decay."""
+    gamma: Annotated[float, Field(ge=0, le=1), NUMERIC] = 0.999
+    """Share of alpha that stays at each of its updates, every 5 steps: 1 - gamma is how fast the forcing is let go."""
+    alpha_min: Annotated[float, Field(ge=0, le=1), NUMERIC] = 0.0
+    """The least alpha."""
+
+    @model_validator(mode="after")
+    def _check_lengths(self) -> "Config":
+        if self.sequence_length <= self.traj_init_steps:
+            raise ConfigError(
+                "sequence_length",
+                self.sequence_length,
+                f"must be more than traj_init_steps, which is {self.traj_init_steps}: nothing would be predicted",
+                f"at least {self.traj_init_steps + 1}",
+            )
+        if len(set(self.test_horizons)) < len(self.test_horizons):
+            raise ConfigError("test_horizons", list(self.test_horizons), "names a horizon twice", "each once")
+        if self.learning_rate_min > self.learning_rate:
+            raise ConfigError(
+                "learning_rate_min",
+                self.learning_rate_min,
+                f"must not exceed learning_rate, which is {self.learning_rate:g}",
+                f"0 to {self.learning_rate:g}",
+            )
+        if self.quadrature == "simpson":
+            for name in ("inner_points", "loop_inner_points"):
+                num = getattr(self, name)
+                if num % 2 == 0:
+                    why = "must be odd with quadrature simpson, whose panels have two intervals"
+                    raise ConfigError(name, num, why, f"{num - 1}, {num + 1}" if num > 2 else "3")
+        return self
+
+    @model_validator(mode="after")
+    def _check_source(self) -> "Config":
+        if self.system == "lorenz96" and self.dimension < 4:
+            raise ConfigError("dimension", self.dimension, "Lorenz-96 couples four neighbours", "at least 4")
+        if self.system != "file":
+            if self.file is not None:
+                raise ConfigError("file", self.file, f"given with system {self.system}, which is generated", "null")
+            return self
+        if self.file is None:
+            raise ConfigError("file", None, "system file needs a file", "an absolute path to .npz or .csv")
+        try:
+            fetched = is_artifact(self.file)
+        except ValueError as error:
+            raise ConfigError("file", self.file, str(error)) from None
+        if not fetched and not (self.file.startswith("/") and self.file.endswith((".npz", ".csv"))):
+            why = "trials run in folders of their own, so a path must be absolute, and end in .npz or .csv"
+            raise ConfigError("file", self.file, why, "/FOLDER/NAME.npz, /FOLDER/NAME.csv, wandb:...")
+        return self
+
+    @property
+    def known_system(self) -> System | None:
+        """The system whose vector field is known; None for recordings."""
+        return None if self.system == "file" else SYSTEMS[self.system]
+
+    @property
+    def is_fetched(self) -> bool:
+        """Whether the recordings come from W&B."""
+        return self.file is not None and is_artifact(self.file)
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Units of each hidden layer."""
+        return PAPER_HIDDEN if self.hidden == "paper" else self.hidden
+
+    @property
+    def num_components(self) -> int:
+        """Components of a state."""
+        known = self.known_system
+        return known.dimension or self.dimension if known else self.dimension
+
+    @property
+    def window(self) -> int:
+        """Samples that a held-out trajectory needs: the given ones and the longest free run."""
+        return self.traj_init_steps + max(self.horizon, *self.test_horizons)
+
+    def num_steps(self) -> int:
+        """Return the optimiser steps."""
+        return self.steps
+
+    def check_data(self) -> None:
+        """Raise ConfigError where the data cannot be read, or its trajectories are too few or too short."""
+        if self.system != "file":
+            self.check_samples([self.periods * self.points_per_period] * self.trajectories, "periods", self.periods)
+        elif self.file is not None and not self.is_fetched:
+            self.check_recording(read_recording(self.file))
+
+    def check_recording(self, recording: Recording) -> None:
+        """Raise ConfigError where a recording has other components, or too few or too short trajectories once cut."""
+        if recording.num_components != self.dimension:
+            why = f"{self.file} has {recording.num_components} components"
+            raise ConfigError("dimension", self.dimension, why, str(recording.num_components))
+        lengths = [len(x) for x in recording.x]
+        pieces = [length // self.file_pieces for length in lengths for _ in range(self.file_pieces)]
+        if len(pieces) < 3:
+            why = f"leaves {len(pieces)} of the 3 pieces that training, validation and test need"
+            raise ConfigError("file_pieces", self.file_pieces, why, f"at least {-(-3 // len(lengths))}")
+        self.check_samples(pieces, "file_pieces" if self.file_pieces > 1 else "file", self.file_pieces)
+
+    def check_samples(self, lengths: list[int], field: str, value: object) -> None:
+        """Raise ConfigError where a trajectory is shorter than a window of held-out data or a training sequence."""
+        shortest = min(lengths)
+        needed = max(self.window, self.sequence_length)
+        if shortest < needed:
+            why = (
+                f"its shortest trajectory has {shortest} samples; traj_init_steps ({self.traj_init_steps}) and the "
+                f"longest of horizon and test_horizons ({self.window - self.traj_init_steps}) need {needed}"
+            )
+            value = self.file if field == "file" else value
+            raise ConfigError(field, value, why, "longer trajectories, or smaller horizons")
+
+    def final_metrics(self) -> Mapping[str, str]:
+        """Return the metrics of the test trajectories: name to one sentence."""
+        return final_metric_names(self.test_horizons, self.num_components, self.system != "file")
+
+    def unused_fields(self) -> dict[str, str]:
+        """Return the fields that have no effect here, and why: a search over one would repeat the same trial."""
+        unused = {}
+        if self.system not in ("lorenz96", "file"):
+            unused["dimension"] = f"system {self.system} says it"
+        if self.system == "file":
+            unused |= dict.fromkeys(("trajectories", "periods", "points_per_period"), "recordings are as they are")
+        else:
+            unused["file_pieces"] = f"system {self.system} has no recordings"
+        loops = ("loop_weight", "loop_points", "loop_inner_points")
+        if not self.loop_closure:
+            unused["loop_weight"] = "loop_closure is false"
+        if self.model == "neural_ode":
+            unused |= dict.fromkeys(
+                ("loop_closure", *loops, "quadrature", "inner_points", "spline_points"),
+                "a neural ODE's vector field is its network, and every loop of its J closes",
+            )
+        return unused

@@ -1,0 +1,54 @@
+"""Terms of the training loss beside the error of the trajectory."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, PRNGKeyArray
+
+from trainables.jacobian_ode.quadrature import RuleName
+from trainables.jacobian_ode.rollout import Jacobian, line_integral
+
+
+def loop_integrals(
+    jacobian: Jacobian, corners: Float[Array, "loops points n"], name: RuleName, num: int
+) -> Float[Array, "loops n"]:
+    """Return the integrals of J around closed loops of straight segments, all of them in one call of J.
+
+    They vanish where each row of J is the gradient of a component of a vector field.
+    """
+    return jnp.sum(line_integral(jacobian, corners, jnp.roll(corners, -1, axis=1), name, num), axis=1)
+
+
+def loop_closure(
+    jacobian: Jacobian, corners: Float[Array, "loops points n"], name: RuleName, num: int
+) -> Float[Array, ""]:
+    """Return the mean square of the loop integrals."""
+    return jnp.mean(loop_integrals(jacobian, corners, name, num) ** 2)
+
+
+def draw_corners(
+    states: Float[Array, "states n"], loops: int, points: int, key: PRNGKeyArray
+) -> Float[Array, "loops points n"]:
+    """Return the corners of loops, drawn from states."""
+    chosen: Int[Array, "loops points"] = jax.random.randint(key, (loops, points), 0, states.shape[0])
+    return states[chosen]
+
+
+def squared_norm(jacobian: Jacobian, states: Float[Array, "states n"]) -> Float[Array, ""]:
+    """Return the mean square Frobenius norm of J; the square, because the norm has no gradient at 0."""
+    return jnp.mean(jnp.sum(jacobian(states) ** 2, (-2, -1)))
+
+
+def absolute_weights(network: Any) -> Float[Array, ""]:
+    """Return the sum of a network's absolute weights, biases left out."""
+    return sum((jnp.sum(jnp.abs(layer.weight)) for layer in network.layers), start=jnp.zeros(()))
+
+
+def where_weighted(weight: Float[Array, ""], term: Callable[[], Float[Array, ""]]) -> Float[Array, ""]:
+    """Return a term of the loss, which is not computed where its weight is 0.
+
+    The weight is traced, so that it compiles nothing new; lanes under vmap compute the term for all or none of them.
+    """
+    return jax.lax.cond(weight > 0, term, lambda: jnp.zeros(()))

@@ -1,0 +1,257 @@
+"""The Jacobian method: what the shared training loop needs of it."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
+
+from trainables._shared.contract import Hyper, Loss, Method, Phase, TestResult, TrialData
+from trainables._shared.datasets import DatasetStore
+from trainables.jacobian_ode import forcing, losses
+from trainables.jacobian_ode.baselines import one_step
+from trainables.jacobian_ode.config import Config
+from trainables.jacobian_ode.data import HeldOut, Scaling, Test, Training, build
+from trainables.jacobian_ode.lyapunov import spectrum
+from trainables.jacobian_ode.metric_names import LARGEST_SPECTRUM, free_running_name
+from trainables.jacobian_ode.metrics import by_trajectory, eigenvalue_share, frobenius, jacobian_errors, mean_square
+from trainables.jacobian_ode.model import Model, Untrained, VectorFieldModel, make_model
+from trainables.jacobian_ode.rollout import Field, field_from, forced_run, free_run
+
+TEST_SET = "test"
+
+
+class JacobianODE(Method[Config]):
+    """Dynamics through a learned Jacobian (Eisen et al. 2025, arXiv 2507.01946)."""
+
+    config_type = Config
+
+    def smoke(self) -> Config:
+        """Return a small network on a few short trajectories of Van der Pol's oscillator."""
+        return Config(
+            system="van_der_pol",
+            trajectories=6,
+            periods=2,
+            points_per_period=50,
+            noise=0.01,
+            hidden=(16,),
+            traj_init_steps=5,
+            sequence_length=10,
+            horizon=10,
+            test_horizons=(1, 10),
+            inner_points=4,
+            spline_points=3,
+            loop_points=6,
+            loop_inner_points=4,
+            jacobian_weight=1e-6,
+            l1_weight=1e-6,
+            steps=40,
+            batch_size=8,
+            learning_rate=1e-2,
+            gamma=0.9,
+            report_every=20,
+        )
+
+    def phases(self, config: Config) -> Sequence[Phase]:
+        """Return the only phase."""
+        return [Phase(config.steps, config.learning_rate)]
+
+    def data(self, config: Config, store: DatasetStore) -> TrialData:
+        """Return the training trajectories, and held-out ones to validate and test on."""
+        config.check_data()
+        training, validation, test = build(config, store)
+        return TrialData([training], validation, {TEST_SET: {"test": test, "scaling": training.scaling}})
+
+    def init(self, config: Config, hyper: Hyper, key: PRNGKeyArray) -> Model:
+        """Return the initial model: alpha is 1."""
+        return make_model(config.model, config.num_components, config.widths, key)
+
+    def trained(self, model: Any) -> PyTree[bool]:
+        """Return that the network is trained, and neither alpha nor the statistics are."""
+        every = super().trained(model)
+        return eqx.tree_at(lambda tree: tree.untrained, every, jax.tree.map(lambda _: False, every.untrained))
+
+    def rate_factor(self, config: Config, hyper: Hyper, model: Any) -> Float[Array, ""]:
+        """Return the learning rate that follows alpha, over its peak."""
+        rates = hyper["learning_rate_k"], hyper["learning_rate_min"], hyper["learning_rate"]
+        return forcing.rate_factor(model.untrained.alpha, *rates)
+
+    def batch(self, config: Config, data: PyTree[Array], key: PRNGKeyArray) -> PyTree[Array]:
+        """Return sequences drawn at random, the unit noise of their samples, and the statistics of the data."""
+        data = Training(*data)
+        starts = data.starts
+        if starts.shape[0] > config.batch_size:
+            starts = starts[jax.random.randint(key, (config.batch_size,), 0, starts.shape[0])]
+        samples = starts[:, None] + jnp.arange(config.sequence_length)
+        return data.z[samples], data.noise[samples], data.scaling
+
+    def loss(
+        self, config: Config, hyper: Hyper, model: Any, batch: PyTree[Array], key: PRNGKeyArray, step: Int[Array, ""]
+    ) -> Loss:
+        """Return the error of the forced run after the given samples, with loop closure and penalties."""
+        z, noise, scaling = batch
+        alpha, (_, _, dt, _) = model.untrained.alpha, scaling
+        model = eqx.tree_at(lambda tree: tree.untrained, model, Untrained(alpha, *scaling))
+        z = z + hyper["noise"] * noise
+        given, observed = z[:, : config.traj_init_steps], z[:, config.traj_init_steps :]
+        states = z.reshape(-1, z.shape[-1])
+        predicted = forced_run(_field(config, model, given), given[:, -1], observed, dt, alpha)
+        parts = {
+            "trajectory": jnp.mean((predicted - observed) ** 2),
+            "loop": self._loop(config, hyper, model, states, key),
+            "jacobian": losses.where_weighted(
+                hyper["jacobian_weight"], lambda: losses.squared_norm(model.jacobian, states)
+            ),
+            "l1": losses.where_weighted(hyper["l1_weight"], lambda: losses.absolute_weights(model.network)),
+            "alpha": alpha,
+        }
+        value = parts["trajectory"]
+        for name in ("loop", "jacobian", "l1"):
+            value = value + hyper[f"{name}_weight"] * parts[name]
+        after = self._next_alpha(hyper, jax.lax.stop_gradient(model), z, step)
+        after = eqx.tree_at(lambda tree: tree.untrained.alpha, model, after)
+        return Loss(value, parts, jnp.asarray(True), after)
+
+    def _loop(
+        self, config: Config, hyper: Hyper, model: Model, states: Float[Array, "states n"], key: PRNGKeyArray
+    ) -> Float[Array, ""]:
+        if not config.loop_closure or isinstance(model, VectorFieldModel):
+            return jnp.zeros(())
+
+        def closure() -> Float[Array, ""]:
+            corners = losses.draw_corners(states, config.batch_size, config.loop_points, key)
+            return losses.loop_closure(model.jacobian, corners, config.quadrature, config.loop_inner_points)
+
+        return losses.where_weighted(hyper["loop_weight"], closure)
+
+    def _next_alpha(
+        self, hyper: Hyper, model: Model, z: Float[Array, "batch samples n"], step: Int[Array, ""]
+    ) -> Float[Array, ""]:
+        now, dt = model.untrained.alpha, model.untrained.dt
+
+        def update() -> Float[Array, ""]:
+            return forcing.next_alpha(now, model.jacobian(z), dt, hyper["gamma"], hyper["alpha_min"])
+
+        return jax.lax.cond(jnp.asarray((step + 1) % forcing.EVERY == 0), update, lambda: now)
+
+    def validate(self, config: Config, hyper: Hyper, model: Any, data: PyTree[Array]) -> dict[str, Float[Array, ""]]:
+        """Return free-running (alpha 0) and one-step errors on held-out trajectories, and how plausible J is."""
+        windows, states = map(jnp.asarray, HeldOut(*data))
+        given, later = windows[:, : config.traj_init_steps], windows[:, config.traj_init_steps :]
+        dt, num = model.untrained.dt, states.shape[-1]
+        run = free_run(_field(config, model, given), given[:, -1], config.horizon, dt)
+        one_step_mse = jnp.mean((run[:, 0] - later[:, 0]) ** 2)
+        persistence_mse = jnp.mean((given[:, -1] - later[:, 0]) ** 2)
+        J = model.jacobian(states)
+        # The same loops at every report.
+        corners = losses.draw_corners(states, config.batch_size, config.loop_points, jax.random.key(0))
+        loop = losses.loop_closure(model.jacobian, corners, config.quadrature, config.loop_inner_points)
+        exact = _exact(config, model.untrained, states)
+        error = jnp.mean(frobenius(exact - model.physical(J)))
+        return {
+            "val_free_running_mse": jnp.mean((run - later) ** 2),
+            "val_one_step_mse": one_step_mse,
+            "val_persistence_mse": persistence_mse,
+            "val_one_step_over_persistence": one_step_mse / persistence_mse,
+            "val_loop_loss": loop,
+            "val_loop_loss_over_sqrt_n": loop / num**0.5,
+            "val_eigenvalue_share": eigenvalue_share(J, dt),
+            "val_jacobian_error": error,
+            "val_jacobian_error_pct": 100 * error / jnp.mean(frobenius(exact)),
+        }
+
+    def selection(self, config: Config) -> tuple[str, str]:
+        """Return the objective: the free-running error on the validation trajectories."""
+        return "val_free_running_mse", "min"
+
+    def predict(self, config: Config, hyper: Hyper, model: Any, tests: Mapping[str, PyTree[Array]]) -> PyTree[Array]:
+        """Return free runs from the test windows, J at test states, and Lyapunov spectra, with what they should be.
+
+        The spectra are of J along the test trajectories, the learned one's and the exact one's: along the same states
+        and in the same units (over a finite time the exponents depend on those), the two differ by J alone.
+        """
+        test, untrained = Test(*tests[TEST_SET]["test"]), model.untrained
+        trajectories, states = jnp.asarray(test.trajectories), jnp.asarray(test.states)
+        windows = jnp.asarray(test.windows).reshape(-1, *test.windows.shape[2:])
+        given = windows[:, : config.traj_init_steps]
+        run = free_run(_field(config, model, given), given[:, -1], max(config.test_horizons), untrained.dt)
+        J = model.jacobian(states)
+        share = eigenvalue_share(J.reshape(-1, *J.shape[2:]), untrained.dt)
+        prediction = {
+            "run": run.reshape(*test.windows.shape[:2], *run.shape[1:]),
+            "jacobian": model.physical(J),
+            "eigenvalue_share": share,
+            "lyapunov": spectrum(model.physical(model.jacobian(trajectories)), untrained.dt),
+        }
+        if config.known_system is not None:
+            prediction["exact_jacobian"] = _exact(config, untrained, states)
+            exact = _exact(config, untrained, trajectories)
+            prediction["exact_lyapunov"] = spectrum(exact, untrained.dt)
+        return prediction
+
+    def score(
+        self, config: Config, tests: Mapping[str, PyTree[np.ndarray]], prediction: PyTree[np.ndarray]
+    ) -> dict[str, TestResult]:
+        """Return the errors of the model and of both baselines over the test set, and of each of its trajectories."""
+        test, scaling = Test(*tests[TEST_SET]["test"]), Scaling(*tests[TEST_SET]["scaling"])
+        metrics = {"test_eigenvalue_share": float(prediction["eigenvalue_share"])}
+        table: dict[str, list[float]] = {"trajectory": [float(i) for i in range(len(test.trajectories))]}
+        for name, squares in _square_errors(config, test, scaling, prediction["run"]).items():
+            metrics[name] = float(squares.mean())
+            table[name.removeprefix("test_")] = squares.tolist()
+        if "exact_jacobian" in prediction:
+            exact = prediction["exact_jacobian"]
+            lwlr = test.states_fit.jacobian * (scaling.std[:, None] / scaling.std)
+            for source, estimate in (("", prediction["jacobian"]), ("lwlr_", lwlr)):
+                for name, value in jacobian_errors(exact, estimate).items():
+                    metrics[f"test_{source}{name}"] = value
+                for name, values in by_trajectory(exact, estimate).items():
+                    table[f"{source}{name}"] = values
+        learned, exact = prediction["lyapunov"], prediction.get("exact_lyapunov")
+        for index in range(min(learned.shape[1], LARGEST_SPECTRUM)):
+            name = f"lyapunov_{index + 1}"
+            for suffix, exponents in (("", learned), ("_exact", exact)):
+                if exponents is not None:
+                    metrics[f"test_{name}{suffix}"] = float(exponents[:, index].mean())
+                    table[name + suffix] = exponents[:, index].tolist()
+        if exact is not None:
+            metrics["test_lyapunov_error"] = float(np.sqrt(np.mean((learned.mean(0) - exact.mean(0)) ** 2)))
+        return {TEST_SET: TestResult(metrics, table)}
+
+
+def _field(config: Config, model: Model, given: Float[Array, "batch samples n"]) -> Field:
+    """Return dz/dt as the model has it, for sequences that begin with the given samples."""
+    if isinstance(model, VectorFieldModel):
+        return model.field
+    rule = config.quadrature, config.inner_points
+    return field_from(model.jacobian, given, model.untrained.dt, config.spline_points, *rule)
+
+
+def _exact(config: Config, untrained: Untrained, z: Float[Array, "*batch n"]) -> Float[Array, "*batch n n"]:
+    """Return the exact Jacobian at standardised states, in the data's units; NaN where it is unknown."""
+    system = config.known_system
+    if system is None:
+        return jnp.full((*z.shape, z.shape[-1]), jnp.nan)
+    x = (untrained.mean + untrained.std * z).reshape(-1, z.shape[-1])
+    return jax.vmap(jax.jacfwd(system.field))(x).reshape(*z.shape, z.shape[-1])
+
+
+def _square_errors(
+    config: Config, test: Test, scaling: Scaling, run: Float[np.ndarray, "trajectories windows samples n"]
+) -> dict[str, Float[np.ndarray, " trajectories"]]:
+    """Return each trajectory's mean square errors, by the name of the metric that is their mean."""
+    base, later = test.windows[:, :, config.traj_init_steps - 1], test.windows[:, :, config.traj_init_steps :]
+    errors = {}
+    for horizon in config.test_horizons:
+        truth = later[:, :, horizon - 1]
+        errors[free_running_name("", horizon)] = mean_square(run[:, :, horizon - 1] - truth)
+        errors[free_running_name("persistence_", horizon)] = mean_square(base - truth)
+    lwlr = one_step(base, test.windows_fit, scaling.dt)
+    errors[free_running_name("lwlr_", 1)] = mean_square(lwlr - later[:, :, 0])
+    return errors
+
+
+method = JacobianODE()

@@ -1,0 +1,109 @@
+"""The learned Jacobian: a network whose outputs are J(z) itself, and the neural ODE that is its baseline."""
+
+import itertools
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, PRNGKeyArray
+
+States = Float[Array, "*batch n"]
+Jacobians = Float[Array, "*batch n n"]
+
+
+class Affine(eqx.Module):
+    """W x + b."""
+
+    weight: Float[Array, "outputs inputs"]
+    bias: Float[Array, " outputs"]
+
+    def __call__(self, x: Float[Array, "*batch inputs"]) -> Float[Array, "*batch outputs"]:
+        """Return W x + b."""
+        return x @ self.weight.T + self.bias
+
+
+class Network(eqx.Module):
+    """An MLP with SiLU between its layers."""
+
+    layers: tuple[Affine, ...]
+
+    def __init__(self, sizes: tuple[int, ...], key: PRNGKeyArray) -> None:
+        """Draw the layers uniformly in +-1/sqrt(inputs)."""
+        # Drawn at once: XLA takes 3 s to compile as many draws as there are arrays.
+        num = [outputs * (inputs + 1) for inputs, outputs in itertools.pairwise(sizes)]
+        drawn = jnp.split(jax.random.uniform(key, (sum(num),), minval=-1.0, maxval=1.0), np.cumsum(num)[:-1])
+        layers = []
+        for (inputs, outputs), layer in zip(itertools.pairwise(sizes), drawn, strict=True):
+            rows = layer.reshape(outputs, inputs + 1) / inputs**0.5
+            layers.append(Affine(rows[:, :-1], rows[:, -1]))
+        self.layers = tuple(layers)
+
+    def __call__(self, x: Float[Array, "*batch inputs"]) -> Float[Array, "*batch outputs"]:
+        """Return the outputs of the last layer."""
+        flat = x.reshape(-1, x.shape[-1])  # one matrix product per layer, whatever the batch's shape
+        *hidden, last = self.layers
+        for layer in hidden:
+            flat = jax.nn.silu(layer(flat))
+        return last(flat).reshape(*x.shape[:-1], -1)
+
+
+class Untrained(eqx.Module):
+    """What no gradient moves: alpha of generalised teacher forcing, and the statistics of the training data."""
+
+    alpha: Float[Array, ""]
+    mean: Float[Array, " n"]
+    std: Float[Array, " n"]
+    dt: Float[Array, ""]
+    """Time between two samples."""
+    time: Float[Array, ""]
+    """Time in which a standardised state changes by about 1: the unit of the network's outputs."""
+
+
+class Model(eqx.Module):
+    """A network over standardised states z = (x - mean) / std; what it gives is per unit of the data's time."""
+
+    network: Network
+    untrained: Untrained
+
+    def scaled(self, outputs: Float[Array, "*batch m"]) -> Float[Array, "*batch m"]:
+        """Return the network's outputs, which are of order 1, per unit of time."""
+        return outputs / self.untrained.time
+
+    def jacobian(self, z: States) -> Jacobians:
+        """Return J(z)."""
+        raise NotImplementedError
+
+    def physical(self, jacobian: Jacobians) -> Jacobians:
+        """Return the Jacobian of dx/dt by x from that of dz/dt by z."""
+        std = self.untrained.std
+        return jacobian * (std[:, None] / std)
+
+
+class JacobianModel(Model):
+    """A network with n^2 outputs, J row by row (Eisen et al. 2025)."""
+
+    def jacobian(self, z: States) -> Jacobians:
+        """Return J(z)."""
+        return self.scaled(self.network(z)).reshape(*z.shape, z.shape[-1])
+
+
+class VectorFieldModel(Model):
+    """A network with n outputs, the vector field; J is its derivative (Chen et al. 2018, Neural ODEs)."""
+
+    def field(self, z: States) -> States:
+        """Return dz/dt."""
+        return self.scaled(self.network(z))
+
+    def jacobian(self, z: States) -> Jacobians:
+        """Return J(z) by forward differentiation."""
+        flat = jax.vmap(jax.jacfwd(self.field))(z.reshape(-1, z.shape[-1]))
+        return flat.reshape(*z.shape, z.shape[-1])
+
+
+def make_model(kind: str, num: int, widths: tuple[int, ...], key: PRNGKeyArray) -> Any:
+    """Return the initial model of n components; its statistics are filled in by the first batch."""
+    untrained = Untrained(jnp.ones(()), jnp.zeros(num), jnp.ones(num), jnp.ones(()), jnp.ones(()))
+    make, outputs = (VectorFieldModel, num) if kind == "neural_ode" else (JacobianModel, num * num)
+    return make(Network((num, *widths, outputs), key), untrained)

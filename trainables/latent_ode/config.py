@@ -1,0 +1,185 @@
+"""The configuration of the latent ODE; imports no JAX."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field, model_validator
+
+from trainables._shared.config import NUMERIC, ConfigError, MethodConfig
+from trainables.latent_ode.metric_names import final_metric_names
+
+DatasetName = Literal["spirals", "orbits", "file"]
+OrbitFamily = Literal["circular", "simple", "complex"]
+EncoderName = Literal["gru", "mlp"]
+FieldName = Literal["mlp", "linear"]
+DecoderName = Literal["linear", "mlp"]
+ActivationName = Literal["tanh", "softplus", "silu", "gelu", "elu"]
+SolverName = Literal["tsit5", "rk4", "adaptive"]
+TargetName = Literal["observed", "whole"]
+
+FEWEST_OBSERVED = 3
+"""Samples that a series keeps of its observed span, however many are missing."""
+
+
+class Config(MethodConfig):
+    """A latent ODE: a variational autoencoder of irregularly sampled series, whose latent state follows an ODE."""
+
+    reported_metrics: ClassVar[Mapping[str, str]] = {
+        "val_extrapolation_error_pct": "root mean square error beyond the observed span, validation series, in percent "
+        "of the signal's: predicting the training mean scores 100",
+        "val_extrapolation_mse": "mean square error beyond the observed span, in units of the training variance",
+        "val_reconstruction_error_pct": "root mean square error in the observed span, in percent of the signal's",
+        "val_reconstruction": "reconstruction term of the loss on the validation series, from the posterior mean",
+        "val_kl": "KL(q(z0) || N(0, I)) in nats, mean over the validation series; 0 where deterministic",
+        "val_active_units": "latent dimensions whose posterior mean has a variance over 0.01 on the validation series",
+        "val_collapsed_pct": "share of latent dimensions with a mean KL below 0.01 nats, in percent",
+        "val_kl_collapse": "1 where the latent state says nothing of a series: no active unit, or no KL; else 0",
+        "train_loss": "mean training loss since the last report",
+        "train_reconstruction": "1/2 sum (y - yhat)^2 / noise_variance of a training series, mean",
+        "train_kl": "KL(q(z0) || N(0, I)) in nats of a training series, mean; before its weight",
+        "train_beta": "weight of the KL term after its warm-up so far",
+        "skipped_steps": "optimiser steps skipped because loss or gradient was not finite or the solver failed",
+    }
+
+    learning_rate: Annotated[float, Field(gt=0), NUMERIC] = 1e-2
+    """Adam's peak learning rate."""
+    report_every: int = Field(default=50, ge=1)
+    """Optimiser steps between two reports (validation, early stopping, checkpoint)."""
+    steps: int = Field(default=250, ge=1)
+    """Optimiser steps."""
+
+    dataset: DatasetName = "spirals"
+    """`spirals`: x' = A x, damped; `orbits`: planar two-body orbits, states (r, v) in the plane; `file`."""
+    file: str | None = None
+    """With dataset file: absolute path of an npz file with y (series, samples, components), t (series, samples), and
+    perhaps mask (series, samples), true where there is a sample; split by series, 70, 15 and 15 percent."""
+    file_components: int | None = Field(default=None, ge=1)
+    """With dataset file: the components of an observation."""
+    orbit_family: OrbitFamily = "simple"
+    """Eccentricity of the orbits: circular 0, simple up to 0.1, complex as far as the Earth's surface allows."""
+    num_series: int = Field(default=2048, ge=2)
+    """Training series that are generated; 256 to validate on and 256 to test on come besides."""
+    num_observed: int = Field(default=20, ge=FEWEST_OBSERVED)
+    """Irregular samples of a generated series in its observed span, and as many beyond it."""
+    missing_share: float = Field(default=0.0, ge=0.0, le=0.9)
+    """Share of the observed samples that are missing at random, so that series differ in length; 3 always stay."""
+    extrapolation: float = Field(default=1.0, gt=0.0, le=20.0)
+    """Length of the extrapolation span, in observed spans; it follows the observed one and is never read."""
+    noise: Annotated[float, Field(ge=0), NUMERIC] = 0.0
+    """Standard deviation of the observation noise, in those of the signal; errors are measured against the truth."""
+
+    encoder: EncoderName = "gru"
+    """What reads a series: a GRU, backwards in time over all its samples, or an MLP, the first of them."""
+    prefix: int = Field(default=8, ge=1)
+    """Samples that the encoder mlp reads."""
+    hidden: int = Field(default=16, ge=1)
+    """Units of the GRU's state, or of the encoder MLP's hidden layers."""
+    latent: int = Field(default=16, ge=1)
+    """Dimensions of the latent state."""
+    field: FieldName = "mlp"
+    """The latent vector field: an MLP, or the linear one z' = W z."""
+    decoder: DecoderName = "linear"
+    """From the latent state to the observation: an affine map, or an MLP."""
+    width: int = Field(default=16, ge=1)
+    """Units of a hidden layer of the field and the decoder."""
+    depth: int = Field(default=2, ge=1)
+    """Hidden layers of every MLP."""
+    activation: ActivationName = "tanh"
+    """Activation of the hidden layers."""
+
+    target: TargetName = "observed"
+    """What the loss reconstructs of a training series: its observed span, or the extrapolation span too."""
+    deterministic: bool = False
+    """No sampling and no KL term: z0 is what the encoder says."""
+    noise_variance: Annotated[float, Field(gt=0), NUMERIC] = 1.0
+    """Variance of the decoder's Gaussian, in units of the training variance: divides the reconstruction term."""
+    kl_weight: Annotated[float, Field(ge=0), NUMERIC] = 1.0
+    """Weight beta of KL(q(z0) || N(0, I))."""
+    kl_warmup_steps: Annotated[float, Field(ge=0), NUMERIC] = 100.0
+    """Steps over which beta rises linearly from zero."""
+
+    # Measured by benchmarks/latent_ode.py on one busy core: 36 steps/s, and 1.3 times as many for rk4, whose largest
+    # error is 7e-3 standard deviations of the latent state where that of tsit5 is 5e-4.
+    solver: SolverName = "tsit5"
+    """`tsit5`, `rk4`: a fixed number of steps from sample to sample; `adaptive`: diffrax's Tsit5, a step size each."""
+    substeps: int = Field(default=1, ge=1)
+    """Steps between two samples, with a fixed number of them."""
+    rtol: Annotated[float, Field(gt=0), NUMERIC] = 1e-4
+    """Relative tolerance of the adaptive solver."""
+    atol: Annotated[float, Field(gt=0), NUMERIC] = 1e-5
+    """Absolute tolerance of the adaptive solver."""
+    max_steps: int = Field(default=256, ge=1)
+    """Most steps of the adaptive solver over a series; one that needs more has failed."""
+
+    @model_validator(mode="after")
+    def _check_file(self) -> "Config":
+        for name in ("file", "file_components"):
+            if (getattr(self, name) is None) == (self.dataset == "file"):
+                rule = "is needed with dataset file" if self.dataset == "file" else "belongs to dataset file"
+                allowed = "a value" if self.dataset == "file" else "null, or dataset: file"
+                raise ConfigError(name, getattr(self, name), rule, allowed)
+        if self.file is not None and not (Path(self.file).is_absolute() and self.file.endswith(".npz")):
+            raise ConfigError(
+                "file", self.file, "workers run in folders of their own", "an absolute path of an .npz file"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _check_prefix(self) -> "Config":
+        if self.encoder == "mlp" and self.dataset != "file" and self.prefix > self.num_observed:
+            rule = f"a series has {self.num_observed} observed samples"
+            raise ConfigError("prefix", self.prefix, rule, f"1..{self.num_observed}")
+        return self
+
+    @property
+    def num_components(self) -> int:
+        """Components of an observation."""
+        return self.file_components or {"spirals": 2, "orbits": 4}[self.dataset]
+
+    def num_steps(self) -> int:
+        """Return the optimiser steps of the training."""
+        return self.steps
+
+    def check_data(self) -> None:
+        """Raise ConfigError where the file is missing or does not hold series of these components."""
+        if self.file is None:
+            return
+        if not Path(self.file).is_file():
+            raise ConfigError("file", self.file, "there is no such file", "a file that every worker can read")
+        import numpy as np
+
+        with np.load(self.file, allow_pickle=False) as arrays:
+            shapes = {name: arrays[name].shape for name in arrays.files}
+        y, t = shapes.get("y", ()), shapes.get("t")
+        if len(y) != 3 or t != y[:2] or shapes.get("mask", t) != t:
+            held = ", ".join(f"{name} {shape}" for name, shape in sorted(shapes.items()))
+            wanted = "y (series, samples, components), t (series, samples) and perhaps mask (series, samples)"
+            raise ConfigError("file", self.file, f"must hold {wanted}, but it has {held}")
+        if y[2] != self.file_components:
+            raise ConfigError("file_components", self.file_components, f"{self.file} has others", str(y[2]))
+
+    def final_metrics(self) -> Mapping[str, str]:
+        """Return the metrics of the test series, the baselines' among them: name to one sentence."""
+        return final_metric_names()
+
+    def unused_fields(self) -> dict[str, str]:
+        """Return the fields that have no effect here, and why: a search over one would repeat the same trial."""
+        unused = {}
+        if self.deterministic:
+            unused |= dict.fromkeys(("kl_weight", "kl_warmup_steps"), "deterministic has no KL term")
+        if self.dataset != "orbits":
+            unused["orbit_family"] = f"dataset {self.dataset} has no orbits"
+        if self.dataset == "file":
+            unused |= dict.fromkeys(("num_series", "num_observed"), "the file says how many there are")
+        if self.encoder == "gru":
+            unused["prefix"] = "encoder gru reads every sample"
+        if self.field == "linear" and self.decoder == "linear":
+            unused["width"] = "field and decoder are linear"
+            if self.encoder == "gru":
+                unused |= dict.fromkeys(("depth", "activation"), "there is no MLP")
+        if self.solver == "adaptive":
+            unused["substeps"] = "solver adaptive chooses its own steps"
+        else:
+            unused |= dict.fromkeys(("rtol", "atol", "max_steps"), f"solver {self.solver} has a fixed step")
+        return unused

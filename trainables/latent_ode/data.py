@@ -1,0 +1,168 @@
+"""Irregularly sampled series with an observed and an extrapolation span; NumPy only, float64."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float32, Float64
+
+from trainables._shared.datasets import DatasetStore
+from trainables._shared.kepler import elements_from, kepler_states
+from trainables.latent_ode.config import FEWEST_OBSERVED, Config
+
+SPIRAL = np.array([[-0.1, 1.3], [-1.0, -0.1]])
+"""The damped spirals' x' = A x: eigenvalues -0.1 +- 1.140 i."""
+NUM_HELD_OUT = 256
+"""Series to validate on, series to test on, and training series that the pooled baseline is fitted to."""
+SPLITS = {"train": 0.7, "val": 0.15, "test": 0.15}
+"""Shares of a file's series."""
+
+_GENERATOR_VERSION = 1
+
+
+class Span(NamedTuple):
+    """Samples of a part of every series, padded at the end; where the mask is false, y is 0 and t the last time."""
+
+    y: Float32[np.ndarray, "n samples components"]
+    t: Float32[np.ndarray, "n samples"]
+    """Time since the series' first observed sample."""
+    mask: Bool[np.ndarray, "n samples"]
+    noise: Float32[np.ndarray, "n samples components"]
+    """Standard normal draws, to be scaled by the noise level; the series' own, the same in every batch."""
+
+
+class Series(NamedTuple):
+    """The two spans of every series, cut at the same share of its whole length."""
+
+    observed: Span
+    later: Span
+
+
+class Statistics(NamedTuple):
+    """What the training series' observed spans are normalised by; in the model once it has trained."""
+
+    mean: Float32[np.ndarray, " components"]
+    scale: Float32[np.ndarray, " components"]
+    """Standard deviation of a component."""
+    time_scale: Float32[np.ndarray, ""]
+    """Half the mean observed span."""
+
+
+def spiral_states(x0: Float64[np.ndarray, "n 2"], t: Float64[np.ndarray, "n samples"]) -> Float64[np.ndarray, "..."]:
+    """Return exp(A t) x0, by the closed form of the exponential of a 2 by 2 matrix with complex eigenvalues.
+
+    With A = a I + B, B of trace 0 and B^2 = -w^2 I: exp(A t) = e^(a t) (cos(w t) I + sin(w t) / w B).
+    """
+    a = np.trace(SPIRAL) / 2
+    B = SPIRAL - a * np.eye(2)
+    w = np.sqrt(np.linalg.det(B))
+    decay = np.exp(a * t)[..., None]
+    return decay * (np.cos(w * t)[..., None] * x0[:, None] + (np.sin(w * t) / w)[..., None] * (x0 @ B.T)[:, None])
+
+
+def generate(config: Config, split: str, num: int) -> dict[str, np.ndarray]:
+    """Return `y` (num, samples, components), `t`, `mask` and `last` (num,), the end of each observed span.
+
+    Each split has its own stream of random numbers. Of a spiral: a start N(0, I), an offset U(0, 1), and irregular
+    times uniform in a span of 2 + U(0, 1) after it; of an orbit: its elements, and a span of 0.4 to 0.6 periods. As
+    many samples again lie in the extrapolation span.
+    """
+    stream = hashlib.sha256(f"latent_ode {config.dataset} {config.orbit_family} {split}".encode()).digest()
+    rng = np.random.default_rng(np.frombuffer(stream, np.uint32))
+    size = (num, config.num_observed)
+    u, in_observed, in_later = rng.random(num), rng.random(size), rng.random(size)
+    x0, elements, M0 = rng.normal(size=(num, 2)), rng.random((num, 6)), 2 * np.pi * rng.random((num, 1))
+    elements = elements_from(elements, config.orbit_family, planar=True)
+    rate = elements[:, 0] ** -1.5
+    if config.dataset == "spirals":
+        length, offset = 2.0 + u, rng.random(num)
+    else:
+        length, offset = (0.4 + 0.2 * u) * 2 * np.pi / rate, np.zeros(num)
+    observed = np.sort(in_observed, axis=1) * length[:, None]
+    later = (1 + config.extrapolation * np.sort(in_later, axis=1)) * length[:, None]
+    t = offset[:, None] + np.concatenate([observed, later], axis=1)
+    if config.dataset == "spirals":
+        y = spiral_states(x0, t)
+    else:
+        y = kepler_states(elements, M0 + rate[:, None] * t)[..., [0, 1, 3, 4]]
+    # The samples with the largest draws are the missing ones: how many stay, and the others, never changes with them.
+    draws = rng.random(size)
+    kept = draws >= config.missing_share
+    kept |= draws >= np.sort(draws, axis=1)[:, -FEWEST_OBSERVED, None]
+    mask = np.concatenate([kept, np.ones(size, bool)], axis=1)
+    return {"y": y, "t": t, "mask": mask, "last": offset + length, "noise": rng.normal(size=y.shape)}
+
+
+def read_file(path: Path, split: str, extrapolation: float) -> dict[str, np.ndarray]:
+    """Return the same arrays as `generate` for a file's series of a split, as NaN or mask leave samples out.
+
+    The observed span is the first 1 / (1 + extrapolation) of each series' time. Raises ValueError where a split has
+    no series with two observed samples and one later.
+    """
+    with np.load(path, allow_pickle=False) as arrays:
+        y, t = np.asarray(arrays["y"], np.float64), np.asarray(arrays["t"], np.float64)
+        mask = np.asarray(arrays["mask"], bool) if "mask" in arrays.files else np.ones(t.shape, bool)
+    mask = mask & np.isfinite(t) & np.isfinite(y).all(-1)
+    order = np.argsort(np.where(mask, t, np.inf), axis=1, kind="stable")
+    y, t, mask = (np.take_along_axis(x, order[..., None] if x.ndim == 3 else order, 1) for x in (y, t, mask))
+    first = np.where(mask, t, np.inf).min(1)
+    last = first + (np.where(mask, t, -np.inf).max(1) - first) / (1 + extrapolation)
+    before = mask & (t <= last[:, None])
+    usable = np.flatnonzero((before.sum(1) >= 2) & ((mask & ~before).sum(1) >= 1))
+    shuffled = np.random.default_rng(0).permutation(usable)
+    ends = np.round(np.cumsum(list(SPLITS.values())) * len(shuffled)).astype(int)
+    begin = dict(zip(SPLITS, [0, *ends[:-1]], strict=True))[split]
+    rows = np.sort(shuffled[begin : dict(zip(SPLITS, ends, strict=True))[split]])
+    if len(rows) == 0:
+        raise ValueError(f"{path}: {len(usable)} series have two observed samples and a later one, too few to split")
+    noise = np.random.default_rng(1).normal(size=y.shape)
+    return {"y": y[rows], "t": t[rows], "mask": mask[rows], "last": last[rows], "noise": noise[rows]}
+
+
+def _span(data: Mapping[str, np.ndarray], there: Bool[np.ndarray, "n samples"], start: np.ndarray) -> Span:
+    """Return the samples of a span at the front of as many columns as the fullest series needs."""
+    order = np.argsort(~there, axis=1, kind="stable")[:, : there.sum(1).max()]
+    mask = np.take_along_axis(there, order, 1)
+    y, noise = (
+        np.where(mask[..., None], np.take_along_axis(data[k], order[..., None], 1), 0.0) for k in ("y", "noise")
+    )
+    t = np.where(mask, np.take_along_axis(data["t"], order, 1) - start[:, None], -np.inf)
+    # A padded sample repeats the time before it: a step of length 0 leaves the state as it is.
+    t = np.maximum.accumulate(t, axis=1)
+    return Span(
+        y.astype(np.float32), np.where(np.isfinite(t), t, 0.0).astype(np.float32), mask, noise.astype(np.float32)
+    )
+
+
+def as_series(data: Mapping[str, np.ndarray]) -> Series:
+    """Return the spans of series, times counted from the first observed sample; samples in order of time."""
+    observed = data["mask"] & (data["t"] <= data["last"][:, None])
+    start = np.where(observed, data["t"], np.inf).min(1)
+    return Series(_span(data, observed, start), _span(data, data["mask"] & ~observed, start))
+
+
+def statistics(series: Series) -> Statistics:
+    """Return what the observed spans are normalised by."""
+    y, t, mask, _ = series.observed
+    values = y[mask].astype(np.float64)
+    scale = values.std(0)
+    half_span = t.max(1).astype(np.float64).mean() / 2
+    return Statistics(
+        values.mean(0).astype(np.float32),
+        # A constant component is predicted by its mean, whatever it is divided by.
+        np.where(scale > 1e-12, scale, 1.0).astype(np.float32),
+        np.asarray(half_span if half_span > 0 else 1.0, np.float32),
+    )
+
+
+def load(config: Config, split: str, store: DatasetStore) -> Series:
+    """Return the series of a split: train, val or test."""
+    if config.file is not None:
+        return as_series(read_file(Path(config.file), split, config.extrapolation))
+    num = config.num_series if split == "train" else NUM_HELD_OUT
+    names = ("orbit_family", "num_observed", "missing_share", "extrapolation")
+    recipe = json.dumps([_GENERATOR_VERSION, num, *(getattr(config, name) for name in names)])
+    return as_series(store.get(f"latent_ode_{config.dataset}_{split}", recipe, lambda: generate(config, split, num)))

@@ -1,0 +1,167 @@
+"""The latent ODE: what the shared training loop needs of it."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
+
+from trainables._shared.contract import Hyper, Loss, Method, Phase, TestResult, TrialData
+from trainables._shared.datasets import DatasetStore
+from trainables.latent_ode import losses
+from trainables.latent_ode.config import Config
+from trainables.latent_ode.data import NUM_HELD_OUT, Series, Span, Statistics, load, statistics
+from trainables.latent_ode.metrics import baseline_predictions, score_metrics, series_table
+from trainables.latent_ode.model import LatentODE, Mask, Samples, Times
+from trainables.latent_ode.solvers import solve
+
+
+class LatentODEMethod(Method[Config]):
+    """A variational autoencoder whose latent state follows an ODE (Chen et al. 2018, Rubanova et al. 2019)."""
+
+    config_type = Config
+
+    def smoke(self) -> Config:
+        """Return a small model of a few spirals, some of whose samples are missing."""
+        return Config(
+            num_series=64, num_observed=8, missing_share=0.2, noise=0.05, hidden=8, latent=4, width=8, depth=1,
+            batch_size=32, steps=40, report_every=20, kl_weight=0.01, kl_warmup_steps=10.0, solver="rk4",
+        )  # fmt: skip
+
+    def phases(self, config: Config) -> Sequence[Phase]:
+        """Return the only phase."""
+        return [Phase(config.steps, config.learning_rate)]
+
+    def data(self, config: Config, store: DatasetStore) -> TrialData:
+        """Return training, validation and test series, each series in one of them."""
+        config.check_data()
+        training, validation, test = (load(config, split, store) for split in ("train", "val", "test"))
+        stats = statistics(training)
+        reference: Span = jax.tree.map(lambda array: array[:NUM_HELD_OUT], training.observed)
+        tests = {f"{config.dataset}_test": {"series": test, "reference": reference, "statistics": stats}}
+        return TrialData([{"series": training, "statistics": stats}], validation, tests)
+
+    def init(self, config: Config, hyper: Hyper, key: PRNGKeyArray) -> LatentODE:
+        """Return the initial model."""
+        return LatentODE(config, key)
+
+    def trained(self, model: Any) -> PyTree[bool]:
+        """Return all but the statistics that it normalises by."""
+        all_ = jax.tree.map(lambda _: True, model)
+        return eqx.tree_at(lambda m: (m.mean, m.scale, m.time_scale), all_, (False, False, False))
+
+    def batch(self, config: Config, data: PyTree[Array], key: PRNGKeyArray) -> PyTree[Array]:
+        """Return series drawn at random, all of them where the batch holds them, and the training statistics."""
+        series = _series(data["series"])
+        num = series.observed.t.shape[0]
+        if num > config.batch_size:
+            chosen = jax.random.randint(key, (config.batch_size,), 0, num)
+            series = jax.tree.map(lambda array: array[chosen], series)
+        return series, data["statistics"]
+
+    def loss(
+        self, config: Config, hyper: Hyper, model: Any, batch: PyTree[Array], key: PRNGKeyArray, step: Int[Array, ""]
+    ) -> Loss:
+        """Return reconstruction + beta KL, each a mean over the series of the batch."""
+        series, stats = _series(batch[0]), Statistics(*batch[1])
+        model = eqx.tree_at(lambda m: (m.mean, m.scale, m.time_scale), model, tuple(stats))
+        x, t, mask = normalised(model, series.observed, hyper["noise"])
+        num = t.shape[1]
+        mean, log_std = model.encode(x, t, mask)
+        z0 = mean if log_std is None else mean + jnp.exp(log_std) * jax.random.normal(key, mean.shape)
+        if config.target == "whole":
+            later = normalised(model, series.later, hyper["noise"])
+            x, t, mask = (jnp.concatenate(pair) for pair in zip((x, t, mask), later, strict=True))
+        z, solved = solve(config, hyper["rtol"], hyper["atol"], model.field, z0, t)
+        error = jnp.sum(losses.squared_error(x, model.decode(z), mask)) / num
+        reconstruction = 0.5 * error / hyper["noise_variance"]
+        kl, beta = jnp.zeros(()), jnp.zeros(())
+        if log_std is not None:
+            kl = jnp.sum(losses.kl_to_normal(mean, log_std)) / num
+            beta = losses.beta(hyper["kl_weight"], hyper["kl_warmup_steps"], step)
+        parts = {"reconstruction": reconstruction, "kl": kl, "beta": beta}
+        return Loss(reconstruction + beta * kl, parts, solved, model)
+
+    def validate(self, config: Config, hyper: Hyper, model: Any, data: PyTree[Array]) -> dict[str, Float[Array, ""]]:
+        """Return the errors of both spans from the posterior mean, against the truth, and the state of the KL term."""
+        series = _series(data)
+        predicted = _predict(config, hyper, model, series)
+        later, later_signal = _mean_squares(model, series.later, predicted["later"])
+        observed, signal = _mean_squares(model, series.observed, predicted["observed"])
+        x, _, mask = normalised(model, series.observed, hyper["noise"])
+        error = jnp.sum(losses.squared_error(x, predicted["observed"], mask)) / mask.shape[1]
+        return {
+            "val_extrapolation_error_pct": 100 * jnp.sqrt(later / later_signal),
+            "val_extrapolation_mse": later,
+            "val_reconstruction_error_pct": 100 * jnp.sqrt(observed / signal),
+            "val_reconstruction": 0.5 * error / hyper["noise_variance"],
+            **{f"val_{name}": value for name, value in losses.collapse(predicted["mean"], predicted["kl"]).items()},
+        }
+
+    def selection(self, config: Config) -> tuple[str, str]:
+        """Return the objective: the extrapolation error on the validation series."""
+        return "val_extrapolation_error_pct", "min"
+
+    def predict(self, config: Config, hyper: Hyper, model: Any, tests: Mapping[str, PyTree[Array]]) -> PyTree[Array]:
+        """Return the predictions of both spans (series first, in the data's units) and the state of the KL term."""
+        results = {}
+        for name, test in tests.items():
+            predicted = _predict(config, hyper, model, _series(test["series"]))
+            spans = {span: _in_units(model, predicted[span]) for span in ("observed", "later")}
+            state = losses.collapse(predicted["mean"], predicted["kl"])
+            kl = jnp.zeros_like(predicted["mean"][0]) if predicted["kl"] is None else jnp.sum(predicted["kl"], axis=0)
+            results[name] = {**spans, "state": state, "kl": kl}
+        return results
+
+    def score(
+        self, config: Config, tests: Mapping[str, PyTree[np.ndarray]], prediction: PyTree[np.ndarray]
+    ) -> dict[str, TestResult]:
+        """Return errors of the model and of the baselines, over each test set and for each of its series."""
+        results = {}
+        for name, test in tests.items():
+            series, stats, model = _series(test["series"]), Statistics(*test["statistics"]), prediction[name]
+            baselines = baseline_predictions(series, Span(*test["reference"]), stats, config.noise)
+            metrics = score_metrics(series, stats, model, baselines)
+            results[name] = TestResult(metrics, series_table(series, stats, model, baselines))
+        return results
+
+
+def _series(data: PyTree[Any]) -> Series:
+    return Series(*(Span(*span) for span in data))
+
+
+def normalised(model: Any, span: Span, noise: Float[Array, ""] | float) -> tuple[Samples, Times, Mask]:
+    """Return samples with their noise, times and mask, normalised by the training statistics, series last."""
+    x = (span.y - model.mean) / model.scale + noise * span.noise
+    x = jnp.where(span.mask[..., None], x, 0.0)
+    return jnp.transpose(x, (1, 2, 0)), jnp.transpose(span.t) / model.time_scale, jnp.transpose(span.mask)
+
+
+def _predict(config: Config, hyper: Hyper, model: Any, series: Series) -> dict[str, Any]:
+    """Return normalised predictions of both spans from the posterior mean, that mean, and the KL of each dimension."""
+    x, t, mask = normalised(model, series.observed, hyper["noise"])
+    mean, log_std = model.encode(x, t, mask)
+    times = jnp.concatenate([t, jnp.transpose(series.later.t) / model.time_scale])
+    solution = solve(config, hyper["rtol"], hyper["atol"], model.field, mean, times)
+    # A failed solve has no error to report: not a number is never the best.
+    predicted = jnp.where(solution.solved, model.decode(solution.z), jnp.nan)
+    kl = None if log_std is None else losses.kl_to_normal(mean, log_std)
+    return {"observed": predicted[: t.shape[0]], "later": predicted[t.shape[0] :], "mean": mean, "kl": kl}
+
+
+def _mean_squares(model: Any, span: Span, predicted: Samples) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    """Return the mean squares of error and of signal over a span's samples, against the truth without noise."""
+    x, _, mask = normalised(model, span, 0.0)
+    num = jnp.maximum(jnp.sum(mask), 1) * x.shape[1]
+    error = jnp.sum(losses.squared_error(x, predicted, mask)) / num
+    return error, jnp.sum(losses.squared_error(x, jnp.zeros_like(x), mask)) / num
+
+
+def _in_units(model: Any, x: Samples) -> Float[Array, "n samples components"]:
+    return jnp.transpose(x, (2, 0, 1)) * model.scale + model.mean
+
+
+method = LatentODEMethod()

@@ -1,0 +1,174 @@
+"""Encoder, latent vector field and decoder; components come first and series last, so that loops run over the series.
+
+Chen et al. 2018, Neural Ordinary Differential Equations; Rubanova et al. 2019, Latent Ordinary Differential
+Equations for Irregularly-Sampled Time Series.
+"""
+
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
+
+from trainables.latent_ode.config import Config
+
+ACTIVATIONS: Mapping[str, Callable[[Array], Array]] = {
+    "tanh": jnp.tanh,
+    "softplus": jax.nn.softplus,
+    "silu": jax.nn.silu,
+    "gelu": jax.nn.gelu,
+    "elu": jax.nn.elu,
+}
+Samples = Float[Array, "samples components n"]
+Times = Float[Array, "samples n"]
+Mask = Bool[Array, "samples n"]
+
+
+class Affine(eqx.Module):
+    """W x + b, the components of x first."""
+
+    weight: Float[Array, "outputs inputs"]
+    bias: Float[Array, " outputs"]
+
+    def __call__(self, x: Float[Array, "inputs *n"]) -> Float[Array, "outputs *n"]:
+        """Return W x + b."""
+        return jnp.tensordot(self.weight, x, 1) + self.bias.reshape(-1, *[1] * (x.ndim - 1))
+
+
+class MLP(eqx.Module):
+    """Affine layers with an activation between."""
+
+    layers: tuple[Affine, ...]
+    activation: str = eqx.field(static=True)
+
+    def __call__(self, x: Float[Array, "inputs *n"]) -> Float[Array, "outputs *n"]:
+        """Return the last layer's outputs."""
+        *hidden, last = self.layers
+        for layer in hidden:
+            x = ACTIVATIONS[self.activation](layer(x))
+        return last(x)
+
+
+class LinearField(eqx.Module):
+    """z' = W z."""
+
+    weight: Float[Array, "latent latent"]
+
+    def __call__(self, z: Float[Array, "latent n"]) -> Float[Array, "latent n"]:
+        """Return W z."""
+        return self.weight @ z
+
+
+class BackwardGRU(eqx.Module):
+    """A GRU that reads the samples of each series from its last to its first (Cho et al. 2014)."""
+
+    from_input: Affine
+    from_state: Affine
+
+    def __call__(self, x: Samples, mask: Mask) -> Float[Array, "hidden n"]:
+        """Return the state after the first sample; samples that are masked out leave it as it is."""
+        num_hidden = self.from_state.weight.shape[1]
+        # What comes from the inputs is one product for all samples: only the state has to wait for its turn.
+        inputs = jnp.moveaxis(self.from_input(jnp.moveaxis(x, 0, 1)), 1, 0)
+
+        def read(h: Float[Array, "hidden n"], sample: tuple[Array, Array]) -> tuple[Array, None]:
+            own, there = sample
+            r_in, u_in, n_in = jnp.split(own, 3)
+            r_h, u_h, n_h = jnp.split(self.from_state(h), 3)
+            u = jax.nn.sigmoid(u_in + u_h)
+            new = (1 - u) * jnp.tanh(n_in + jax.nn.sigmoid(r_in + r_h) * n_h) + u * h
+            return jnp.where(there, new, h), None
+
+        return jax.lax.scan(read, jnp.zeros((num_hidden, x.shape[-1])), (inputs, mask), reverse=True)[0]
+
+
+class PrefixMLP(eqx.Module):
+    """An MLP over the first samples of each series and which of them are there."""
+
+    mlp: MLP
+    num_samples: int = eqx.field(static=True)
+
+    def __call__(self, x: Samples, mask: Mask) -> Float[Array, "hidden n"]:
+        """Return the hidden features; a series of fewer samples is padded with zeros."""
+        x = jnp.concatenate([x, mask[:, None].astype(x.dtype)], axis=1)[: self.num_samples]
+        x = jnp.pad(x, ((0, self.num_samples - x.shape[0]), (0, 0), (0, 0)))
+        return self.mlp(x.reshape(-1, x.shape[-1]))
+
+
+class LatentODE(eqx.Module):
+    """q(z0 | series), z' = field(z), yhat = decoder(z), in normalised observations and times."""
+
+    encoder: BackwardGRU | PrefixMLP
+    posterior: Affine
+    field: MLP | LinearField
+    decoder: MLP
+    mean: Float[Array, " components"]
+    scale: Float[Array, " components"]
+    time_scale: Float[Array, ""]
+    """What observations and times are normalised by: the training series' statistics, moved by no gradient."""
+
+    def __init__(self, config: Config, key: PRNGKeyArray) -> None:
+        """Draw every layer uniformly in +-1/sqrt(inputs)."""
+        d, hidden, latent = config.num_components, config.hidden, config.latent
+        between = [config.width] * config.depth
+        sizes = [(hidden, latent if config.deterministic else 2 * latent)]
+        if config.encoder == "gru":
+            sizes += [(d + 2, 3 * hidden), (hidden, 3 * hidden)]
+        else:
+            sizes += _pairs([config.prefix * (d + 3), *[hidden] * config.depth, hidden])
+        num_encoder = len(sizes)
+        sizes += _pairs([latent, *between, latent]) if config.field == "mlp" else [(latent, latent)]
+        num_field = len(sizes)
+        sizes += _pairs([latent, *(between if config.decoder == "mlp" else []), d])
+        layers = _draw(sizes, key)
+        self.posterior = layers[0]
+        read = layers[1:num_encoder]
+        self.encoder = (
+            BackwardGRU(*read) if config.encoder == "gru" else PrefixMLP(MLP(read, config.activation), config.prefix)
+        )
+        field = layers[num_encoder:num_field]
+        self.field = MLP(field, config.activation) if config.field == "mlp" else LinearField(field[0].weight)
+        self.decoder = MLP(layers[num_field:], config.activation)
+        self.mean, self.scale, self.time_scale = jnp.zeros(d), jnp.ones(d), jnp.ones(())
+
+    def encode(
+        self, x: Samples, t: Times, mask: Mask
+    ) -> tuple[Float[Array, "latent n"], Float[Array, "latent n"] | None]:
+        """Return mean and log standard deviation (None where deterministic) of q(z0), from normalised samples.
+
+        A sample is read with its time since the first one and the time since the one before: the ODE is autonomous,
+        so that the time of the first one says nothing.
+        """
+        gaps = jnp.diff(t, axis=0, prepend=0.0)
+        read = jnp.concatenate([x, t[:, None], gaps[:, None]], axis=1)
+        out = self.posterior(self.encoder(jnp.where(mask[:, None], read, 0.0), mask))
+        if out.shape[0] == self._num_latent:
+            return out, None
+        mean, log_std = jnp.split(out, 2)
+        return mean, log_std
+
+    def decode(self, z: Float[Array, "samples latent n"]) -> Samples:
+        """Return the normalised observations of latent states."""
+        return jnp.moveaxis(self.decoder(jnp.moveaxis(z, 0, 1)), 1, 0)
+
+    @property
+    def _num_latent(self) -> int:
+        return self.decoder.layers[0].weight.shape[1]
+
+
+def _pairs(sizes: Sequence[int]) -> list[tuple[int, int]]:
+    return list(itertools.pairwise(sizes))
+
+
+def _draw(sizes: Sequence[tuple[int, int]], key: PRNGKeyArray) -> tuple[Affine, ...]:
+    """Return affine layers of these numbers of inputs and outputs, drawn at once: many draws take long to compile."""
+    num = [outputs * (inputs + 1) for inputs, outputs in sizes]
+    drawn = jnp.split(jax.random.uniform(key, (sum(num),), minval=-1.0, maxval=1.0), np.cumsum(num)[:-1])
+    layers = []
+    for (inputs, outputs), layer in zip(sizes, drawn, strict=True):
+        rows = layer.reshape(outputs, inputs + 1) / inputs**0.5
+        layers.append(Affine(rows[:, :-1], rows[:, -1]))
+    return tuple(layers)
