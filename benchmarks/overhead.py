@@ -17,13 +17,12 @@ import tempfile
 import time
 from pathlib import Path
 
-import optuna
 import psutil
 from rich.console import Console
 from rich.table import Table
 
-from cluster.paths import SearchPaths
-from cluster.records import STUDY_NAME, load_waves, open_storage
+from cluster.state.paths import SearchPaths
+from cluster.state.records import load_waves, open_study
 
 ROOT = Path(__file__).resolve().parents[1]
 SPEC = """\
@@ -69,7 +68,7 @@ def run(trials: int, sampler: str, stopping: str, keep: str) -> dict[str, float]
                 stderr=output,
             )
             watched = psutil.Process(process.pid)
-            memory: dict[str, list[float]] = {"swell": [], "cluster.driver": []}
+            memory: dict[str, list[float]] = {"swell": [], "cluster.waves.driver": []}
             while process.poll() is None:
                 for module, seen in memory.items():
                     seen.append(memory_mb(watched, module))
@@ -82,7 +81,7 @@ def run(trials: int, sampler: str, stopping: str, keep: str) -> dict[str, float]
             "elapsed_s": elapsed,
             **figures(root / "searches" / "overhead", trials),
             # The driver's largest; the supervisor's median, since the same process prints the table at the end.
-            "driver_mb": max(memory["cluster.driver"]),
+            "driver_mb": max(memory["cluster.waves.driver"]),
             "supervisor_mb": statistics.median(memory["swell"]),
         }
 
@@ -96,7 +95,11 @@ def figures(search: Path, trials: int) -> dict[str, float]:
     paths = SearchPaths(search)
     waves = load_waves(paths)
     ends: dict[int, list[float]] = {}
-    for trial in optuna.load_study(study_name=STUDY_NAME, storage=open_storage(paths)).get_trials(deepcopy=False):
+    with open_study(paths) as study:
+        assert study is not None
+        storage, study_id = study
+        trials_ended = storage.get_all_trials(study_id, deepcopy=False)
+    for trial in trials_ended:
         assert trial.datetime_complete is not None
         ends.setdefault(trial.user_attrs["result"]["wave"], []).append(trial.datetime_complete.timestamp())
     gaps = [b - a for wave in ends.values() for a, b in itertools.pairwise(sorted(wave))]

@@ -17,3 +17,5 @@ class Config(MethodConfig):
     """The number reported."""
     report_every: int = Field(default=1, ge=1)
     """Steps between two reports."""
+    wait_s: float = Field(default=0.0, ge=0)
+    """Seconds that its data takes to make: in place of training, where what counts is only that a slot is taken."""

@@ -1,5 +1,6 @@
 """A method that does nothing and reports three times: what is left is what the search itself costs."""
 
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -32,7 +33,8 @@ class DoNothing(Method[Config]):
         return [Phase(3, config.learning_rate)]
 
     def data(self, config: Config, store: DatasetStore) -> TrialData:
-        """Return no data."""
+        """Return no data, after a while."""
+        time.sleep(config.wait_s)
         return TrialData([{}], {}, {})
 
     def init(self, config: Config, hyper: Hyper, key: Any) -> Nothing:
@@ -43,7 +45,7 @@ class DoNothing(Method[Config]):
         """Return nothing."""
         return {}
 
-    def loss(self, config: Config, hyper: Hyper, model: Nothing, batch: Any, key: Any) -> Loss:
+    def loss(self, config: Config, hyper: Hyper, model: Nothing, batch: Any, key: Any, step: Any) -> Loss:
         """Return the weight squared."""
         return Loss(model.weight**2, {}, jnp.asarray(True))
 
