@@ -180,7 +180,8 @@ class Runs:
         """
         for pid in children(os.getpid(), SERVICE):
             os.kill(pid, signal.SIGKILL)
-        with suppress(Exception):
+        # Where it noticed the death of its service in time, W&B ends the whole process with the service's exit status.
+        with suppress(Exception, SystemExit):
             wandb.teardown()
 
 

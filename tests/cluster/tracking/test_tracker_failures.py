@@ -1,16 +1,18 @@
 """The tracker where W&B fails: it waits, tries again, writes offline instead, and loses no run. W&B is a stand-in."""
 
+import sys
 from types import SimpleNamespace
 
 import pytest
 
 from cluster.state.storage_errors import StorageAwayError
+from cluster.tracking.run import Runs
 from cluster.tracking.spool import Spool
 from cluster.tracking.tracker import OFFLINE_FOR_S, PAUSE_S, Tracker
 from tests.tracking import end, run_trials, say
 
 
-class Runs:
+class StandIn:
     """Makes folders in the place of runs; `broken` names what raises."""
 
     def __init__(self, search):
@@ -64,7 +66,7 @@ def tracked(make_search):
     def make(wandb="offline"):
         search = make_search(tracking={"wandb": wandb}, budget={"trials": 50})
         Spool(search.paths).make()
-        runs, clock = Runs(search), Clock()
+        runs, clock = StandIn(search), Clock()
         return search, runs, clock, Tracker(search.spec, search.paths, runs, clock)
 
     return make
@@ -174,3 +176,13 @@ def test_a_tracker_waits_for_a_storage_that_is_away(tracked, monkeypatch):
     clock.now = PAUSE_S + 1
     assert tracker.look()
     assert folders(runs) == ["offline-run-1-r0"]
+
+
+def test_the_status_of_a_service_that_was_killed_does_not_end_the_tracker(tracked, monkeypatch):
+    search, *_ = tracked("online")
+
+    def teardown():
+        sys.exit(-9)  # what W&B does where its service was gone before it was told to end
+
+    monkeypatch.setattr("wandb.teardown", teardown)
+    Runs(search.spec, search.paths).forget_service()
