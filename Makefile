@@ -37,7 +37,7 @@ $(VENV)/.compiled: $(VENV)/.setup
 	@touch $@
 
 $(VENV)/.setup-test: $(VENV)/.setup
-	$(INSTALL) '.[gp,postgres,test,wandb]'
+	$(INSTALL) '.[figures,gp,postgres,test,wandb]'
 	@touch $@
 
 search: setup

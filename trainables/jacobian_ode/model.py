@@ -1,5 +1,6 @@
 """The learned Jacobian: a network whose outputs are J(z) itself, and the neural ODE that is its baseline."""
 
+import abc
 import itertools
 from typing import Any
 
@@ -71,9 +72,9 @@ class Model(eqx.Module):
         """Return the network's outputs, which are of order 1, per unit of time."""
         return outputs / self.untrained.time
 
+    @abc.abstractmethod
     def jacobian(self, z: States) -> Jacobians:
         """Return J(z)."""
-        raise NotImplementedError
 
     def physical(self, jacobian: Jacobians) -> Jacobians:
         """Return the Jacobian of dx/dt by x from that of dz/dt by z."""
