@@ -111,10 +111,12 @@ def searches(place: Place, arguments: argparse.Namespace, console: Console) -> I
         report = run(place, name, sampler, [fault for fault, _ in batch], references[sampler], arguments, console)
         yield report
         missed = [one.kind for one in report.injections if not one.injected]
+        again = []
         for fault, tries in batch:
             if fault.kind in missed and tries > 1:
                 missed.remove(fault.kind)
-                waiting.append((fault, tries - 1))
+                again.append((fault, tries - 1))
+        waiting = again + waiting  # first in the next search: at the end of one they would be forestalled again
 
 
 def run(
