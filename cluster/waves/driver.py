@@ -212,9 +212,11 @@ class Session:
     def _explain_loss(self, trial: int) -> tuple[Outcome, str]:
         """Return why a trial's worker died, without a word from its node's supervisor."""
         wave = self._board.wave
-        node = wave.running.get(trial, {}).get("host", "") if wave is not None else ""
-        if self._nodes is not None and node != node_name() and (lost := self._nodes.lost_with(node)):
-            return Outcome.NODE_LOST, f"node {lost} was lost"
+        last = wave.running.get(trial, {}) if wave is not None else {}
+        node = last.get("host", "")
+        elsewhere = self._nodes if node != node_name() else None
+        if elsewhere is not None and (why := elsewhere.explain_loss(node, last.get("began", 0.0))):
+            return why
         if node not in ("", node_name()):
             return Outcome.WORKER_LOST, f"its worker process on {node} died"
         return self._lost.explain(trial)

@@ -1,6 +1,7 @@
 """The driver's view of further nodes: who has joined with what, what they report, who is lost."""
 
 import logging
+import math
 import os
 import time
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from typing import Any
 
 from cluster.machine.capacity import Capacity, Share
 from cluster.machine.files import write_json
+from cluster.state.outcomes import Outcome
 from cluster.state.paths import SearchPaths
 from cluster.waves.links import Exchange, Link
 from cluster.waves.orders import Order, Orders
@@ -114,11 +116,20 @@ class Nodes:
         if len(self._joined) < number:
             log.warning("%d of %d further nodes have joined; going on without the rest", len(self._joined), number)
 
-    def lost_with(self, name: str) -> str:
-        """Return the node that a trial was lost with, empty where its own node is there; a name of "" is any node.
+    def explain_loss(self, name: str, began: float) -> tuple[Outcome, str] | None:
+        """Return why a trial was lost that last reported from this node, None where that is there.
 
-        A worker's end may be known a moment before its node's.
+        A name of "" is any node: an attempt that has not reported yet. One that `began`, by our clock, after its node
+        was lost is no failure: Ray places workers there until it has noticed too, up to 20 s later.
         """
+        if not (lost := self._lost_with(name)):
+            return None
+        if not name and self._lost.get(lost, math.inf) < began:
+            return Outcome.STOPPED, f"it was started on node {lost}, which was lost already"
+        return Outcome.NODE_LOST, f"node {lost} was lost"
+
+    def _lost_with(self, name: str) -> str:
+        """Return the node that a trial was lost with; a worker's end may be known a moment before its node's."""
         until = self._clock() + NEWS_PATIENCE_S
         while not (lost := self._gone(name)) and self._clock() < until:
             time.sleep(0.05)

@@ -44,7 +44,7 @@ class Wave:
         self.ending = ""
         """Why no more trials are started, the running ones going on to their ends; empty while all is well."""
         self.running: dict[int, dict[str, Any]] = {}
-        """The last report of every running trial."""
+        """The last report of every running trial; until the first, when it began, by the wave's clock."""
         self.num_started = 0
         self.num_ended = 0
         self.slot_seconds = 0.0
@@ -106,7 +106,7 @@ class Wave:
             return "later" if may_come and not (self.draining or self.ending) else None
         self.num_started += 1
         self._causes.pop(assignment.number, None)  # of an attempt before
-        self.running[assignment.number] = {"step": 0, "metrics": {}}
+        self.running[assignment.number] = {"step": 0, "metrics": {}, "began": self._clock()}
         task = {
             "trial": assignment.number,
             "trainable": self._spec.trainable,
