@@ -1,10 +1,12 @@
 """A small method for the tests: fits a noisy quadratic, and misbehaves on request."""
 
+import time
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Literal
 
 import equinox as eqx
 import jax
+import jax.experimental
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
@@ -32,6 +34,8 @@ class Config(MethodConfig):
     """Where the minimum lies."""
     trouble: Literal["none", "nan", "solver", "exception", "kill", "import"] = "none"
     """What goes wrong."""
+    pace_s: float = Field(default=0.0, ge=0)
+    """Seconds that a report takes at least: a trial that must last does so on a fast machine too, and costs no CPU."""
     optional: Annotated[float | None, Field(gt=0)] = None
     """A field that only some configurations have."""
 
@@ -90,6 +94,8 @@ class Ripple(Method[Config]):
         return Loss(value, {"first": error[0] ** 2}, jnp.asarray(config.trouble != "solver"))
 
     def validate(self, config: Config, hyper: Hyper, model: Model, data: Any) -> dict[str, Array]:
+        if config.pace_s:
+            jax.experimental.io_callback(lambda: time.sleep(config.pace_s), None)
         return {"val_error": jnp.sqrt(jnp.mean((model.x - hyper["shift"]) ** 2))}
 
     def selection(self, config: Config) -> tuple[str, str]:

@@ -22,7 +22,7 @@ SPEC = """\
 name: {name}
 trainable: tests.methods.ripple
 objective: {{metric: val_error}}
-base: {{steps: {steps}, report_every: 2000}}
+base: {{steps: {steps}, report_every: 10, pace_s: 0.25}}
 space:
   learning_rate: [0.001, 0.002, 0.005, 0.01, 0.05, 0.1]
   shift: [1.0, -2.0]
@@ -58,7 +58,7 @@ class Cluster:
         assert done.returncode == code, f"swell {words}:\n{done.stdout}{done.stderr}"
         return done.stdout + done.stderr
 
-    def launch(self, name, *options, steps=20000, more="", site=None):
+    def launch(self, name, *options, steps=20, more="", site=None):
         spec = self.folder / f"{name}.yaml"
         spec.write_text(SPEC.format(name=name, steps=steps, more=more))
         self.swell("launch", spec, "--on", "slurm", "--site", site or self.site, *options)
@@ -111,7 +111,7 @@ def hosts(paths):
 def undisturbed(tmp_path_factory):
     """The table of the long search, run on this machine."""
     folder = tmp_path_factory.mktemp("undisturbed")
-    (folder / "spec.yaml").write_text(SPEC.format(name="undisturbed", steps=200000, more="resources: {cpus: 2}"))
+    (folder / "spec.yaml").write_text(SPEC.format(name="undisturbed", steps=200, more="resources: {cpus: 2}"))
     env = {**os.environ, "SWELL_ROOT": str(folder / "searches"), "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-P", "-m", "swell", "run", str(folder / "spec.yaml")]
     with tempfile.TemporaryDirectory(prefix="sw") as scratch:  # of its own: other tests' searches must not count it
@@ -121,7 +121,7 @@ def undisturbed(tmp_path_factory):
 
 
 def test_two_nodes_preempted_twice_end_with_the_table_of_an_undisturbed_search(cluster, undisturbed):
-    paths = cluster.launch("twice", "--nodes", 2, "--cpus", 2, steps=200000)
+    paths = cluster.launch("twice", "--nodes", 2, "--cpus", 2, steps=200)
     job = cluster.job(paths)
     cluster.wait_for(lambda: hosts(paths) == {"n1", "n2"}, paths)
     cluster.bed.run("scancel", "--signal=USR2", job)  # as ahead of the limit: every trial saves
@@ -147,7 +147,7 @@ def test_two_nodes_preempted_twice_end_with_the_table_of_an_undisturbed_search(c
 
 
 def test_a_node_that_is_lost_in_mid_wave_costs_a_retry(cluster, separate_nodes):
-    paths = cluster.launch("lost", "--nodes", 2, "--cpus", 2, steps=200000)
+    paths = cluster.launch("lost", "--nodes", 2, "--cpus", 2, steps=200)
     cluster.wait_for(lambda: "n2" in hosts(paths), paths)
     separate_nodes.crash("n2")
     cluster.wait_for_end(paths)
@@ -160,7 +160,7 @@ def test_a_node_that_is_lost_in_mid_wave_costs_a_retry(cluster, separate_nodes):
 
 
 def test_several_jobs_share_one_search_while_the_controller_is_restarted(cluster):
-    paths = cluster.launch("shared", "--jobs", 2, "--cpus", 2, steps=60000)
+    paths = cluster.launch("shared", "--jobs", 2, "--cpus", 2, steps=60)
     cluster.wait_for(lambda: ended(paths) > 0, paths)
     cluster.bed.restart_controller()
     cluster.wait_for(lambda: ended(paths) == NUM_TRIALS, paths)
@@ -176,7 +176,7 @@ def test_several_jobs_share_one_search_while_the_controller_is_restarted(cluster
 
 
 def test_a_job_at_its_limit_goes_on_in_its_next_run_until_it_is_stopped_and_a_resume_goes_on_from_there(cluster):
-    paths = cluster.launch("limit", "--cpus", 2, steps=400000)
+    paths = cluster.launch("limit", "--cpus", 2, steps=400)
     job = cluster.job(paths)
     cluster.wait_for(lambda: ended(paths) > 0, paths)
     cluster.bed.limit(job, 45)  # it is told 40 s before, when SLURM looks: every 30 s

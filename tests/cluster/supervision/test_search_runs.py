@@ -40,9 +40,9 @@ resources: {cpus: 2, cpus_per_trial: 2}
 retries: 1
 budget: {trials: 3}
 """
-STEPS, EVERY = 60000, 600
+STEPS, EVERY = 400, 4
 LONG = f"""{HEAD}
-base: {{steps: {STEPS}, report_every: {EVERY}}}
+base: {{steps: {STEPS}, report_every: {EVERY}, pace_s: 0.04}}
 space:
   learning_rate: [0.001, 0.01, 0.1, 0.5]
   shift: [0.0, 1.0, -2.0]
@@ -289,7 +289,7 @@ def test_a_search_runs_in_waves(undisturbed, place):
     assert waves[0]["began_at"] < waves[0]["ended_at"] < waves[1]["began_at"] < waves[1]["ended_at"]
     assert {record.outcome for record in records} == {Outcome.COMPLETED}
     steps = [entry["step"] for entry in load_history(paths) if entry["trial"] == 5 and "step" in entry]
-    assert steps == list(range(600, 60001, 600))
+    assert steps == list(range(EVERY, STEPS + 1, EVERY))
     assert_nothing_is_left(place)
 
 
