@@ -12,6 +12,8 @@ from trainables.jacobian_ode.recordings import Recording, read_recording
 from trainables.jacobian_ode.systems import SYSTEMS, System
 
 PAPER_HIDDEN = (256, 1024, 2048, 2048)
+USUAL_INIT_STEPS = 15
+"""Where held-out free runs start, unless more are given: trials that differ in `traj_init_steps` are scored alike."""
 """Hidden layers of the paper's networks, for a GPU."""
 Widths = Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(strict=False, min_length=1)]
 
@@ -26,8 +28,8 @@ class Config(MethodConfig):
         "val_persistence_mse": "the same error where the last given sample is the prediction",
         "val_one_step_over_persistence": "val_one_step_mse over val_persistence_mse: at most 1 where the model knows "
         "more than persistence",
-        "val_loop_loss": "mean square of the integrals of J around closed loops through validation states, in standard "
-        "deviations of the training data per unit of time",
+        "val_loop_loss": "mean square of the integrals of J around closed loops of validation states, in variances of "
+        "the training data per unit of time squared; the loops and the rule are the same for every trial",
         "val_loop_loss_over_sqrt_n": "val_loop_loss over the root of the number of components",
         "val_eigenvalue_share": "share of J's eigenvalues at validation states with real part <= -1/dt",
         "val_jacobian_error": "mean Frobenius norm of J's error at validation states; NaN where the exact J is unknown",
@@ -186,9 +188,14 @@ class Config(MethodConfig):
         return known.dimension or self.dimension if known else self.dimension
 
     @property
+    def base_sample(self) -> int:
+        """Samples of a held-out window up to where its free run starts: the given ones are the last of them."""
+        return max(self.traj_init_steps, USUAL_INIT_STEPS)
+
+    @property
     def window(self) -> int:
-        """Samples that a held-out trajectory needs: the given ones and the longest free run."""
-        return self.traj_init_steps + max(self.horizon, *self.test_horizons)
+        """Samples that a held-out trajectory needs: those up to its base point and the longest free run."""
+        return self.base_sample + max(self.horizon, *self.test_horizons)
 
     def num_steps(self) -> int:
         """Return the optimiser steps."""
@@ -218,12 +225,18 @@ class Config(MethodConfig):
         shortest = min(lengths)
         needed = max(self.window, self.sequence_length)
         if shortest < needed:
-            why = (
-                f"its shortest trajectory has {shortest} samples; traj_init_steps ({self.traj_init_steps}) and the "
-                f"longest of horizon and test_horizons ({self.window - self.traj_init_steps}) need {needed}"
-            )
-            value = self.file if field == "file" else value
-            raise ConfigError(field, value, why, "longer trajectories, or smaller horizons")
+            why = f"its shortest trajectory has {shortest} samples; "
+            if self.sequence_length > self.window:
+                why += f"sequence_length needs {needed}"
+                allowed = "longer trajectories, or a smaller sequence_length"
+            else:
+                horizon = self.window - self.base_sample
+                why += (
+                    f"{self.base_sample} up to where a free run starts, and the longest of horizon and test_horizons "
+                )
+                why += f"({horizon}), need {needed}"
+                allowed = "longer trajectories, or smaller horizons"
+            raise ConfigError(field, self.file if field == "file" else value, why, allowed)
 
     def final_metrics(self) -> Mapping[str, str]:
         """Return the metrics of the test trajectories: name to one sentence."""

@@ -169,7 +169,7 @@ def build(config: Config, store: DatasetStore) -> tuple[Training, HeldOut, Test]
     train = Training(z, noise, np.concatenate(starts).astype(np.int32), scaling)
 
     held_out = [standard(x) for x in validation]
-    windows = np.concatenate([_windows(x, config.traj_init_steps + config.horizon) for x in held_out])
+    windows = np.concatenate([_windows(x, config, config.horizon) for x in held_out])
     states = np.concatenate(held_out)
     held = HeldOut(_evenly(windows, MAX_WINDOWS), _evenly(states, MAX_STATES))
     return train, held, _test(config, store, train, [standard(x) for x in test], states)
@@ -178,7 +178,7 @@ def build(config: Config, store: DatasetStore) -> tuple[Training, HeldOut, Test]
 def _test(config: Config, store: DatasetStore, train: Training, test: list[np.ndarray], validation: np.ndarray) -> Test:
     shortest = min(map(len, test))
     trajectories = np.stack([x[:shortest] for x in test])
-    windows = np.stack([_windows(x, config.window) for x in trajectories])
+    windows = np.stack([_windows(x, config, max(config.test_horizons)) for x in trajectories])
     states = np.stack([_evenly(x, TEST_STATES) for x in trajectories])
     lengths = np.diff(np.flatnonzero(np.diff(train.starts, prepend=-2) != 1), append=len(train.starts))
     lengths = lengths + config.sequence_length - 1
@@ -196,10 +196,15 @@ def _test(config: Config, store: DatasetStore, train: Training, test: list[np.nd
     return Test(trajectories, windows, states, *fits)
 
 
-def _windows(x: Float[np.ndarray, "samples n"], length: int) -> Float[np.ndarray, "windows length n"]:
-    """Cut a trajectory into windows that share no sample."""
+def _windows(x: Float[np.ndarray, "samples n"], config: Config, horizon: int) -> Float[np.ndarray, "windows length n"]:
+    """Cut a trajectory into windows of given samples and free runs, which share no sample.
+
+    Free runs start at the same samples whatever `traj_init_steps` is: trials that differ in it are scored alike.
+    """
+    base = config.base_sample
+    length = base + horizon
     num = len(x) // length
-    return x[: num * length].reshape(num, length, -1)
+    return x[: num * length].reshape(num, length, -1)[:, base - config.traj_init_steps :]
 
 
 def _evenly(x: Float[np.ndarray, "num ..."], most: int) -> Float[np.ndarray, "fewer ..."]:

@@ -19,9 +19,13 @@ from trainables.jacobian_ode.lyapunov import spectrum
 from trainables.jacobian_ode.metric_names import LARGEST_SPECTRUM, free_running_name
 from trainables.jacobian_ode.metrics import by_trajectory, eigenvalue_share, frobenius, jacobian_errors, mean_square
 from trainables.jacobian_ode.model import Model, Untrained, VectorFieldModel, make_model
+from trainables.jacobian_ode.quadrature import RuleName
 from trainables.jacobian_ode.rollout import Field, field_from, forced_run, free_run
 
 TEST_SET = "test"
+VALIDATION_LOOPS = (16, 20)
+"""Loops whose closure is validated, and points of each."""
+VALIDATION_RULE: tuple[RuleName, int] = ("gauss_legendre", 5)
 
 
 class JacobianODE(Method[Config]):
@@ -146,9 +150,9 @@ class JacobianODE(Method[Config]):
         one_step_mse = jnp.mean((run[:, 0] - later[:, 0]) ** 2)
         persistence_mse = jnp.mean((given[:, -1] - later[:, 0]) ** 2)
         J = model.jacobian(states)
-        # The same loops at every report.
-        corners = losses.draw_corners(states, config.batch_size, config.loop_points, jax.random.key(0))
-        loop = losses.loop_closure(model.jacobian, corners, config.quadrature, config.loop_inner_points)
+        # The same loops and the same rule at every report of every trial: a search may choose by them.
+        corners = losses.draw_corners(states, *VALIDATION_LOOPS, jax.random.key(0))
+        loop = losses.loop_closure(model.jacobian, corners, *VALIDATION_RULE)
         exact = _exact(config, model.untrained, states)
         error = jnp.mean(frobenius(exact - model.physical(J)))
         return {

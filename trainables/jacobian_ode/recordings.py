@@ -2,6 +2,7 @@
 
 import csv
 import functools
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -14,6 +15,8 @@ from trainables._shared.config import ConfigError
 
 ALLOWED_ARRAYS = "x (trajectories, samples, n) or (samples, n), and t (samples) or (trajectories, samples), or dt"
 ALLOWED_TABLE = "a header trajectory,t,NAME,... (trajectory may be missing), then numbers"
+SMALLEST_SPREAD = 1e-12
+"""Of a component that counts as varying, over its largest value."""
 EVEN = 1e-3
 """Largest deviation from even sampling, over the time between two samples."""
 
@@ -49,10 +52,11 @@ def _read(file: str, modified: int) -> Recording:
         # Opened here: of a damaged archive, NumPy leaves the file open.
         with Path(file).open("rb") as content, np.load(content, allow_pickle=False) as arrays:
             return recording_of(file, {name: arrays[name] for name in arrays.files})
-    except (OSError, ValueError, EOFError, BadZipFile) as error:
+    except (OSError, ValueError, TypeError, EOFError, BadZipFile, zlib.error, csv.Error) as error:
         if isinstance(error, ConfigError):
             raise
-        raise ConfigError("file", file, f"cannot be read: {error}", ALLOWED_ARRAYS) from None
+        allowed = ALLOWED_TABLE if file.endswith(".csv") else ALLOWED_ARRAYS
+        raise ConfigError("file", file, f"cannot be read: {error}", allowed) from None
 
 
 def recording_of(file: str, arrays: Mapping[str, np.ndarray]) -> Recording:
@@ -70,21 +74,21 @@ def recording_of(file: str, arrays: Mapping[str, np.ndarray]) -> Recording:
 
 
 def _from_table(file: str) -> Recording:
-    with Path(file).open(newline="", encoding="utf-8") as lines:
-        header, *rows = list(csv.reader(lines)) or [[]]
-    rows = [row for row in rows if row]
+    with Path(file).open(newline="", encoding="utf-8-sig") as lines:  # spreadsheets begin with a mark
+        reader = csv.reader(lines)
+        header = next(reader, [])
+        numbered = [(reader.line_num, row) for row in reader if row]
+    rows = [row for _, row in numbered]
     names = [name.strip() for name in header]
     first = names.index("t") + 1 if "t" in names else 0
     if names[:first] not in (["t"], ["trajectory", "t"]) or first == len(names) or not rows:
         raise ConfigError("file", file, f"has the header {','.join(names)!r} and {len(rows)} rows", ALLOWED_TABLE)
-    for number, row in enumerate(rows, 2):
+    for number, row in numbered:
         if len(row) != len(names):
-            why = f"row {number} has {len(row)} values, and the header {len(names)}"
+            why = f"line {number} has {len(row)} values, and the header {len(names)}"
             raise ConfigError("file", file, why, ALLOWED_TABLE)
     labels = [row[0] for row in rows] if first == 2 else [""] * len(rows)
-    values = np.array(
-        [[_number(file, text, number) for text in row[first - 1 :]] for number, row in enumerate(rows, 2)]
-    )
+    values = np.array([[_number(file, text, number) for text in row[first - 1 :]] for number, row in numbered])
     x, t = [], []
     for label in dict.fromkeys(labels):
         chosen = values[[other == label for other in labels]]
@@ -93,11 +97,11 @@ def _from_table(file: str) -> Recording:
     return _checked(file, x, t)
 
 
-def _number(file: str, text: str, row: int) -> float:
+def _number(file: str, text: str, line: int) -> float:
     try:
         return float(text)
     except ValueError:
-        raise ConfigError("file", file, f"row {row} holds {text!r}, which is no number", ALLOWED_TABLE) from None
+        raise ConfigError("file", file, f"line {line} holds {text!r}, which is no number", ALLOWED_TABLE) from None
 
 
 def _checked(
@@ -115,8 +119,10 @@ def _checked(
         if not dt > 0 or np.abs(np.diff(times) - dt).max() > EVEN * dt:
             why = f"{which} is not sampled every {dt:g}, as the first two samples of the file are"
             raise ConfigError("file", file, why, "times that increase by the same step everywhere")
-    spread = np.concatenate(x).std(0)
-    if (spread == 0).any():
-        component = int(np.argmin(spread))
+    together = np.concatenate(x)
+    # Not exactly 0 of a constant like 0.1: the mean is rounded.
+    still = together.std(0) <= SMALLEST_SPREAD * np.abs(together).max(0)
+    if still.any():
+        component = int(np.argmax(still))
         raise ConfigError("file", file, f"component {component + 1} never changes", "components that vary")
     return Recording(tuple(x), dt)

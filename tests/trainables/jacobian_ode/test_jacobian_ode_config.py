@@ -162,9 +162,10 @@ HEADER = "trajectory,t,u,v\n"
         (HEADER, "and 0 rows"),
         ("u,v\n1,2\n", "has the header 'u,v'"),
         ("trajectory,t\na,0\n", "has the header 'trajectory,t'"),
-        (HEADER + "a,0,1\n", "row 2 has 3 values, and the header 4"),
-        (HEADER + "a,0,1,2\na,1,x,2\n", "row 3 holds 'x', which is no number"),
+        (HEADER + "a,0,1\n", "line 2 has 3 values, and the header 4"),
+        (HEADER + "a,0,1,2\n\na,1,x,2\n", "line 4 holds 'x', which is no number"),
         (HEADER + "a,0,1,2\n", "fewer than two samples"),
+        (HEADER + "a,0," + "1" * 200_000 + ",2\n", "cannot be read: field larger"),
         (HEADER + "a,0,1,2\na,1,nan,2\n", "not finite at sample 2"),
     ],
 )
@@ -184,6 +185,30 @@ def test_a_missing_or_damaged_file_is_named(tmp_path):
     (tmp_path / "damaged.npz").write_bytes(b"PK\x03\x04 not a zip")
     with pytest.raises(ConfigError, match="cannot be read"):
         Config(system="file", file=str(tmp_path / "damaged.npz")).check_data()
+    np.save(tmp_path / "renamed.npy", GOOD)
+    (tmp_path / "renamed.npy").rename(tmp_path / "renamed.npz")
+    with pytest.raises(ConfigError, match="cannot be read"):
+        Config(system="file", file=str(tmp_path / "renamed.npz")).check_data()
+
+
+def test_a_component_that_never_changes_is_named_whatever_rounding_makes_of_it(tmp_path):
+    x = np.array(GOOD)
+    x[..., 1] = 0.1
+    with pytest.raises(ConfigError, match="component 2 never changes"):
+        write(tmp_path / "recording.npz", x=x, dt=0.1).check_data()
+
+
+def test_a_table_that_a_spreadsheet_has_written_is_read(tmp_path):
+    rows = "".join(f"{name},{0.1 * k},{k % 7},{k % 5}\n" for name in "abc" for k in range(60))
+    (tmp_path / "recording.csv").write_bytes(b"\xef\xbb\xbf" + (HEADER + rows).encode())
+    small = {"horizon": 5, "test_horizons": (1, 5)}
+    Config(system="file", file=str(tmp_path / "recording.csv"), dimension=2, **small).check_data()
+
+
+def test_a_sequence_that_is_too_long_is_the_one_named():
+    with pytest.raises(ConfigError, match="sequence_length needs 5000") as caught:
+        Config(sequence_length=5000).check_data()
+    assert "smaller sequence_length" in str(caught.value.allowed)
 
 
 def test_a_file_that_is_written_anew_is_read_anew(tmp_path):

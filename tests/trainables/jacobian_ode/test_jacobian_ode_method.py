@@ -189,7 +189,8 @@ def test_validation_runs_free_whatever_alpha_and_noise_are(data):
     held_out = HeldOut(*map(jnp.asarray, data.validation))
     validate = jax.jit(lambda hyper, model: method.validate(SMOKE, hyper, model, held_out))
     first, second = validate(hyper, model), validate(hyper | {"noise": jnp.asarray(0.5)}, let_go)
-    assert {name: float(v) for name, v in first.items()} == {name: float(v) for name, v in second.items()}
+    assert np.isfinite(first["val_one_step_mse"])  # an untrained model may leave every bound later on
+    np.testing.assert_equal({name: float(v) for name, v in first.items()}, {k: float(v) for k, v in second.items()})
 
 
 def test_recordings_report_no_error_of_the_jacobian(store, tmp_path):
