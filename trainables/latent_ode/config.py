@@ -121,7 +121,10 @@ class Config(MethodConfig):
                 raise ConfigError(name, getattr(self, name), rule, allowed)
         if self.file is not None and not (Path(self.file).is_absolute() and self.file.endswith(".npz")):
             raise ConfigError(
-                "file", self.file, "workers run in folders of their own", "an absolute path of an .npz file"
+                "file",
+                self.file,
+                "is none, as workers need it in their own folders",
+                "an absolute path of an .npz file",
             )
         return self
 
@@ -147,17 +150,9 @@ class Config(MethodConfig):
             return
         if not Path(self.file).is_file():
             raise ConfigError("file", self.file, "there is no such file", "a file that every worker can read")
-        import numpy as np
+        from trainables.latent_ode.files import check_file  # brings NumPy
 
-        with np.load(self.file, allow_pickle=False) as arrays:
-            shapes = {name: arrays[name].shape for name in arrays.files}
-        y, t = shapes.get("y", ()), shapes.get("t")
-        if len(y) != 3 or t != y[:2] or shapes.get("mask", t) != t:
-            held = ", ".join(f"{name} {shape}" for name, shape in sorted(shapes.items()))
-            wanted = "y (series, samples, components), t (series, samples) and perhaps mask (series, samples)"
-            raise ConfigError("file", self.file, f"must hold {wanted}, but it has {held}")
-        if y[2] != self.file_components:
-            raise ConfigError("file_components", self.file_components, f"{self.file} has others", str(y[2]))
+        check_file(Path(self.file), self.num_components, self.extrapolation)
 
     def final_metrics(self) -> Mapping[str, str]:
         """Return the metrics of the test series, the baselines' among them: name to one sentence."""
@@ -171,7 +166,8 @@ class Config(MethodConfig):
         if self.dataset != "orbits":
             unused["orbit_family"] = f"dataset {self.dataset} has no orbits"
         if self.dataset == "file":
-            unused |= dict.fromkeys(("num_series", "num_observed"), "the file says how many there are")
+            names = ("num_series", "num_observed", "missing_share")
+            unused |= dict.fromkeys(names, "the file says how many there are")
         if self.encoder == "gru":
             unused["prefix"] = "encoder gru reads every sample"
         if self.field == "linear" and self.decoder == "linear":

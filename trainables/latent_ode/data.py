@@ -12,13 +12,15 @@ from jaxtyping import Bool, Float32, Float64
 from trainables._shared.datasets import DatasetStore
 from trainables._shared.kepler import elements_from, kepler_states
 from trainables.latent_ode.config import FEWEST_OBSERVED, Config
+from trainables.latent_ode.files import read_file
 
 SPIRAL = np.array([[-0.1, 1.3], [-1.0, -0.1]])
 """The damped spirals' x' = A x: eigenvalues -0.1 +- 1.140 i."""
 NUM_HELD_OUT = 256
 """Series to validate on, series to test on, and training series that the pooled baseline is fitted to."""
-SPLITS = {"train": 0.7, "val": 0.15, "test": 0.15}
-"""Shares of a file's series."""
+
+SMALLEST_SPREAD = 1e-6
+"""Of a component that counts as varying, over its largest value: float32 resolves no less."""
 
 _GENERATOR_VERSION = 1
 
@@ -96,32 +98,6 @@ def generate(config: Config, split: str, num: int) -> dict[str, np.ndarray]:
     return {"y": y, "t": t, "mask": mask, "last": offset + length, "noise": rng.normal(size=y.shape)}
 
 
-def read_file(path: Path, split: str, extrapolation: float) -> dict[str, np.ndarray]:
-    """Return the same arrays as `generate` for a file's series of a split, as NaN or mask leave samples out.
-
-    The observed span is the first 1 / (1 + extrapolation) of each series' time. Raises ValueError where a split has
-    no series with two observed samples and one later.
-    """
-    with np.load(path, allow_pickle=False) as arrays:
-        y, t = np.asarray(arrays["y"], np.float64), np.asarray(arrays["t"], np.float64)
-        mask = np.asarray(arrays["mask"], bool) if "mask" in arrays.files else np.ones(t.shape, bool)
-    mask = mask & np.isfinite(t) & np.isfinite(y).all(-1)
-    order = np.argsort(np.where(mask, t, np.inf), axis=1, kind="stable")
-    y, t, mask = (np.take_along_axis(x, order[..., None] if x.ndim == 3 else order, 1) for x in (y, t, mask))
-    first = np.where(mask, t, np.inf).min(1)
-    last = first + (np.where(mask, t, -np.inf).max(1) - first) / (1 + extrapolation)
-    before = mask & (t <= last[:, None])
-    usable = np.flatnonzero((before.sum(1) >= 2) & ((mask & ~before).sum(1) >= 1))
-    shuffled = np.random.default_rng(0).permutation(usable)
-    ends = np.round(np.cumsum(list(SPLITS.values())) * len(shuffled)).astype(int)
-    begin = dict(zip(SPLITS, [0, *ends[:-1]], strict=True))[split]
-    rows = np.sort(shuffled[begin : dict(zip(SPLITS, ends, strict=True))[split]])
-    if len(rows) == 0:
-        raise ValueError(f"{path}: {len(usable)} series have two observed samples and a later one, too few to split")
-    noise = np.random.default_rng(1).normal(size=y.shape)
-    return {"y": y[rows], "t": t[rows], "mask": mask[rows], "last": last[rows], "noise": noise[rows]}
-
-
 def _span(data: Mapping[str, np.ndarray], there: Bool[np.ndarray, "n samples"], start: np.ndarray) -> Span:
     """Return the samples of a span at the front of as many columns as the fullest series needs."""
     order = np.argsort(~there, axis=1, kind="stable")[:, : there.sum(1).max()]
@@ -153,7 +129,7 @@ def statistics(series: Series) -> Statistics:
     return Statistics(
         values.mean(0).astype(np.float32),
         # A constant component is predicted by its mean, whatever it is divided by.
-        np.where(scale > 1e-12, scale, 1.0).astype(np.float32),
+        np.where(scale > SMALLEST_SPREAD * np.abs(values).max(0), scale, 1.0).astype(np.float32),
         np.asarray(half_span if half_span > 0 else 1.0, np.float32),
     )
 

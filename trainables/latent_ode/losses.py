@@ -36,12 +36,13 @@ def beta(weight: Float[Array, ""], warmup_steps: Float[Array, ""], step: Array) 
 def collapse(mean: Float[Array, "latent n"], kl: Float[Array, "latent n"] | None) -> dict[str, Float[Array, ""]]:
     """Return active units, collapsed share in percent, total KL in nats and the flag, of posteriors over series.
 
-    `kl` is None where nothing is sampled: then there is no KL that could collapse.
+    `kl` is None where nothing is sampled: then only the units can go silent.
     """
     active = jnp.sum(jnp.var(mean, axis=1) > SMALLEST_VARIANCE).astype(jnp.float32)
     if kl is None:
         zero = jnp.zeros(())
-        return {"active_units": active, "collapsed_pct": zero, "kl": zero, "kl_collapse": zero}
+        silent = (active == 0).astype(jnp.float32)
+        return {"active_units": active, "collapsed_pct": zero, "kl": zero, "kl_collapse": silent}
     silent = jnp.mean(kl, axis=1) < SMALLEST_KL
     return {
         "active_units": active,

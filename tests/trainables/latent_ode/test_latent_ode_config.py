@@ -53,6 +53,24 @@ def test_a_file_is_looked_at_before_the_launch(tmp_path):
     assert "but it has y (4, 5, 2)" in problem(y=np.zeros((4, 5, 2)))
     assert "mask (4, 4)" in problem(y=np.zeros((4, 5, 2)), t=np.zeros((4, 5)), mask=np.ones((4, 4), bool))
     assert "file_components = 2" in problem(y=np.zeros((4, 5, 3)), t=np.zeros((4, 5)))
+    t = np.tile(np.arange(5.0), (4, 1))
+    assert "4 of its 4 series" in problem(y=np.zeros((4, 5, 2)), t=t)
+    assert "0 of its 0 series" in problem(y=np.zeros((0, 5, 2)), t=np.zeros((0, 5)))
+    assert "0 of its 9 series" in problem(y=np.full((9, 5, 2), np.nan), t=np.tile(np.arange(5.0), (9, 1)))
+    assert "its y is of complex128" in problem(y=np.zeros((4, 5, 2), complex), t=t)
+    assert "its y is of <U3" in problem(y=np.full((4, 5, 2), "one"), t=t)
+    assert "goes up to 1e+40" in problem(y=np.full((4, 5, 2), 1e40), t=t)
+    assert "cannot be read" in problem(y=np.full((4, 5, 2), None), t=t)
+
+
+@pytest.mark.parametrize("damage", [lambda data: b"", lambda data: data[:-40], lambda data: b"x" * 80 + data[80:]])
+def test_a_damaged_file_is_named(tmp_path, damage):
+    path = tmp_path / "series.npz"
+    np.savez_compressed(path, y=np.random.default_rng(0).random((9, 5, 2)), t=np.tile(np.arange(5.0), (9, 1)))
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(ConfigError, match="cannot be read") as caught:
+        Config(dataset="file", file=str(path), file_components=2).check_data()
+    assert caught.value.field == "file"
 
 
 def test_numbers_that_only_scale_something_compile_nothing_new():
@@ -73,7 +91,7 @@ def test_numbers_that_only_scale_something_compile_nothing_new():
         ({"field": "linear"}, {"width", "depth", "activation"}, {"hidden"}),
         ({"field": "linear", "encoder": "mlp"}, {"width"}, {"depth", "activation"}),
         ({"dataset": "orbits"}, set(), {"orbit_family"}),
-        ({"dataset": "file", "file": "/x.npz", "file_components": 1}, {"num_series", "num_observed"}, set()),
+        ({"dataset": "file", "file": "/x.npz", "file_components": 1}, {"num_series", "missing_share"}, set()),
     ],
 )
 def test_fields_without_effect_are_known(fields, unused, used):

@@ -3,9 +3,11 @@ import pytest
 import scipy.integrate
 import scipy.linalg
 
+from trainables._shared.config import ConfigError
 from trainables._shared.datasets import DatasetStore
 from trainables.latent_ode.config import Config
-from trainables.latent_ode.data import SPIRAL, SPLITS, as_series, generate, load, read_file, spiral_states, statistics
+from trainables.latent_ode.data import SPIRAL, as_series, generate, load, spiral_states, statistics
+from trainables.latent_ode.files import SPLITS, read_file
 
 
 def test_spirals_turn_and_shrink_as_their_eigenvalues_say():
@@ -112,18 +114,33 @@ def file(tmp_path):
 
 
 def test_a_file_gives_its_series_to_one_split_each(file):
-    numbers = {}
+    firsts = {}
     for split in SPLITS:
         data = as_series(read_file(file, split, 0.8))
-        np.testing.assert_array_equal(
-            data.observed.y[:, :, 0] % 100, np.tile([0.0, 1.0, 3.0, 5.0], (len(data[0].y), 1))
-        )
-        np.testing.assert_array_equal(data.later.y[:, :, 0] % 100, np.tile([6.0, 7.0, 8.0, 9.0], (len(data[0].y), 1)))
+        first, num = data.observed.y[:, :1, 0], len(data.observed.y)
+        np.testing.assert_allclose(data.observed.y[:, :, 0] - first, np.tile([0.0, 1.0, 3.0, 5.0], (num, 1)), atol=1e-4)
+        np.testing.assert_allclose(data.later.y[:, :, 0] - first, np.tile([6.0, 7.0, 8.0, 9.0], (num, 1)), atol=1e-4)
         np.testing.assert_array_equal(data.observed.t[0], [0, 1, 3, 5])
         np.testing.assert_array_equal(data.later.t[0], [6, 7, 8, 9])
-        numbers[split] = set((data.observed.y[:, 0, 0] // 100).astype(int))
-    assert [len(found) for found in numbers.values()] == [14, 3, 3]
-    assert set.union(*numbers.values()) == set(range(20))
+        firsts[split] = first[:, 0]
+    assert [len(found) for found in firsts.values()] == [14, 3, 3]
+    every = np.sort(np.concatenate(list(firsts.values())))
+    np.testing.assert_allclose(every - every[0], 100.0 * np.arange(20))
+
+
+def test_what_varies_about_a_large_offset_is_kept(tmp_path):
+    t = np.tile(np.linspace(0.0, 1.0, 12), (20, 1))
+    y = np.sin(7 * t + np.arange(20)[:, None])[..., None]
+    spans = []
+    for offset, scale in ((0.0, 1.0), (101325.0, 0.01)):
+        np.savez(tmp_path / "series.npz", y=offset + scale * y, t=t)
+        series = as_series(read_file(tmp_path / "series.npz", "train", 1.0))
+        spans.append(series.observed.y / scale)
+        assert statistics(series).scale[0] == pytest.approx(scale * spans[-1].std(), rel=1e-3)
+    np.testing.assert_allclose(spans[1], spans[0], atol=1e-5)
+    # Small is not constant.
+    np.savez(tmp_path / "series.npz", y=1e-19 * y, t=t)
+    assert statistics(as_series(read_file(tmp_path / "series.npz", "train", 1.0))).scale[0] < 1e-18
 
 
 def test_series_without_a_later_sample_are_left_out_and_too_few_are_refused(tmp_path):
@@ -131,5 +148,5 @@ def test_series_without_a_later_sample_are_left_out_and_too_few_are_refused(tmp_
     mask = np.ones(t.shape, bool)
     mask[1:, 1:] = False
     np.savez(tmp_path / "few.npz", y=t[..., None], t=t, mask=mask)
-    with pytest.raises(ValueError, match="1 series have two observed samples and a later one, too few to split"):
+    with pytest.raises(ConfigError, match="1 of its 6 series have two observed samples and a later one, too few"):
         read_file(tmp_path / "few.npz", "val", 1.0)

@@ -65,3 +65,9 @@ def test_without_sampling_there_is_no_kl_that_could_collapse():
     assert {name: float(value) for name, value in found.items()} == {
         "active_units": 3, "collapsed_pct": 0, "kl": 0, "kl_collapse": 0,
     }  # fmt: skip
+
+
+def test_without_a_kl_term_a_latent_state_that_says_nothing_is_a_collapse():
+    said = {int(losses.collapse(jnp.asarray(mean), None)["kl_collapse"]) for mean in ([[0.5, 0.5]], [[0.0, 9.0]])}
+    assert said == {0, 1}
+    assert int(losses.collapse(jnp.asarray([[0.5, 0.5]]), None)["kl_collapse"]) == 1
