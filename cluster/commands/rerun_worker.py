@@ -7,6 +7,7 @@ works in a method; what the method raises is not caught.
 import json
 import math
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Mapping
@@ -38,15 +39,22 @@ class Rerun:
         self._reports: list[tuple[int, dict[str, float]]] = []
         self._config: MethodConfig | None = None
         self._training: Training | None = None
+        self._interrupted = False
+
+    def _interrupt(self, _signum: int, _frame: object) -> None:
+        self._interrupted = True
+        raise KeyboardInterrupt
 
     def run(self) -> int:
         """Train to the trial's end and say how it compares; what the method raises goes through."""
+        signal.signal(signal.SIGINT, self._interrupt)
         try:
             outcome, metrics = self._train()
-        except KeyboardInterrupt:
-            print(f"interrupted at step {self._step}", flush=True)
-            return INTERRUPTED
-        except (Exception, SystemExit) as error:
+        except (Exception, SystemExit, KeyboardInterrupt) as error:
+            # Raised in one of JAX's own callbacks, the interrupt comes out of it as some other exception.
+            if self._interrupted:
+                print(f"interrupted at step {self._step}", flush=True)
+                return INTERRUPTED
             self._conclude(*self._failure(error))
             if isinstance(error, SystemExit):  # it would end this process without a word, perhaps with status 0
                 traceback.print_exc()

@@ -7,13 +7,13 @@ import contextlib
 import importlib
 import json
 import os
-import resource
 import sys
 import time
 from collections import Counter
 from importlib.metadata import entry_points
 from typing import Any
 
+from cluster.machine.memory import peak_memory_mb
 from cluster.machine.resources import THREAD_VARIABLES, xla_pool_threads
 
 
@@ -27,7 +27,7 @@ def measure_jax(trainable: str | None = None) -> dict[str, Any]:
         "variables": {name: os.environ.get(name, "") for name in THREAD_VARIABLES},
         "platforms": dict(Counter(device.platform for device in jax.devices())),
         "plugins": sorted({plugin.name for plugin in entry_points(group="jax_plugins")}),
-        "memory_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9,
+        "memory_gb": peak_memory_mb() * 2**20 / 1e9,
     }
     if trainable is not None:
         measured |= _load(trainable)

@@ -59,3 +59,14 @@ def _stat(file: Path) -> dict[str, float]:
 def _meminfo(file: Path) -> dict[str, float]:
     lines = (line.split() for line in file.read_text().splitlines())
     return {line[0].rstrip(":"): float(line[1]) * 1024 for line in lines if len(line) > 1}
+
+
+def peak_memory_mb() -> float:
+    """Return the most memory that this process has had resident since it began, or since its count was reset.
+
+    What `getrusage` says instead survives an exec: it is that of the process that started this one.
+    """
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) / 1024
+    return 0.0

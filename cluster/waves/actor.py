@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ray import tune
 
+from cluster.machine.memory import peak_memory_mb
 from cluster.machine.place import node_name
 from cluster.machine.resources import THREAD_VARIABLES, xla_pool_threads
 from cluster.state.outcomes import Outcome, outcome_of
@@ -40,13 +41,6 @@ def _reset_peak_memory() -> None:
         Path("/proc/self/clear_refs").write_text("5")
     except OSError:  # not permitted here: the peak is then the process's
         return
-
-
-def _peak_memory_mb() -> float:
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1]) / 1024
-    return 0.0
 
 
 def _plain(value: Any) -> Any:
@@ -205,7 +199,7 @@ class TrialActor(tune.Trainable):
             "seconds": time.monotonic() - self._started,
             "cpu_seconds": time.process_time() - self._cpu_started,
             "compile_seconds": compiled,
-            "peak_memory_mb": _peak_memory_mb(),
+            "peak_memory_mb": peak_memory_mb(),
             "xla_threads": xla_pool_threads(),
             "host": node_name(),
         }

@@ -25,7 +25,7 @@ SPEC = """\
 name: two-nodes
 trainable: tests.methods.ripple
 objective: {metric: val_error}
-base: {steps: 500000, report_every: 5000}
+base: {steps: 400, report_every: 4, pace_s: 0.04}
 space:
   learning_rate: [0.001, 0.002, 0.005, 0.01, 0.05, 0.1]
   shift: [1.0, -2.0]
