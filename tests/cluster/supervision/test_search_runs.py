@@ -297,15 +297,15 @@ def test_a_killed_driver_is_replaced_a_closed_terminal_saves_and_resume_ends_wit
     paths = place.paths("interrupted")
     process = place.start("run", place.write(LONG, "interrupted"))
     wait_for(lambda: in_the_midst(paths), process)
+    refused = place.swell("resume", "interrupted")
+    assert refused.code == 2
+    assert f"is being worked on by process {process.pid} on" in refused.err
+    assert "running" in place.swell("status", "interrupted").out
     before = {record.number: record for record in load_trials(paths) if record.outcome}
     (driver,) = [
         pid for pid in place.ours() if b"cluster.waves.driver" in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
     ]
     os.kill(driver, signal.SIGKILL)
-    refused = place.swell("resume", "interrupted")
-    assert refused.code == 2
-    assert f"is being worked on by process {process.pid} on" in refused.err
-    assert "running" in place.swell("status", "interrupted").out
 
     wait_for(lambda: in_the_midst(paths, more_than=len(before) + 1), process)
     process.send_signal(signal.SIGHUP)
