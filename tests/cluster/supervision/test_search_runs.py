@@ -42,7 +42,7 @@ budget: {trials: 3}
 """
 STEPS, EVERY = 400, 4
 LONG = f"""{HEAD}
-base: {{steps: {STEPS}, report_every: {EVERY}, pace_s: 0.08}}
+base: {{steps: {STEPS}, report_every: {EVERY}, pace_s: 0.05}}
 space:
   learning_rate: [0.001, 0.01, 0.1, 0.5]
   shift: [0.0, 1.0, -2.0]
