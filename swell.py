@@ -117,10 +117,10 @@ def launch(
     from cluster.commands.launch import LaunchError, Target, launch_command
     from cluster.jobs.request import Options, RequestError
     from cluster.jobs.slurm_queue import SlurmError
+    from cluster.jobs.submission import SubmissionError
     from cluster.machine.capacity import OversubscribedError
     from cluster.machine.scratch import ScratchError
     from cluster.state.paths import SearchNameError
-    from cluster.supervision.submission import SubmissionError
     from search_spaces.errors import SpecError
 
     target = Target(on, site, Options(nodes, jobs, cpus, hours))
@@ -150,7 +150,7 @@ def resume(
     from cluster.commands.resume import BusyError, resume_elsewhere
     from cluster.jobs.request import Options, RequestError
     from cluster.jobs.slurm_queue import SlurmError
-    from cluster.supervision.submission import SubmissionError
+    from cluster.jobs.submission import SubmissionError
     from search_spaces.errors import SpecError
 
     if here and on:
@@ -204,7 +204,7 @@ def stop(
 @app.command()
 def status(search: Annotated[str | None, typer.Argument(help="A search; all of them when left out.")] = None) -> None:
     """Show how far a search is, or list all searches."""
-    from cluster.supervision.display import show_all, show_one
+    from cluster.commands.status import show_all, show_one
 
     if search is None:
         show_all()
@@ -234,7 +234,7 @@ def logs(
     """Print what a search's job and its supervisor have written."""
     from rich.console import Console
 
-    from cluster.jobs.logs import NoLogError, Wanted, show_logs
+    from cluster.commands.logs import NoLogError, Wanted, show_logs
     from cluster.jobs.standing import load_snapshot, standing_of
 
     paths = _find(search)

@@ -30,7 +30,7 @@ LINKS = (
 _FRAME = re.compile(r'  File "(?P<file>.+)", line (?P<line>\d+)(?:, in (?P<function>.+))?$')
 _FIRST_OF_GROUP = re.compile(r"\+-\+-+ (?:\d+|\.\.\.) -+$")
 _LIBRARY = re.compile(r"^.*/(?:site|dist)-packages/|^.*/lib(?:64)?/python3\.\d+/")
-_ACTOR = "/cluster/waves/actor.py"
+_ACTORS = ("/cluster/worker/actor.py", "/cluster/waves/actor.py")  # the second: of searches from before it moved
 _OURS = ("cluster/", "trainables/_shared/", "search_spaces/")
 _JAX_NOTE = "For simplicity, JAX has removed its internal frames"
 
@@ -142,8 +142,8 @@ class _Sources:
 
     def __init__(self, folders: Iterable[Path], trainable: str, chain: Iterable[Raised]) -> None:
         files = [frame.file for raised in chain for frame in raised.frames]
-        actor = next((file for file in files if file.endswith(_ACTOR)), None)  # of the machine that it ran on
-        self._own = actor.removesuffix(_ACTOR) if actor else str(own_folder())
+        actor = next((file for file in files if file.endswith(_ACTORS)), None)  # of the machine that it ran on
+        self._own = actor[: actor.rindex("/cluster/")] if actor else str(own_folder())
         # The longest first: a search may be launched from our own folder, or from one within it.
         self._roots = sorted({self._own, *map(str, folders)}, key=lambda root: (-len(root), root))
         self._package = trainable.split(".")[0] if "." in trainable else ""

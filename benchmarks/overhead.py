@@ -68,7 +68,7 @@ def run(trials: int, sampler: str, stopping: str, keep: str) -> dict[str, float]
                 stderr=output,
             )
             watched = psutil.Process(process.pid)
-            memory: dict[str, list[float]] = {"swell": [], "cluster.waves.driver": []}
+            memory: dict[str, list[float]] = {"swell": [], "cluster.driver.main": []}
             while process.poll() is None:
                 for module, seen in memory.items():
                     seen.append(memory_mb(watched, module))
@@ -81,7 +81,7 @@ def run(trials: int, sampler: str, stopping: str, keep: str) -> dict[str, float]
             "elapsed_s": elapsed,
             **figures(root / "searches" / "overhead", trials),
             # The driver's largest; the supervisor's median, since the same process prints the table at the end.
-            "driver_mb": max(memory["cluster.waves.driver"]),
+            "driver_mb": max(memory["cluster.driver.main"]),
             "supervisor_mb": statistics.median(memory["swell"]),
         }
 

@@ -21,8 +21,9 @@ from rich.console import Console
 from rich.table import Table
 
 from cluster.machine.disks import used_bytes
+from cluster.state.guarding import load_guard_events
 from cluster.state.paths import SearchPaths
-from cluster.state.records import load_guard_events, load_trials, load_waves
+from cluster.state.records import load_trials, load_waves
 
 ROOT = Path(__file__).resolve().parents[1]
 SPEC = """\

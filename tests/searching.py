@@ -1,12 +1,12 @@
 """Searches for the tests: a spec of ripple, its directory, and its study opened without Ray."""
 
 from cluster.commands.search import create_search
+from cluster.driver.deadline import Deadline
+from cluster.driver.wave import Wave
 from cluster.machine.capacity import Capacity
 from cluster.state.outcomes import Outcome
 from cluster.state.paths import SearchPaths
 from cluster.study.study import SearchStudy
-from cluster.waves.deadline import Deadline
-from cluster.waves.wave import Wave
 from search_spaces.spec import Spec
 from tests.methods.ripple import Config
 

@@ -33,7 +33,7 @@ PROCESSES = (
     ("sleep", "ray::TrialActor.step()"),
     ("raylet", "raylet"),
     ("gcs_server", "gcs_server"),
-    ("sleep", "python -P -m cluster.waves.driver"),
+    ("sleep", "python -P -m cluster.driver.main"),
 )
 """Program and title of the foreign processes; the programs are all `sleep`, copied to a folder of their own."""
 

@@ -59,7 +59,7 @@ class Scene:
         supervisor = self.supervisor()
         with contextlib.suppress(psutil.Error):
             for process in supervisor.children() if supervisor else []:
-                if "cluster.waves.driver" in process.cmdline():
+                if "cluster.driver.main" in process.cmdline():
                     return process
         return None
 

@@ -20,11 +20,12 @@ from cluster.jobs.request import Options, Request, RequestError, make_request, p
 from cluster.jobs.sites import DEFAULT_SITE, Site, expanded, load_site
 from cluster.jobs.slurm_queue import SlurmError, cancel, partitions, submitted_from
 from cluster.jobs.standing import is_worked_on
+from cluster.jobs.submission import make_folder, render, submit
 from cluster.machine.files import write_text
 from cluster.machine.processes import python_path
 from cluster.machine.resources import CPUS
 from cluster.state.paths import SearchPaths, new_search_directory
-from cluster.supervision.submission import make_folder, render, submit
+from cluster.supervision.job_main import submitted
 from search_spaces.errors import Problem
 from search_spaces.spec import SpecFile, load_spec
 
@@ -116,7 +117,7 @@ def submit_search(paths: SearchPaths, request: Request, site: Site, given: str |
     launch = Launch.new("slurm", request, site, site_given=given)
     # Written down at once: the job may start before sbatch has returned.
     with _written(paths, launch), _taken_back(paths, launch) as ids:
-        ids += submit(request, site, paths)
+        ids += submit(request, site, paths, submitted)
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # it comes too late
         return launch.write(paths, ids)
 

@@ -19,7 +19,7 @@ from cluster.machine.files import read_json, write_json
 from cluster.machine.scratch import ScratchError, node_cache, scratch_root
 from cluster.state.paths import SearchPaths
 from cluster.state.records import TrialRecord, launched_from, load_spec, load_trials, method_folders
-from cluster.waves.environment import training_environment
+from cluster.worker.environment import training_environment
 from search_spaces.sections import Budget, EarlyStopping, Keep, Sampler
 from search_spaces.spec import Spec
 from trainables._shared.datasets import ARTIFACTS

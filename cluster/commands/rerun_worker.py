@@ -101,7 +101,7 @@ class Rerun:
             print(f"  not as recorded: {found}", flush=True)
 
     def _end(self, report: Report) -> tuple[Outcome, dict[str, float]]:
-        """Return a training's outcome and results, as `cluster.waves.actor` and the study make them."""
+        """Return a training's outcome and results, as `cluster.worker.actor` and the study make them."""
         if report.ending != Outcome.COMPLETED.value:
             return Outcome(report.ending), report.metrics
         training = self._training

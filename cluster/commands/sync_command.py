@@ -11,9 +11,8 @@ from rich.filesize import decimal
 from rich.table import Table
 from rich.text import Text
 
-from cluster.jobs.standing import is_worked_on, standing_of
+from cluster.jobs.standing import is_worked_on, load_snapshot, standing_of
 from cluster.state.paths import SearchPaths
-from cluster.supervision.display import load_snapshot
 from cluster.tracking.spool import Run, delete_synced
 from cluster.tracking.upload import Synced, SyncError, all_runs, check_can_sync, sync_lock, upload, write_unwritten
 

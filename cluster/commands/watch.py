@@ -7,11 +7,12 @@ from rich.console import Console, RenderableType
 from rich.live import Live
 from rich.text import Text
 
+from cluster.commands.status import show_one
 from cluster.jobs.launched import read_launch
 from cluster.jobs.standing import Standing, load_snapshot, standing_of
 from cluster.state.paths import SearchPaths
 from cluster.state.records import load_spec
-from cluster.supervision.display import Progress, show_one
+from cluster.supervision.display import Progress
 
 SHOW_EVERY_S = 0.5
 LINE_EVERY_S = 15.0

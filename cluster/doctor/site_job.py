@@ -69,7 +69,7 @@ def look(root: str) -> None:
 
 def submit_and_wait(site: Site, console: Console) -> list[Finding]:
     """Submit the job, wait for it, and return what it has found, or why there is nothing."""
-    from cluster.supervision.submission import SubmissionError, submit
+    from cluster.jobs.submission import SubmissionError, submit
 
     given = os.environ.get("SWELL_ROOT")
     root = Path(expanded(site.searches_root)) if site.searches_root and not given else searches_root()
@@ -132,7 +132,7 @@ def _late(root: Path) -> Any:
 
 
 def _ended(job: Job, paths: SearchPaths) -> Finding:
-    from cluster.jobs.logs import last_words
+    from cluster.jobs.job_logs import last_words
 
     said = " / ".join(last_words(paths, [job.id], 4)) or "it printed nothing"
     advice = "Read what it printed: its Python, modules or setup do not fit the nodes."

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from cluster.jobs.job_logs import job_logs
 from cluster.jobs.launched import Launch, read_launch
-from cluster.jobs.logs import job_logs
 from cluster.jobs.slurm_queue import Job, SlurmError, jobs, starts_in_s
 from cluster.machine.processes import is_alive
 from cluster.state.holder import holder_of

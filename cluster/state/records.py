@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -153,16 +153,6 @@ def load_history(paths: SearchPaths) -> Iterator[dict[str, Any]]:
                     continue
                 seen.add(key)
                 yield entry
-
-
-def load_guard_events(paths: SearchPaths) -> list[dict[str, Any]]:
-    """Return what the guard has found and freed, in the order of time; a line torn by a full disk is passed over."""
-    events = []
-    for file in paths.root.glob("**/logs/guard*.jsonl"):  # of every job and node
-        for line in file.read_text().splitlines():
-            with suppress(ValueError):
-                events.append(json.loads(line))
-    return sorted(events, key=lambda event: event.get("at", 0.0))
 
 
 def load_status(paths: SearchPaths) -> dict[str, Any]:

@@ -13,16 +13,17 @@ from pathlib import Path
 
 from rich.console import Console
 
+from cluster.driver.deadline import TIME_IS_UP
+from cluster.jobs.allocation import JOB_END_TIME
+from cluster.jobs.place import NODE, NODES, Place
 from cluster.jobs.slurm_queue import SlurmError, ask_slurm, hours_of
 from cluster.machine.capacity import OversubscribedError
 from cluster.machine.files import write_json
-from cluster.machine.place import NODE, NODES, Place
 from cluster.machine.scratch import ScratchError
 from cluster.state.paths import SearchPaths
 from cluster.supervision.foreground import conclude, supervise
 from cluster.supervision.node import LeaderLostError, NodeSupervisor
 from cluster.supervision.supervisor import Ending, SearchBusyError, Supervisor, clean_up_after_the_dead
-from cluster.waves.deadline import JOB_END_TIME, TIME_IS_UP
 
 log = logging.getLogger(__name__)
 

@@ -12,21 +12,22 @@ from dataclasses import asdict
 from typing import Any
 
 from cluster.installation import own_folder
+from cluster.jobs.place import Place, address_for_others
 from cluster.machine.capacity import Capacity, check_fits
 from cluster.machine.disks import read_disks
 from cluster.machine.files import read_json
 from cluster.machine.guard import Action, judge
-from cluster.machine.place import Place, address_for_others
 from cluster.machine.processes import end_carrying
 from cluster.machine.resources import gpu_count, pool_id
 from cluster.machine.scratch import Scratch, node_cache, scratch_root
+from cluster.state.guarding import folders_in_use, note_guard_event
 from cluster.state.paths import SearchPaths
 from cluster.state.records import load_spec
-from cluster.waves.beats import read_beats
-from cluster.waves.environment import OBJECT_STORE_BYTES, TOKEN, driver_environment
-from cluster.waves.links import GONE, Link
-from cluster.waves.nodes import Meeting
-from cluster.waves.watcher import FURTHER, RayServers, Watcher, folders_in_use, note
+from cluster.supervision.watcher import FURTHER, RayServers, Watcher
+from cluster.wire.beats import read_beats
+from cluster.wire.links import GONE, Link
+from cluster.wire.meeting import Meeting
+from cluster.worker.environment import OBJECT_STORE_BYTES, TOKEN, driver_environment
 
 log = logging.getLogger(__name__)
 
@@ -132,7 +133,7 @@ class NodeSupervisor:
             freed = scratch.delete()
             log.info("driver %d: %.1f MB of scratch freed", meeting.driver, freed / 1e6)
             facts = {"node": self._place.node, "driver": meeting.driver, "peak_bytes": max(peak, freed)}
-            note(self._paths, "cleaned", freed_bytes=freed, **facts)
+            note_guard_event(self._paths, "cleaned", freed_bytes=freed, **facts)
 
     def _start_ray(self, meeting: Meeting, scratch: Scratch, token: str) -> "subprocess.Popen[bytes]":
         resources = self._spec.resources
@@ -146,7 +147,7 @@ class NodeSupervisor:
             "temp-dir": scratch.ray,
             "include-log-monitor": "false",
         }
-        command = [sys.executable, "-P", "-m", "cluster.waves.ray_node", str(os.getpid())]
+        command = [sys.executable, "-P", "-m", "cluster.driver.ray_node", str(os.getpid())]
         command += [f"--{name}={value}" for name, value in options.items()]
         environment = driver_environment(self._spec, self._paths, scratch, token, self._cpus)
         with self._paths.node_ray_log(self._place.rank).open("ab") as output:

@@ -13,6 +13,7 @@ from typing import IO, Any
 
 from filelock import FileLock, Timeout
 
+from cluster.jobs.allocation import allocation_left_s
 from cluster.machine.capacity import check_fits
 from cluster.machine.disks import Reading, read_disks
 from cluster.machine.files import read_json, write_json
@@ -20,16 +21,16 @@ from cluster.machine.guard import Action, judge
 from cluster.machine.processes import end_carrying, identity, usr2_held_back
 from cluster.machine.resources import pool_id
 from cluster.machine.scratch import Scratch, node_cache, orphans, scratch_root
+from cluster.state.guarding import folders_in_use, note_guard_event
 from cluster.state.holder import busy_message, worked_on_elsewhere
 from cluster.state.outcomes import is_disk_full
 from cluster.state.paths import SearchPaths
 from cluster.state.records import load_spec, load_status
+from cluster.supervision.watcher import HEAD, RayServers, Watcher
 from cluster.tracking.beside import Tracking
 from cluster.tracking.spool import make_room
-from cluster.waves.deadline import allocation_left_s
-from cluster.waves.environment import TOKEN, driver_environment
-from cluster.waves.orders import PREDECESSOR_PATIENCE_S, DriverExit
-from cluster.waves.watcher import HEAD, RayServers, Watcher, folders_in_use, note
+from cluster.wire.orders import PREDECESSOR_PATIENCE_S, DriverExit
+from cluster.worker.environment import TOKEN, driver_environment
 
 log = logging.getLogger(__name__)
 
@@ -83,7 +84,7 @@ def clean_up_after_the_dead(paths: SearchPaths) -> None:
         end_carrying(TOKEN, token)
         freed = scratch.delete()
         log.info("deleted %.1f MB of scratch of a process that has died: %s", freed / 1e6, scratch.path)
-        note(paths, "cleaned", freed_bytes=freed, peak_bytes=freed)
+        note_guard_event(paths, "cleaned", freed_bytes=freed, peak_bytes=freed)
 
 
 class Supervisor:
@@ -286,10 +287,10 @@ class Supervisor:
                 log.warning("waiting for disk space: %s", verdict.reason)
                 self._say(doing=f"waiting for disk space: {verdict.reason}", running=[])
                 if not said:
-                    note(self._paths, "waiting", reason=verdict.reason)
+                    note_guard_event(self._paths, "waiting", reason=verdict.reason)
                     if freed := make_room(self._paths, verdict.reason):
                         log.info("deleted %.1f MB of W&B runs that are synced", freed / 1e6)
-                        note(self._paths, "cleaned", freed_bytes=freed, peak_bytes=freed)
+                        note_guard_event(self._paths, "cleaned", freed_bytes=freed, peak_bytes=freed)
                 said = verdict.reason
             if self._stop_requests:
                 return False
@@ -298,7 +299,7 @@ class Supervisor:
         if said:
             waited_s = time.monotonic() - began
             log.info("there is space again, after %.0f s", waited_s)
-            note(self._paths, "going_on", waited_s=round(waited_s, 1))
+            note_guard_event(self._paths, "going_on", waited_s=round(waited_s, 1))
         return True
 
     def _pause(self, seconds: float) -> None:
@@ -327,7 +328,7 @@ class Supervisor:
         scratch = Scratch.create(facts)
         log.info("driver %d: scratch %s", number, scratch.path)
         # -P: the working directory is the user's, and `-m` would put it before our own packages.
-        command = [sys.executable, "-P", "-m", "cluster.waves.driver"]
+        command = [sys.executable, "-P", "-m", "cluster.driver.main"]
         job = "-" if self._paths.job is None else str(self._paths.job)
         command += [str(self._paths.root), job, str(number), str(scratch.path), str(os.getpid())]
         watcher = None
@@ -355,7 +356,7 @@ class Supervisor:
             peak = watcher.peak_scratch_bytes if watcher else 0
             freed = scratch.delete()
             log.info("driver %d: %.1f MB of scratch freed", number, freed / 1e6)
-            note(self._paths, "cleaned", driver=number, freed_bytes=freed, peak_bytes=max(peak, freed))
+            note_guard_event(self._paths, "cleaned", driver=number, freed_bytes=freed, peak_bytes=max(peak, freed))
 
     def _watch(self, driver: subprocess.Popen[bytes], watcher: Watcher) -> int:
         heeded = 0

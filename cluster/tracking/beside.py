@@ -18,7 +18,7 @@ from cluster.state.paths import SearchPaths
 from cluster.state.records import method_folders
 from cluster.tracking.installed import has_wandb
 from cluster.tracking.spool import Spool
-from cluster.waves.environment import TOKEN
+from cluster.worker.environment import TOKEN
 from search_spaces.spec import Spec
 
 log = logging.getLogger(__name__)

@@ -76,7 +76,7 @@ def line_of(function, offset=1):
 
 def test_a_frame_of_a_library_is_passed_over_for_the_users_that_called_it():
     text = frames_text(
-        ("/opt/swell/cluster/waves/actor.py", 100, "_open"),
+        ("/opt/swell/cluster/worker/actor.py", 100, "_open"),
         ("/opt/swell/trainables/_shared/training.py", 60, "advance"),
         ("/home/u/lab/my_lab/fit.py", 31, "data"),
         ("/home/u/lab/.venv/lib/python3.11/site-packages/numpy/lib/io.py", 400, "load"),
@@ -89,7 +89,7 @@ def test_a_frame_of_a_library_is_passed_over_for_the_users_that_called_it():
 def test_a_frame_of_a_method_of_this_package_is_worth_naming_wherever_it_is_installed():
     root = "/opt/venv/lib/python3.11/site-packages"
     text = frames_text(
-        (f"{root}/cluster/waves/actor.py", 100, "_open"),
+        (f"{root}/cluster/worker/actor.py", 100, "_open"),
         (f"{root}/trainables/two_body/heads.py", 12, "build"),
         (f"{root}/trainables/_shared/config.py", 5, "numeric"),
         (f"{root}/jax/_src/lax.py", 7, "dot"),
@@ -107,7 +107,7 @@ def test_a_users_method_that_is_installed_as_a_package_is_no_library():
 def test_without_a_frame_of_a_user_ours_is_named_before_a_librarys():
     library = ("/opt/venv/lib/python3.11/site-packages/jax/__init__.py", 7, "dot")
     ours = ("/opt/swell/trainables/_shared/program.py", 90, "run")
-    text = frames_text(("/opt/swell/cluster/waves/actor.py", 1, "step"), ours, library)
+    text = frames_text(("/opt/swell/cluster/worker/actor.py", 1, "step"), ours, library)
     assert named(text) == "trainables._shared.program:90 in run"
     assert named(frames_text(library)) == "jax:7 in dot"
 

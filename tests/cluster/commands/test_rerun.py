@@ -30,7 +30,7 @@ from cluster.state.outcomes import Outcome, outcome_of
 from cluster.state.paths import SearchPaths
 from cluster.state.records import load_history, load_spec, load_trials
 from cluster.study.study import SearchStudy
-from cluster.waves.environment import training_environment
+from cluster.worker.environment import training_environment
 from search_spaces.spec import load_spec as read_spec
 from tests.methods.ripple import Config, method
 from tests.searching import make_spec

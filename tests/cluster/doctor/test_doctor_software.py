@@ -135,7 +135,7 @@ def test_variables_that_reach_our_ray_are_warned_of():
 
 def test_the_variables_that_waves_set_are_known(monkeypatch, make_search):
     from cluster.machine.scratch import Scratch
-    from cluster.waves import environment
+    from cluster.worker import environment
 
     for name in [name for name in os.environ if name.startswith("RAY_")]:
         monkeypatch.delenv(name)

@@ -366,10 +366,10 @@ def test_logs_of_a_node_and_of_the_newest_driver(logged, call):
 
 
 def test_logs_that_are_followed_end_with_the_search(logged, monkeypatch):
-    from cluster.jobs.logs import Wanted, show_logs
+    from cluster.commands.logs import Wanted, show_logs
 
-    monkeypatch.setattr("cluster.jobs.logs.POLL_S", 0.01)
-    monkeypatch.setattr("cluster.jobs.logs.LOOK_S", 0.0)
+    monkeypatch.setattr("cluster.commands.logs.POLL_S", 0.01)
+    monkeypatch.setattr("cluster.commands.logs.LOOK_S", 0.0)
     looks = 0
 
     def is_over():

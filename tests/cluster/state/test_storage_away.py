@@ -19,8 +19,8 @@ from cluster.state.records import load_trials
 from cluster.state.shared_lock import LockLostError
 from cluster.state.storage_errors import StorageAwayError, StorageError, note_away, reaching, why_away
 from cluster.study.study import MOST_DEAD_DRIVERS
-from cluster.waves.environment import driver_environment
-from cluster.waves.orders import DriverExit
+from cluster.wire.orders import DriverExit
+from cluster.worker.environment import driver_environment
 from tests.databases import running_postgres
 from tests.searching import result
 
@@ -109,7 +109,7 @@ def test_a_driver_without_its_storage_ends_with_a_status_of_its_own(make_search,
         sys.executable,
         "-P",
         "-m",
-        "cluster.waves.driver",
+        "cluster.driver.main",
         search.paths.root,
         "-",
         "1",

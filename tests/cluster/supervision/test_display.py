@@ -4,13 +4,14 @@ import os
 import pytest
 from rich.console import Console
 
+from cluster.commands.status import show_all, show_one, state_of
+from cluster.driver.board import Board
 from cluster.machine.capacity import Capacity
 from cluster.machine.files import write_json
 from cluster.machine.processes import identity
 from cluster.state.outcomes import Outcome
 from cluster.state.records import load_status
-from cluster.supervision.display import Progress, counts, duration, one_line, show_all, show_one, state_of
-from cluster.waves.board import Board
+from cluster.supervision.display import Progress, counts, duration, one_line
 from tests.searching import result
 
 

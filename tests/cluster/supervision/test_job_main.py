@@ -7,12 +7,12 @@ from types import SimpleNamespace
 import pytest
 from rich.console import Console
 
+from cluster.driver.deadline import TIME_IS_UP
+from cluster.jobs.place import Place
 from cluster.machine.files import write_json
-from cluster.machine.place import Place
 from cluster.machine.processes import usr2_held_back
 from cluster.supervision import job_main
 from cluster.supervision.supervisor import Ending
-from cluster.waves.deadline import TIME_IS_UP
 
 
 @pytest.fixture

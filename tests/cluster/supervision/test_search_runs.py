@@ -303,7 +303,7 @@ def test_a_killed_driver_is_replaced_a_closed_terminal_saves_and_resume_ends_wit
     assert "running" in place.swell("status", "interrupted").out
     before = {record.number: record for record in load_trials(paths) if record.outcome}
     (driver,) = [
-        pid for pid in place.ours() if b"cluster.waves.driver" in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        pid for pid in place.ours() if b"cluster.driver.main" in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
     ]
     os.kill(driver, signal.SIGKILL)
 

@@ -14,8 +14,9 @@ import pytest
 
 from cluster.commands.search import create_search
 from cluster.machine.processes import carrying
+from cluster.state.guarding import load_guard_events
 from cluster.state.outcomes import Outcome
-from cluster.state.records import load_guard_events, load_status, load_trials
+from cluster.state.records import load_status, load_trials
 from search_spaces.spec import load_spec
 
 pytestmark = pytest.mark.slow

@@ -15,12 +15,13 @@ from cluster.machine.files import write_json
 from cluster.machine.guard import Limits
 from cluster.machine.processes import boot_id, identity
 from cluster.machine.scratch import Scratch
+from cluster.state.guarding import load_guard_events
 from cluster.state.holder import worked_on_elsewhere
 from cluster.state.paths import SearchPaths
-from cluster.state.records import load_guard_events, load_status
+from cluster.state.records import load_status
 from cluster.supervision.supervisor import SearchBusyError, Supervisor
-from cluster.waves.environment import TOKEN
-from cluster.waves.orders import DriverExit
+from cluster.wire.orders import DriverExit
+from cluster.worker.environment import TOKEN
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from cluster.commands.search import create_search
 from cluster.machine.scratch import Scratch
 from cluster.state.records import load_spec
 from cluster.tracking.artifacts import ArtifactError, artifact_names
-from cluster.waves.environment import driver_environment
+from cluster.worker.environment import driver_environment
 from tests.searching import make_spec
 from tests.tracking import environment
 from trainables._shared.artifact_names import folder_name, is_artifact

@@ -25,7 +25,7 @@ from cluster.study.study import SearchStudy
 from cluster.tracking.artifacts import ArtifactError, fetch_artifacts, fetch_code, make_private
 from cluster.tracking.beside import wandb_environment
 from cluster.tracking.code import fetched_code, modules_in
-from cluster.waves.environment import driver_environment
+from cluster.worker.environment import driver_environment
 from search_spaces.errors import SpecError
 from search_spaces.spec import load_spec
 from tests.methods import ripple

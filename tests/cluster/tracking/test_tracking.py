@@ -10,14 +10,13 @@ import pytest
 from cluster.machine.guard import Action, Verdict
 from cluster.machine.processes import carrying, end_carrying
 from cluster.machine.scratch import Scratch
-from cluster.state.records import load_guard_events
+from cluster.state.guarding import folders_in_use, load_guard_events
 from cluster.supervision.supervisor import Supervisor
 from cluster.tracking.beside import Tracking, wandb_environment
 from cluster.tracking.installed import tracking_problems
 from cluster.tracking.spool import SEARCH_DIRECTORY, Spool
-from cluster.waves.environment import TOKEN
-from cluster.waves.orders import DriverExit
-from cluster.waves.watcher import folders_in_use
+from cluster.wire.orders import DriverExit
+from cluster.worker.environment import TOKEN
 from tests.searching import make_spec
 from tests.tracking import content, environment, files, run_trials
 

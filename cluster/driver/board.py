@@ -1,0 +1,80 @@
+"""The snapshot that displays read: written by the wave driver about once a second."""
+
+import time
+from contextlib import suppress
+from typing import Any
+
+from cluster.driver.wave import Wave
+from cluster.machine.files import write_json
+from cluster.state.paths import SearchPaths
+from cluster.study.study import SearchStudy
+
+EVERY_S = 1.0
+
+
+class Board:
+    """Counts, running trials, the best so far and the time left, as one small JSON file."""
+
+    def __init__(self, study: SearchStudy, paths: SearchPaths, driver: int) -> None:
+        self.wave: Wave | None = None
+        self._study = study
+        self._paths = paths
+        self._driver = driver
+        self._started = time.monotonic()
+        self._ended_before = sum(study.tally.outcomes.values())
+        self._cpu_hours_before = study.tally.cpu_hours
+        self._written = 0.0
+        self.num_started = 0
+        """Trials started by this driver in waves before this one."""
+
+    def tick(self) -> None:
+        """Write the snapshot if the last is old."""
+        if time.monotonic() - self._written >= EVERY_S:
+            self.write()
+
+    def write(self, doing: str = "running trials", finished: str = "", stopped: str = "") -> None:
+        """Write the snapshot; on a full disk the last one stays."""
+        self._written = time.monotonic()
+        tally, wave = self._study.tally, self.wave
+        if wave is not None and (wave.draining or wave.ending):
+            doing = "stopping" if wave.draining else "ending the wave"
+        running = wave.running if wave is not None else {}
+        snapshot: dict[str, Any] = {
+            "updated_at": time.time(),
+            "doing": "finished" if finished else "stopped" if stopped else doing,
+            "finished": finished,
+            "stopped": stopped,
+            "driver": self._driver,
+            "started": self.num_started > 0 or (wave is not None and wave.num_started > 0),
+            "wave": wave.number if wave is not None else self._paths.next_wave(),
+            "slots": wave.capacity.slots if wave is not None else None,
+            "max_trials": self._study.max_trials,
+            "outcomes": dict(tally.outcomes),
+            "running": [
+                {"trial": number, "step": report["step"], "objective": self._objective(report["metrics"])}
+                for number, report in sorted(running.items())
+            ],
+            "best": {"value": tally.best[0], "trial": tally.best[1]} if tally.best else None,
+            "core_hours": tally.cpu_hours,
+            "last_wave": next(iter(self._study.waves[-1:]), None),
+            "eta_s": self._eta(),
+        }
+        with suppress(OSError):
+            write_json(self._paths.status, snapshot)
+
+    def _objective(self, metrics: dict[str, float]) -> float | None:
+        return metrics.get(self._study.spec.objectives[0].metric)
+
+    def _eta(self) -> float | None:
+        """Return the seconds until the search ends at this session's pace, by trials or hours; None while unknown."""
+        tally, budget = self._study.tally, self._study.spec.budget
+        bounds = [budget.hours * 3600 - tally.active_s] if budget.hours else []
+        ended = sum(tally.outcomes.values())
+        done, total = ended - self._ended_before, self._study.max_trials
+        elapsed = time.monotonic() - self._started
+        if done and total is not None:
+            bounds.append(elapsed / done * (total - ended))
+        if budget.core_hours and tally.cpu_hours > self._cpu_hours_before:
+            pace = (tally.cpu_hours - self._cpu_hours_before) / elapsed
+            bounds.append((budget.core_hours - tally.cpu_hours) / pace)
+        return max(min(bounds), 0.0) if bounds else None

@@ -1,0 +1,45 @@
+"""Whether there is time: for a new trial to reach its first checkpoint, and for the running ones to save."""
+
+from collections.abc import Callable
+
+TIME_IS_UP = "the job's time is up"
+"""Why a search stops that goes on in the job's next run."""
+SPARE = 1.5
+"""The next report may take this many times as long as the longest so far."""
+MARGIN_S = 5.0
+"""Seconds for saving, besides the wait for a report."""
+MARGIN_SHARE = 0.02
+"""Of all the time there is, the most that the margin may be: a search of minutes is not ended by it."""
+
+
+class Deadline:
+    """Learns from a wave's reports how long a trial takes to its first checkpoint, and from one to the next."""
+
+    def __init__(self, left_s: Callable[[], float | None]) -> None:
+        self._left_s = left_s
+        left = left_s()
+        self._margin_s = 0.0 if left is None else min(MARGIN_S, MARGIN_SHARE * left)
+        self._first_s = 0.0
+        self._between_s = 0.0
+
+    def note(self, seconds: float, before: float | None) -> None:
+        """Note a report's time since its trial's start, and that of the report before it; None for the first."""
+        if before is None:
+            self._first_s = max(self._first_s, seconds)
+        else:
+            self._between_s = max(self._between_s, seconds - before)
+
+    @property
+    def reserve_s(self) -> float:
+        """Seconds that the running trials need to reach a report and save."""
+        return SPARE * self._between_s + self._margin_s
+
+    def may_start(self) -> bool:
+        """Return whether a trial started now reaches a checkpoint in time."""
+        left = self._left_s()
+        return left is None or left > max(self._first_s, self._between_s) + self.reserve_s
+
+    def must_stop(self) -> bool:
+        """Return whether the running trials must save now to have saved in time."""
+        left = self._left_s()
+        return left is not None and left <= self.reserve_s

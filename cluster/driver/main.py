@@ -1,0 +1,80 @@
+"""The wave driver: one process that starts Ray, runs waves of trials on it, and ends.
+
+Run as `python -P -m cluster.driver.main SEARCH JOB DRIVER SCRATCH SUPERVISOR`, `-` for the only job and the last a
+process id, with its thread caps in the environment already, and the supervisor's orders on its standard input.
+"""
+
+import contextlib
+import logging
+import os
+import signal
+import sys
+from pathlib import Path
+
+from filelock import FileLock
+
+from cluster.driver.session import Session
+from cluster.machine.files import remove_unfinished
+from cluster.machine.processes import end_carrying, follow
+from cluster.machine.scratch import Scratch
+from cluster.state.outcomes import is_disk_full
+from cluster.state.paths import SearchPaths
+from cluster.state.records import load_spec
+from cluster.state.storage_errors import note_away
+from cluster.wire.orders import PREDECESSOR_PATIENCE_S, DriverExit
+from cluster.worker.environment import TOKEN
+
+log = logging.getLogger(__name__)
+
+
+def follow_supervisor(supervisor: int) -> None:
+    """Have this process stopped like by Ctrl-C when its supervisor dies, so that nobody trains on unsupervised.
+
+    Until it can drain, that ends it by an exception: what it has started is cleaned up all the same. USR2, by which
+    SLURM tells every process of a job that its time is running out, is the supervisor's to answer: Ray's processes,
+    which inherit that it is ignored, would die of it.
+    """
+    signal.signal(signal.SIGTERM, lambda signum, _: sys.exit(128 + signum))
+    signal.signal(signal.SIGUSR2, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGUSR2})  # as the supervisor has passed it on
+    follow(supervisor)
+
+
+def clean_up_orphan(supervisor: int, scratch: Scratch) -> None:
+    """Do at the end what the supervisor does otherwise, if it has died: end Ray's processes, delete the scratch."""
+    if os.getppid() != supervisor:
+        end_carrying(TOKEN, os.environ[TOKEN])
+        scratch.delete()
+
+
+def main(argv: list[str]) -> int:
+    """Run one session; the exit status says how it ended, the study what came of it."""
+    search, job, number, scratch_path, supervisor = argv
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    follow_supervisor(int(supervisor))
+    paths, scratch = SearchPaths(Path(search), None if job == "-" else int(job)), Scratch(Path(scratch_path))
+    try:
+        lock = FileLock(paths.driver_lock)
+        lock.acquire(timeout=PREDECESSOR_PATIENCE_S)  # until this process ends
+        for folder in (paths.root, paths.checkpoints) if paths.job is None else ():  # where other jobs write too
+            remove_unfinished(folder)
+        with contextlib.closing(Session(paths, load_spec(paths), scratch, int(number), int(supervisor))) as session:
+            return session.run()
+    except Exception as error:
+        if note_away(paths.storage_away, error):
+            log.exception("the storage cannot be reached")
+            return DriverExit.STORAGE_AWAY
+        if not is_disk_full(error):
+            raise
+        log.exception("a disk is full")
+        return DriverExit.DISK_FULL
+
+
+if __name__ == "__main__":
+    try:
+        status = main(sys.argv[1:])
+    finally:
+        sys.stdout.flush()
+        clean_up_orphan(int(sys.argv[5]), Scratch(Path(sys.argv[4])))
+    # Ray's own shutdown at exit takes 1.4 s; the supervisor ends what is left of this process's group and scratch.
+    os._exit(status)

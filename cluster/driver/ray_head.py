@@ -1,0 +1,81 @@
+"""Starts the Ray of one wave driver: its own, below its scratch, for nobody else."""
+
+import contextlib
+import logging
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+from cluster.installation import own_folder
+from cluster.machine.resources import gpu_count
+from cluster.machine.scratch import Scratch
+from cluster.worker.environment import OBJECT_STORE_BYTES
+from search_spaces.spec import Spec
+
+LOOPBACK = "127.0.0.1"
+
+
+@contextlib.contextmanager
+def _replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
+    before = getattr(owner, name)
+    setattr(owner, name, value)
+    try:
+        yield
+    finally:
+        setattr(owner, name, before)
+
+
+@contextlib.contextmanager
+def loopback_is_meant() -> Iterator[None]:
+    """Keep Ray from replacing 127.0.0.1 by the machine's address, where all its servers would listen to everybody."""
+    from ray._private import services
+
+    with _replaced(services, "resolve_ip_for_localhost", lambda host: host):
+        yield
+
+
+@contextlib.contextmanager
+def _nothing_beside() -> Iterator[None]:
+    """Leave out what `ray.init` starts unasked: the autoscaler's monitor, the log monitor, the server of a dashboard.
+
+    They take 4 s of CPU at every start, and 250 MB, for what nobody looks at. The command line has options for that.
+    """
+    from ray._private import node, parameter
+
+    unasked: dict[str, Any] = {"no_monitor": True, "include_log_monitor": False}
+    lean = partial(parameter.RayParams, **unasked)
+    with (
+        _replaced(parameter, "RayParams", lean),
+        _replaced(node.Node, "start_api_server", lambda self, **options: None),
+    ):
+        yield
+
+
+def start_ray(spec: Spec, scratch: Scratch, num_slots: int, address: str) -> str:
+    """Start a Ray of our own on this node, below our scratch; return where further nodes find it.
+
+    At the loopback address it is reachable from this machine alone, at any other with the token.
+    """
+    import ray
+
+    # Ray puts the working directory before all else that its workers import from, and the user's would shadow ours.
+    with contextlib.chdir(own_folder()), loopback_is_meant(), _nothing_beside():
+        ray.init(
+            address="local",
+            num_cpus=num_slots * spec.resources.cpus_per_trial,
+            num_gpus=gpu_count() if spec.resources.gpus_per_trial else 0,
+            object_store_memory=OBJECT_STORE_BYTES,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.WARNING,
+            _temp_dir=str(scratch.ray),
+            _node_ip_address=address,
+        )
+    return str(ray.get_runtime_context().gcs_address)
+
+
+def num_ray_nodes() -> int:
+    """Return how many nodes are part of this driver's Ray."""
+    import ray
+
+    return sum(bool(node["Alive"]) for node in ray.nodes())

@@ -1,0 +1,116 @@
+"""Ray Tune over a wave: a searcher and a scheduler that pass its calls on, and nothing else.
+
+Ray's own OptunaSearch and ASHAScheduler are not used: with a stored study they cannot be resumed, rungs are lost on a
+restart, and trials stopped early are told to Optuna as complete.
+"""
+
+import json
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from ray import tune
+from ray.tune import Callback
+from ray.tune.experiment import Trial
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+from ray.tune.search import Searcher
+
+from cluster.driver.wave import Wave
+from cluster.machine.scratch import Scratch
+from cluster.worker.actor import TrialActor
+from search_spaces.spec import Spec
+
+
+class _NeverSaved:
+    """Leaves a live wave out of the snapshots that Tune pickles; nothing ever reads them."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+
+class WaveSearcher(_NeverSaved, Searcher):
+    """Tune's search algorithm: the wave's next trial, and the trials' ends."""
+
+    def __init__(self, wave: Wave, tick: Callable[[], None]) -> None:
+        super().__init__()
+        self._wave = wave
+        self._tick = tick
+        self._numbers: dict[str, int] = {}
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Return the next trial's config for the actor, None to be asked again later, or FINISHED."""
+        config = self._wave.next()
+        if config is None:
+            return Searcher.FINISHED
+        if config == "later":
+            if not self._wave.running:  # Tune asks for minutes on end then, and makes no turn
+                self._tick()
+            return None
+        self._numbers[trial_id] = config["number"]
+        return config
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        """Pass a trial's end on."""
+        last = json.loads(result["report"]) if result and "report" in result and not error else None
+        # Tune calls again where the first time raised, on a full disk: the second must fail too, or it would go on.
+        self._wave.end(self._numbers.pop(trial_id), last)
+
+    def save_to_dir(self, checkpoint_dir: str, session_str: str = "default") -> None:
+        """Save nothing: the study is the only state."""
+
+    def save(self, checkpoint_path: str) -> None:
+        """Save nothing: the study is the only state."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Restore nothing: the study is the only state."""
+
+
+class WaveScheduler(_NeverSaved, FIFOScheduler):
+    """Tune's scheduler: whether a trial goes on after a report."""
+
+    def __init__(self, wave: Wave) -> None:
+        super().__init__()
+        self._wave = wave
+
+    def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
+        """Return CONTINUE or STOP."""
+        goes_on = self._wave.report(trial.config["number"], json.loads(result["report"]))
+        return TrialScheduler.CONTINUE if goes_on else TrialScheduler.STOP
+
+
+class WaveCallback(_NeverSaved, Callback):
+    """Calls `tick` at every turn of Tune."""
+
+    def __init__(self, tick: Callable[[], None]) -> None:
+        self._tick = tick
+
+    def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
+        """Let the driver look at its clock."""
+        self._tick()
+
+
+def run_trials(wave: Wave, spec: Spec, scratch: Scratch, num_slots: int, tick: Callable[[], None]) -> None:
+    """Run the wave's trials with Ray Tune until no more may be started and none runs."""
+    resources = {"cpu": spec.resources.cpus_per_trial, "gpu": spec.resources.gpus_per_trial}
+    tuner = tune.Tuner(
+        tune.with_resources(TrialActor, {name: amount for name, amount in resources.items() if amount}),
+        tune_config=tune.TuneConfig(
+            search_alg=WaveSearcher(wave, tick),
+            scheduler=WaveScheduler(wave),
+            num_samples=-1,
+            max_concurrent_trials=num_slots,
+            reuse_actors=True,
+        ),
+        run_config=tune.RunConfig(
+            name=f"wave-{wave.number}",
+            storage_path=str(scratch.tune),
+            verbose=0,
+            # A lost trial is asked for anew: the study counts its attempts, whichever wave or driver they fall in.
+            failure_config=tune.FailureConfig(max_failures=0),
+            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+            callbacks=[WaveCallback(tick)],
+        ),
+    )
+    # Tune ends by reading its own result files, which it was told not to write, and lists every trial as a failure.
+    logging.getLogger("ray.tune.analysis.experiment_analysis").setLevel(logging.ERROR)
+    tuner.fit()

@@ -1,0 +1,291 @@
+"""One wave of trials, decided without Ray: which comes next, whether one goes on, what its end means."""
+
+import json
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
+
+from cluster.driver.deadline import Deadline
+from cluster.machine.capacity import Capacity
+from cluster.state.outcomes import Outcome
+from cluster.state.paths import SearchPaths
+from cluster.state.records import TrialRecord, ranked_trials
+from cluster.study.study import SearchStudy
+from cluster.wire.orders import Order
+
+log = logging.getLogger(__name__)
+
+SAVE_ACTIVE_EVERY_S = 60.0
+"""Seconds of the budget's hours that a killed driver may lose."""
+USAGE = ("step", "seconds", "cpu_seconds", "compile_seconds", "peak_memory_mb", "xla_threads", "host")
+
+
+class Wave:
+    """The trials of one wave; the searcher and the scheduler only pass Tune's calls on to it."""
+
+    def __init__(
+        self,
+        study: SearchStudy,
+        paths: SearchPaths,
+        number: int,
+        max_trials: int,
+        capacity: Capacity,
+        deadline: Deadline,
+        explain_loss: Callable[[int], tuple[Outcome, str]],
+        take_orders: Callable[[Callable[[Order], None]], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.study = study
+        self.number = number
+        self.draining = ""
+        """Why no more trials are started and the running ones are stopped; empty while all is well."""
+        self.ending = ""
+        """Why no more trials are started, the running ones going on to their ends; empty while all is well."""
+        self.running: dict[int, dict[str, Any]] = {}
+        """The last report of every running trial; until the first, when it began, by the wave's clock."""
+        self.num_started = 0
+        self.num_ended = 0
+        self.slot_seconds = 0.0
+        self.capacity = capacity
+        self._paths = paths
+        self._spec = study.spec
+        self._max_trials = max_trials
+        self._deadline = deadline
+        self._explain_loss = explain_loss
+        self._take_orders = take_orders
+        self.stop_outcome = Outcome.STOPPED
+        self.found_disk_full = False
+        """Whether a trial has found a disk full."""
+        self._causes: dict[int, Order] = {}
+        """Why a trial's worker is about to be lost."""
+        self._history = paths.history(number).open("a")
+        self._clock = clock
+        self._began: float | None = None
+        self._ended = 0.0
+        self._refused: float | None = None
+        self._kept = _Kept(study, paths)
+
+    def drain(self, reason: str, outcome: Outcome = Outcome.STOPPED) -> None:
+        """Start no more trials, and stop each running one at its next checkpoint."""
+        if not self.draining:
+            log.info("draining: %s", reason)
+            self.draining, self.stop_outcome = reason, outcome
+            self._paths.go.unlink(missing_ok=True)
+
+    def end_early(self, reason: str) -> None:
+        """Start no more trials; the running ones go on to their ends."""
+        if not self.ending:
+            log.info("ending the wave: %s", reason)
+            self.ending = reason
+
+    def obey(self, order: Order) -> None:
+        """Do what the supervisor asks for."""
+        if order.do == "end_wave":
+            self.end_early(order.reason)
+        elif order.do == "stop_trials":
+            self.drain(order.reason, Outcome.DISK_FULL)
+        else:
+            self._causes[order.trial] = order
+
+    # -- Tune's three questions -----------------------------------------------------------------------------------
+
+    def next(self) -> dict[str, Any] | Literal["later"] | None:
+        """Return what an actor needs for the next trial, None when this wave starts no more, or `later`."""
+        if not (self.draining or self.ending) and len(self.running) >= self.capacity.slots:
+            return "later"
+        has_room = self.num_started < self._max_trials and not (self.draining or self.ending)
+        may_start = has_room and self._deadline.may_start()
+        assignment = self.study.ask() if may_start else None
+        if assignment is None:
+            if self._refused is None:
+                self._refused = self._clock()
+            # One of the running trials may lose its worker, or another driver die, and is then started again here.
+            may_come = self.running or (may_start and self.study.waits_for_others())
+            return "later" if may_come and not (self.draining or self.ending) else None
+        self.num_started += 1
+        self._causes.pop(assignment.number, None)  # of an attempt before
+        self.running[assignment.number] = {"step": 0, "metrics": {}, "began": self._clock()}
+        task = {
+            "trial": assignment.number,
+            "trainable": self._spec.trainable,
+            "config": assignment.config,
+            "cpus": self._spec.resources.cpus_per_trial,
+            "checkpoint": str(self._paths.checkpoint(assignment.number)),
+            "go": str(self._paths.go),
+            "keep": self._spec.keep.checkpoints != "none",
+        }
+        return {"number": assignment.number, "task": json.dumps(task)}
+
+    def report(self, number: int, result: Mapping[str, Any]) -> bool:
+        """Take a running trial's report; return whether it goes on."""
+        if not self.study.is_running(number):
+            self.running.pop(number, None)  # another driver has taken it over
+            return False
+        self._note_time(number, result)
+        metrics = result["metrics"]
+        self.running[number] = dict(result)
+        self._write(number, result, metrics)
+        if not self.study.report(number, result["step"], metrics, result["seconds"]):
+            self._tell(number, Outcome.PRUNED, result)
+            return False
+        if self.draining and result["saved_step"] == result["step"]:
+            self._tell(number, self.stop_outcome, result, is_its_fault=False)
+            return False
+        self.watch_budget()
+        return True
+
+    def end(self, number: int, result: Mapping[str, Any] | None) -> None:
+        """Take a trial's last result; None means that its worker was lost."""
+        if not self.study.is_running(number):
+            self.running.pop(number, None)
+            return  # told when it was stopped, or taken over by another driver
+        if result is None or "outcome" not in result:
+            self._lost(number, result or self.running.get(number, {}))
+            return
+        self._note_time(number, result)
+        # What the model scores at its last step; the record has the best model's metrics.
+        last = result.get("last", result.get("metrics", {}))
+        if last:  # an attempt that failed has nothing to say of its step, and the next one has
+            self._write(number, result, last)
+        if result["outcome"] == Outcome.COMPLETED.value:
+            self.study.report(number, result["step"], last, result["seconds"])
+        if result.get("tests"):
+            self._append({"trial": number, "tests": result["tests"]})
+        if result["outcome"] == Outcome.DISK_FULL.value:
+            self.found_disk_full = True
+            self.end_early(f"trial {number} found a disk full")  # the supervisor cleans up before the next
+        self._tell(number, Outcome(result["outcome"]), result)
+        self.watch_budget()
+
+    def _lost(self, number: int, result: Mapping[str, Any]) -> None:
+        cause = self._cause(number)
+        if self.draining and not cause:  # SLURM ends all processes of a job, and no trial is to blame
+            self._tell(number, self.stop_outcome, result, is_its_fault=False)
+            return
+        outcome, error = self._explain_loss(number) if cause is None else (Outcome(cause.outcome), cause.reason)
+        if cause is None and (cause := self._cause(number)):  # it has come meanwhile
+            outcome, error = Outcome(cause.outcome), cause.reason
+        log.warning("trial %d: %s", number, error)
+        usage = {**result, "error": error}
+        if outcome is Outcome.OUT_OF_MEMORY and not cause:  # the kernel had to: fewer at once from here on
+            self.capacity.ceiling = max(1, len(self.running) - 1)
+        if cause and cause.memory_gb:
+            usage["peak_memory_mb"] = 1e3 * cause.memory_gb
+        self._tell(number, outcome, usage)
+
+    def _cause(self, number: int) -> Order | None:
+        """Return the supervisor's word on a trial's worker, which may have come in this very moment."""
+        self._take_orders(self.obey)
+        return self._causes.pop(number, None)
+
+    # -- bookkeeping ----------------------------------------------------------------------------------------------
+
+    def watch_budget(self) -> None:
+        """Drain when a bound of the budget is used up that running trials must heed too, or time is running out."""
+        self.study.save_active(every_s=SAVE_ACTIVE_EVERY_S)
+        for record in self.study.take_ended_elsewhere():
+            self._kept.after(record)
+        spent = self.study.tally.spent()
+        if spent and not spent.startswith("patience"):  # without patience, what runs may still end
+            self.drain(f"budget {spent}")
+        elif self._deadline.must_stop():
+            self.drain("there is just the time left to save")
+
+    @property
+    def is_out_of_time(self) -> bool:
+        """Whether no trial can reach a checkpoint any more."""
+        return not self._deadline.may_start() or self._deadline.must_stop()
+
+    def _note_time(self, number: int, result: Mapping[str, Any]) -> None:
+        self._deadline.note(result["seconds"], self.running[number].get("seconds"))
+        self._ended = self._clock()
+        if self._began is None:
+            self._began = self._ended - result["seconds"]
+
+    @property
+    def trials_s(self) -> float:
+        """Seconds from the start of the wave's first trial to its last report: all else is the wave's boundary."""
+        return self._ended - self._began if self._began is not None else 0.0
+
+    def figures(self) -> dict[str, float]:
+        """Return what the wave came to; times of day are seconds since 1970."""
+        now, wall = self._clock(), time.time()
+        busy = self.slot_seconds / max(self.trials_s * self.capacity.slots, 1e-9)
+        return {
+            "wave": self.number,
+            "trials": self.num_ended,
+            "trials_s": round(self.trials_s, 2),
+            "slots": self.capacity.slots,
+            "utilisation": round(busy, 3),
+            "tail_s": round(max(self._ended - (self._ended if self._refused is None else self._refused), 0.0), 2),
+            "began_at": round(wall - (now - (now if self._began is None else self._began)), 2),
+            "ended_at": round(wall - (now - (self._ended or now)), 2),
+        }
+
+    def _write(self, number: int, result: Mapping[str, Any], metrics: Mapping[str, float]) -> None:
+        entry = {"trial": number, "step": result["step"], "seconds": round(result["seconds"], 3), "metrics": metrics}
+        self._append(entry)
+
+    def _append(self, entry: Mapping[str, Any]) -> None:
+        self._history.write(json.dumps(entry) + "\n")
+        self._history.flush()  # before the trial is told: a driver killed in between must not leave it without
+
+    def _tell(self, number: int, outcome: Outcome, result: Mapping[str, Any], *, is_its_fault: bool = True) -> None:
+        record = {name: result[name] for name in USAGE if name in result}
+        record |= {"metrics": result.get("metrics", {}), "wave": self.number}
+        if result.get("error"):
+            record["error"] = result["error"]
+        self.running.pop(number, None)
+        self.num_ended += 1
+        self.slot_seconds += result.get("seconds", 0.0)
+        if outcome is not Outcome.OUT_OF_MEMORY:  # that one was ended, and says nothing about the others
+            self.capacity.learn(result.get("peak_memory_mb", 0.0) / 1e3)
+        told = self.study.tell(number, outcome, record, is_its_fault=is_its_fault)
+        self._max_trials += told.is_open  # it is started again, in the place of none
+        self._kept.after(told)
+
+    def close(self) -> None:
+        """Close the wave's files."""
+        self._history.close()
+
+
+class _Kept:
+    """Which checkpoints stay: a few of the best, by the spec's `keep`, so that a long search stays small on disk."""
+
+    def __init__(self, study: SearchStudy, paths: SearchPaths) -> None:
+        self._spec = study.spec
+        self._paths = paths
+        self._kept: list[TrialRecord] = []
+        self._num_ended: Counter[int] = Counter()
+        self._counted: set[int] = set()
+        for record in study.records():
+            if not record.is_open:
+                self._counted.add(record.number)
+                self._num_ended[record.configuration] += 1
+            if record.outcome is Outcome.COMPLETED and paths.checkpoint(record.number).exists():
+                self._kept.append(record)
+            elif not record.is_open and study.spec.keep.checkpoints != "all":  # its driver died before it came to that
+                paths.checkpoint(record.number).unlink(missing_ok=True)
+
+    def after(self, record: TrialRecord) -> None:
+        keep = self._spec.keep
+        if keep.checkpoints == "all" or record.is_open or record.number in self._counted:
+            return
+        self._counted.add(record.number)
+        self._num_ended[record.configuration] += 1
+        if record.outcome is not Outcome.COMPLETED or keep.checkpoints == "none":
+            self._paths.checkpoint(record.number).unlink(missing_ok=True)
+        else:
+            self._kept.append(record)
+        self._drop()
+
+    def _drop(self) -> None:
+        """Drop the worst beyond the spec's number; a set whose other seeds still have to end is not judged yet."""
+        judged = [record for record in self._kept if self._num_ended[record.configuration] == len(self._spec.seeds)]
+        if len(judged) <= self._spec.keep.top:
+            return
+        for record in ranked_trials(self._spec, judged)[self._spec.keep.top :]:
+            self._kept.remove(record)
+            self._paths.checkpoint(record.number).unlink(missing_ok=True)

@@ -1,0 +1,141 @@
+"""Watches a node of a wave from outside: its disks, its workers, Ray, the driver's sign of life; sends orders."""
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+from cluster.machine.clocks import AwakeClock
+from cluster.machine.disks import Reading, read_disks, used_bytes
+from cluster.machine.guard import Action, Verdict, judge
+from cluster.machine.processes import children, start_time
+from cluster.machine.scratch import Scratch
+from cluster.state.guarding import folders_in_use, note_guard_event
+from cluster.state.paths import SearchPaths
+from cluster.supervision.workers import WorkerWatch, end_worker
+from cluster.wire.orders import Order
+from search_spaces.spec import Spec
+
+log = logging.getLogger(__name__)
+
+STOP_PATIENCE_S = 120.0
+"""Seconds that trials have to save and end below the stop limit, before they are ended at once."""
+DRIVER_PATIENCE_S = 300.0
+"""Seconds without a sign of life after which a driver counts as hung."""
+WALK_SHARE = 0.05
+"""Of the time, what measuring our own scratch may take."""
+
+
+HEAD = ("raylet", "gcs_server")
+"""Ray's servers on the node of the driver."""
+FURTHER = ("raylet",)
+"""And on every other node."""
+
+
+class RayServers:
+    """Ray's own servers on this node, children of who started it: without them it runs on, and starts no trial more."""
+
+    def __init__(self, parent: int, names: tuple[str, ...]) -> None:
+        self._parent = parent
+        self._names = names
+        self._seen: dict[int, tuple[str, str | None]] = {}
+
+    def dead(self) -> str:
+        """Return the name of one that has been seen and has died; empty while there is none."""
+        if len(self._seen) < len(self._names):
+            for pid, name in children(self._parent, self._names).items():
+                self._seen.setdefault(pid, (name, start_time(pid)))
+        return next((name for pid, (name, start) in self._seen.items() if start_time(pid) != start), "")
+
+
+class Watcher:
+    """The guard of one driver, or of one further node; `look` is called often and does its work when it is due."""
+
+    def __init__(
+        self,
+        spec: Spec,
+        paths: SearchPaths,
+        scratch: Scratch,
+        ray: RayServers,
+        send: Callable[[Order], None],
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        has_driver: bool = True,
+    ) -> None:
+        self._ray = ray
+        self._has_driver = has_driver
+        self._spec = spec
+        self._paths = paths
+        self._scratch = scratch
+        self._send = send
+        clock = self._clock = AwakeClock(max(10.0, 2 * spec.guard.check_every_s), clock)
+        limit = spec.resources.memory_gb_per_trial
+        self._workers = WorkerWatch(
+            scratch.beats, 60 * spec.trial_timeout_min, None if limit == "auto" else limit, clock
+        )
+        self._wanted = Action.GO_ON
+        self._stop_by: float | None = None
+        self._next_look = self._next_walk = clock()
+        self._scratch_bytes = self.peak_scratch_bytes = 0
+        self._driver_sign: tuple[int, float] = (0, clock())
+
+    def look(self) -> str:
+        """Look after the node; return why its part of Ray must be ended at once, empty while it need not."""
+        now = self._clock()
+        if now < self._next_look:
+            return ""
+        self._next_look = now + self._spec.guard.check_every_s
+        self._look_at_workers()
+        self._look_at_disks()
+        if self._stop_by is not None and now > self._stop_by:
+            return f"its trials did not save within {STOP_PATIENCE_S:g} s, and the disk is filling up"
+        if server := self._ray.dead():
+            return f"Ray's {server} has died"
+        return self._look_at_driver(now) if self._has_driver else ""
+
+    def _look_at_workers(self) -> None:
+        for finding in self._workers.look():
+            trial = finding.sign.trial
+            log.warning("trial %d, process %d: %s", trial, finding.sign.pid, finding.reason)
+            # First the word, then the deed: the driver must know why when it sees the worker gone.
+            self._send(Order("lose_trial", finding.reason, trial, finding.outcome.value, finding.memory_gb))
+            end_worker(finding.sign)
+
+    def _look_at_disks(self) -> None:
+        verdict = judge(self._spec.guard, self.read())
+        if verdict.action > self._wanted:  # the driver may just have cleaned up: measured afresh before it counts
+            self._next_walk = self._clock()
+            verdict = judge(self._spec.guard, self.read())
+        if verdict.action > self._wanted:
+            self._act(verdict)
+        self._wanted = verdict.action
+
+    def _act(self, verdict: Verdict) -> None:
+        if verdict.action is Action.END_WAVE:
+            log.warning("ending the wave early: %s", verdict.reason)
+            self._send(Order("end_wave", verdict.reason))
+        else:
+            log.warning("stopping the trials: %s", verdict.reason)
+            self._send(Order("stop_trials", verdict.reason))
+            self._stop_by = self._clock() + STOP_PATIENCE_S
+        note_guard_event(self._paths, verdict.action.name.lower(), reason=verdict.reason)
+
+    def read(self) -> Reading:
+        """Return the disks as they are; our own scratch is measured as often as it can be afforded."""
+        now = self._clock()
+        if now >= self._next_walk:
+            self._scratch_bytes = used_bytes(self._scratch.path)
+            self.peak_scratch_bytes = max(self.peak_scratch_bytes, self._scratch_bytes)
+            self._next_walk = self._clock() + (self._clock() - now) / WALK_SHARE
+            self._scratch.keep_fresh()
+        return replace(read_disks(folders_in_use(self._paths, self._scratch.path)), scratch_bytes=self._scratch_bytes)
+
+    def _look_at_driver(self, now: float) -> str:
+        try:
+            sign = self._scratch.driver_sign.stat().st_mtime_ns
+        except OSError:
+            sign = 0
+        if sign != self._driver_sign[0]:
+            self._driver_sign = (sign, now)
+        silent_s = now - self._driver_sign[1]
+        return f"the driver gave no sign of life for {silent_s:.0f} s" if silent_s > DRIVER_PATIENCE_S else ""

@@ -1,1 +1,0 @@
-"""Waves of trials on Ray: the driver, its workers, and whoever watches them."""

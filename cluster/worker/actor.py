@@ -1,0 +1,211 @@
+"""The Ray Tune trainable that runs any method: one worker process, many trials after each other."""
+
+import faulthandler
+import json
+import logging
+import os
+import signal
+import time
+import traceback
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ray import tune
+
+from cluster.jobs.place import node_name
+from cluster.machine.memory import peak_memory_mb
+from cluster.machine.resources import THREAD_VARIABLES, xla_pool_threads
+from cluster.state.outcomes import Outcome, outcome_of
+from cluster.wire.beats import BEATS, IDLE, Beat
+
+if TYPE_CHECKING:  # a method brings JAX, which must not be imported before the thread caps are checked
+    from trainables._shared.program import ProgramCache
+    from trainables._shared.training import Report, Training
+
+log = logging.getLogger(__name__)
+
+CHECKPOINT_EVERY_S = 30.0
+"""Seconds of training that a lost worker may cost; shorter trials write one checkpoint, at their end."""
+POOL_PATIENCE_S = 2.0
+"""How long the threads of XLA's pool may take to say their name, by which they are counted."""
+
+
+class ThreadCapError(RuntimeError):
+    """A worker was started without its thread caps, or they did not hold."""
+
+
+def _reset_peak_memory() -> None:
+    """Start VmHWM anew: the process has had other trials before this one."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:  # not permitted here: the peak is then the process's
+        return
+
+
+def _plain(value: Any) -> Any:
+    """Return a NumPy or JAX number or array, which methods return out of habit, as JSON has it."""
+    try:
+        return value.tolist()
+    except AttributeError:
+        raise TypeError(f"a method's result must be numbers, but has {value!r}") from None
+
+
+class TrialActor(tune.Trainable):
+    """Runs the trials it is given; a trial's own failure is its result, so that Tune only ever sees lost workers."""
+
+    _programs: "ProgramCache | None" = None
+    _training: "Training | None" = None
+
+    def setup(self, config: dict[str, Any]) -> None:
+        """Take the first trial of this process."""
+        faulthandler.enable()  # a segmentation fault's stack is the worker's last word
+        # Ray's own handler raises SystemExit, which would pass for the method's: who is ended has no last word.
+        with suppress(ValueError):  # not the main thread
+            signal.signal(signal.SIGTERM, lambda signum, _: os._exit(128 + signum))
+        self._beat = Beat(Path(os.environ[BEATS]))
+        self._begin(config)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Take the next trial; compiled programs stay."""
+        self._begin(new_config)
+        return True
+
+    def _begin(self, config: dict[str, Any]) -> None:
+        self._task: dict[str, Any] = json.loads(config["task"])
+        self._beat.trial(self._task["trial"])
+        self._failure: tuple[Outcome, str] | None = None
+        self._training = None
+        self._started = self._saved_at = time.monotonic()
+        self._cpu_started = time.process_time()
+        self._saved_step = -1
+        _reset_peak_memory()
+        try:
+            self._check_caps()
+            self._open()
+        except ThreadCapError:  # the machine's doing, or our own: not held against the configuration
+            self._failure = Outcome.WORKER_LOST, traceback.format_exc()
+        except (Exception, SystemExit) as error:  # a method that calls sys.exit() ends its trial, not its worker
+            self._failure = outcome_of(error), traceback.format_exc()
+
+    def _check_caps(self) -> None:
+        wanted = str(self._task["cpus"])
+        wrong = [name for name in THREAD_VARIABLES if os.environ.get(name) != wanted]
+        if wrong:
+            raise ThreadCapError(f"a worker of {wanted} CPUs was started without its caps: {', '.join(wrong)}")
+
+    def _check_pool(self) -> None:
+        """Hold the pool that XLA has made, at its first compiled call, against this trial's CPUs."""
+        import jax
+
+        if jax.default_backend() != "cpu":
+            return
+        wanted, deadline = self._task["cpus"], time.monotonic() + POOL_PATIENCE_S
+        while 0 < (threads := xla_pool_threads()) < wanted and time.monotonic() < deadline:
+            time.sleep(0.01)
+        if threads not in (0, wanted):  # 0: a pool of another name, which cannot be counted
+            raise ThreadCapError(f"XLA's pool has {threads} threads in a worker of {wanted} CPUs: its cap did not hold")
+
+    def _open(self) -> None:
+        from trainables._shared.checkpoint import CheckpointError
+        from trainables._shared.datasets import DatasetStore
+        from trainables._shared.discovery import load_method
+        from trainables._shared.program import ProgramCache
+        from trainables._shared.training import Training
+
+        if self._programs is None:
+            self._programs = ProgramCache()
+        method = load_method(self._task["trainable"])
+        config = method.config_type.model_validate_json(json.dumps(self._task["config"]))
+        program = self._programs.get(method, config)
+        self._compile_s_before = program.compile_s
+        data = method.data(config, DatasetStore())
+        self._training = Training(program, config, data)
+        self._check_pool()
+        checkpoint = Path(self._task["checkpoint"])
+        if not checkpoint.exists():
+            return
+        try:
+            self._training.load(checkpoint)
+            self._saved_step = self._training.step
+        except CheckpointError as error:  # costs the steps it held, not the trial
+            log.warning("starting from step 0: %s", error)
+            checkpoint.unlink(missing_ok=True)
+            self._training = Training(program, config, data)  # of the old one, a part may have been loaded
+
+    def step(self) -> dict[str, Any]:
+        """Train to the next report and return it; the last one carries the trial's outcome and results."""
+        result = self._advance()
+        # One string: Tune flattens, copies and inspects every nested result on its way to the driver.
+        try:
+            report = json.dumps(result, default=_plain)
+        except (TypeError, ValueError):  # what a method returned is no JSON: its own failure, not a lost worker
+            result = self._end(Outcome.CRASHED, {"error": traceback.format_exc()})
+            report = json.dumps(result)
+        if "outcome" in result:
+            self._beat.trial(IDLE)
+        else:
+            self._beat.beat()
+        return {"report": report, "done": "outcome" in result}
+
+    def _advance(self) -> dict[str, Any]:
+        if self._failure is not None:
+            outcome, error = self._failure
+            return self._end(outcome, {"error": error})
+        assert self._training is not None
+        try:
+            report = self._training.advance()
+            if report.ending:
+                return self._finish(report)
+            self._maybe_save()
+        except (Exception, SystemExit) as error:
+            return self._end(outcome_of(error), {"error": traceback.format_exc()})
+        return {**self._usage(report.step), "metrics": report.metrics}
+
+    def _maybe_save(self) -> None:
+        """Write a checkpoint when the last is old, or when the search drains and nothing may be lost."""
+        assert self._training is not None
+        draining = not Path(self._task["go"]).exists()
+        if draining or time.monotonic() - self._saved_at >= CHECKPOINT_EVERY_S:
+            self._training.save(Path(self._task["checkpoint"]))
+            self._saved_step, self._saved_at = self._training.step, time.monotonic()
+
+    def _finish(self, report: "Report") -> dict[str, Any]:
+        assert self._training is not None
+        if report.ending != Outcome.COMPLETED.value:
+            return self._end(Outcome(report.ending), {"metrics": report.metrics})
+        best = self._training.best
+        assert best is not None
+        tests = self._training.test()
+        measured = {name: value for result in tests.values() for name, value in result.metrics.items()}
+        # A test metric of the same name must not take the place of what the trial was selected by.
+        metrics = {**measured, **best.metrics, "best_step": best.step}
+        if self._task["keep"]:
+            self._training.save(Path(self._task["checkpoint"]), {"trainable": self._task["trainable"]})
+        tables = {name: result.table for name, result in tests.items() if len(result.table)}
+        return self._end(Outcome.COMPLETED, {"metrics": metrics, "last": report.metrics, "tests": tables})
+
+    def _end(self, outcome: Outcome, result: dict[str, Any]) -> dict[str, Any]:
+        step = self._training.step if self._training is not None else 0
+        return {**self._usage(step), "outcome": outcome.value, **result}
+
+    def _usage(self, step: int) -> dict[str, Any]:
+        compiled = 0.0
+        if self._training is not None:
+            compiled = self._training.program.compile_s - self._compile_s_before
+        return {
+            "step": step,
+            "saved_step": self._saved_step,
+            "seconds": time.monotonic() - self._started,
+            "cpu_seconds": time.process_time() - self._cpu_started,
+            "compile_seconds": compiled,
+            "peak_memory_mb": peak_memory_mb(),
+            "xla_threads": xla_pool_threads(),
+            "host": node_name(),
+        }
+
+    def save_checkpoint(self, checkpoint_dir: str) -> None:
+        """Do nothing: a trial's checkpoint lies in the search directory, never in Tune's."""
+
+    def load_checkpoint(self, checkpoint: dict | None) -> None:
+        """Do nothing: `_begin` has continued from the search's own checkpoint."""

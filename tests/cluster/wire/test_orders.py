@@ -1,0 +1,36 @@
+import os
+import time
+
+import pytest
+
+from cluster.wire.orders import Order, Orders
+
+
+@pytest.fixture
+def pipe():
+    read, write = os.pipe()
+    reader, writer = os.fdopen(read, "rb"), os.fdopen(write, "wb", buffering=0)
+    yield reader, writer
+    writer.close()
+    reader.close()
+
+
+def test_orders_come_out_as_they_went_in(pipe):
+    reader, writer = pipe
+    sent = [Order("end_wave", "a\nreason"), Order("lose_trial", "why", 3, "timed_out", 1.5)]
+    orders, taken = Orders(reader), []
+    for order in sent:
+        order.send(writer)
+    deadline = time.monotonic() + 60
+    while len(taken) < 2 and time.monotonic() < deadline:
+        orders.take(taken.append)
+    assert taken == sent
+    orders.take(taken.append)
+    assert taken == sent
+    writer.close()
+
+
+def test_a_driver_that_is_gone_needs_no_orders(pipe):
+    reader, writer = pipe
+    reader.close()
+    Order("end_wave", "why").send(writer)

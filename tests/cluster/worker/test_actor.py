@@ -1,0 +1,211 @@
+"""The actor without Ray around it: a trainable is a class like any other."""
+
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from cluster.machine.resources import thread_caps, xla_pool_threads
+from cluster.state.outcomes import Outcome
+from cluster.wire.beats import BEATS, IDLE, read_beats
+from cluster.worker.actor import TrialActor
+from tests.methods.ripple import Config
+
+
+@pytest.fixture
+def trial(tmp_path, monkeypatch):
+    """Return a function that makes a task's actor, in a process capped for it."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    if not xla_pool_threads():
+        jnp.ones(2).sum().block_until_ready()  # under the caps of the tests
+    assert xla_pool_threads() == 1
+
+    def make(cpus=1, trainable="tests.methods.ripple", **config):
+        for name, value in thread_caps(cpus).items():
+            monkeypatch.setenv(name, value)
+        task = {
+            "trial": 3,
+            "trainable": trainable,
+            "config": Config(**config).model_dump(mode="json"),
+            "cpus": cpus,
+            "checkpoint": str(tmp_path / "trial.npz"),
+            "go": str(tmp_path / "go"),
+            "keep": True,
+        }
+        actor = TrialActor.__new__(TrialActor)
+        actor.setup({"task": json.dumps(task)})
+        return actor
+
+    (tmp_path / "go").touch()
+    (tmp_path / "beats").mkdir()
+    monkeypatch.setenv(BEATS, str(tmp_path / "beats"))
+    return SimpleNamespace(make=make, checkpoint=tmp_path / "trial.npz", go=tmp_path / "go", folder=tmp_path)
+
+
+def finish(actor):
+    """Return the reports of a trial to its end."""
+    reports = []
+    while not reports or "outcome" not in reports[-1]:
+        reports.append(json.loads(actor.step()["report"]))
+    return reports
+
+
+def saved_at_its_first_report(trial, **config):
+    trial.go.unlink()
+    report = json.loads(trial.make(**config).step()["report"])
+    trial.go.touch()
+    assert report["saved_step"] == report["step"] == 10
+
+
+def test_a_trial_goes_on_from_its_checkpoint(trial):
+    saved_at_its_first_report(trial)
+    reports = finish(trial.make())
+    assert [report["step"] for report in reports] == [10, 20, 30]  # its driver may have died before it heard the first
+    assert reports[0]["saved_step"] == 10
+
+
+@pytest.mark.parametrize("damage", ["torn", "empty", "foreign"])
+def test_a_checkpoint_that_cannot_be_used_costs_its_steps_and_not_the_trial(trial, damage, caplog):
+    whole = finish(trial.make())
+    trial.checkpoint.unlink()
+    saved_at_its_first_report(trial, **({"size": 4} if damage == "foreign" else {}))
+    if damage != "foreign":
+        content = trial.checkpoint.read_bytes()
+        trial.checkpoint.write_bytes(content[: len(content) // 2] if damage == "torn" else b"")
+    with caplog.at_level(logging.WARNING):
+        actor = trial.make()
+    assert not trial.checkpoint.exists()
+    assert "starting from step 0: " in caplog.text
+    assert str(trial.checkpoint) in caplog.text
+    reports = finish(actor)
+    assert [report["step"] for report in reports] == [10, 20, 30]
+    assert (reports[0]["saved_step"], reports[-1]["outcome"]) == (-1, "completed")
+    assert reports[-1]["metrics"] == whole[-1]["metrics"]
+
+
+@pytest.mark.parametrize(
+    ("raised", "outcome"),
+    [
+        ("MemoryError('no room')", Outcome.OUT_OF_MEMORY),
+        ("OSError(28, 'No space left on device')", Outcome.DISK_FULL),
+        ("ValueError('a bug')", Outcome.CRASHED),
+    ],
+)
+@pytest.mark.parametrize("place", ["data", "score"])
+def test_a_machine_too_small_is_not_the_methods_own_failure(trial, monkeypatch, raised, outcome, place):
+    package = f"raising_in_{place}"
+    (trial.folder / package).mkdir()
+    (trial.folder / package / "method.py").write_text(
+        "from tests.methods.ripple import Config, Ripple\n\n\nclass Raising(Ripple):\n"
+        f"    def {place}(self, *_):\n        raise {raised}\n\n\nmethod = Raising()\n"
+    )
+    monkeypatch.syspath_prepend(trial.folder)
+    for name in (package, f"{package}.method"):  # of the other exceptions
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    last = finish(trial.make(trainable=f"{package}.method"))[-1]
+    assert last["outcome"] == outcome.value
+    assert last["error"].startswith("Traceback")
+    assert raised.split("(")[0] in last["error"].splitlines()[-1]
+
+
+def test_a_pool_of_another_size_than_the_trials_cpus_is_refused_with_both_numbers(trial):
+    assert jax.default_backend() == "cpu"
+    (last,) = finish(trial.make(cpus=2))
+    assert last["outcome"] == "worker_lost"  # the machine's doing: retried, and not held against the configuration
+    assert "ThreadCapError: XLA's pool has 1 threads in a worker of 2 CPUs" in last["error"]
+
+
+def test_a_worker_without_its_caps_is_refused_before_it_imports_anything(trial, monkeypatch):
+    actor = trial.make()
+    monkeypatch.setenv("PJRT_NPROC", "8")
+    actor._begin({"task": json.dumps(actor._task)})
+    (last,) = finish(actor)
+    assert "ThreadCapError: a worker of 1 CPUs was started without its caps: PJRT_NPROC" in last["error"]
+
+
+ENDED = """
+import json, os, signal, sys
+from pathlib import Path
+from cluster.worker.actor import TrialActor
+from tests.methods.ripple import Config
+
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # as Ray does: an exception in whatever the method is doing
+folder = Path(sys.argv[1])
+task = {"trial": 0, "trainable": "tests.methods.ripple", "config": Config().model_dump(mode="json"), "cpus": 1}
+task |= {"checkpoint": str(folder / "trial.npz"), "go": str(folder), "keep": True}
+actor = TrialActor.__new__(TrialActor)
+actor.setup({"task": json.dumps(task)})
+actor._training.advance = lambda: os.kill(os.getpid(), signal.SIGTERM)
+print(actor.step())
+"""
+
+
+def test_a_worker_that_is_ended_does_not_call_that_its_methods_failure(tmp_path):
+    command = [sys.executable, "-c", ENDED, str(tmp_path)]
+    environment = {**os.environ, **thread_caps(1), BEATS: str(tmp_path)}
+    root = Path(__file__).parents[3]
+    done = subprocess.run(command, env=environment, cwd=root, capture_output=True, text=True, timeout=180, check=False)
+    assert (done.returncode, done.stdout) == (128 + signal.SIGTERM, "")  # no report that it had crashed
+
+
+def test_a_worker_says_which_trial_it_runs_and_that_it_waits(trial):
+    actor = trial.make()
+    (sign,) = read_beats(trial.folder / "beats")
+    assert sign.trial == 3
+    os.utime(trial.folder / "beats" / str(os.getpid()), ns=(0, 0))
+    actor.step()
+    (sign,) = read_beats(trial.folder / "beats")
+    assert sign.mtime_ns > 0
+    finish(actor)
+    assert [sign.trial for sign in read_beats(trial.folder / "beats")] == [IDLE]
+
+
+def test_numbers_of_numpy_are_numbers(trial, monkeypatch):
+    from tests.methods.ripple import Ripple
+    from trainables._shared.contract import TestResult
+
+    def score(self, config, tests, prediction):
+        return {"plain": TestResult({"test_error": prediction["error"].mean()}, {"error": prediction["error"]})}
+
+    monkeypatch.setattr(Ripple, "score", score)
+    last = finish(trial.make())[-1]
+    assert last["outcome"] == "completed"
+    assert isinstance(last["metrics"]["test_error"], float)
+    assert len(last["tests"]["plain"]["error"]) == 3
+
+
+def test_a_test_metric_does_not_replace_what_was_selected_by(trial, monkeypatch):
+    from tests.methods.ripple import Ripple
+    from trainables._shared.contract import TestResult
+
+    monkeypatch.setattr(Ripple, "score", lambda *_: {"plain": TestResult({"val_error": -99.0}, {})})
+    last = finish(trial.make())[-1]
+    assert last["metrics"]["val_error"] > 0
+
+
+def test_a_method_that_exits_has_crashed_and_its_worker_lives(trial, monkeypatch):
+    from tests.methods.ripple import Ripple
+
+    monkeypatch.setattr(Ripple, "data", lambda *_: sys.exit(3))
+    last = finish(trial.make())[-1]
+    assert last["outcome"] == "crashed"
+    assert "SystemExit: 3" in last["error"]
+
+
+def test_a_result_that_is_no_json_has_crashed_and_its_worker_lives(trial, monkeypatch):
+    from tests.methods.ripple import Ripple
+    from trainables._shared.contract import TestResult
+
+    monkeypatch.setattr(Ripple, "score", lambda *_: {"plain": TestResult({"test_error": object()}, {})})
+    last = finish(trial.make())[-1]
+    assert last["outcome"] == "crashed"
+    assert "a method's result must be numbers" in last["error"]
