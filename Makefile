@@ -19,7 +19,7 @@ help:
 	@echo "make check    the fast loop: ruff, pyright, import rules, unit tests"
 	@echo "make test     everything, with what the tests need installed (SLURM, PostgreSQL: as root)"
 	@echo "make bundle   one archive to set swell up from on a cluster without internet"
-	@echo "make schema   write the JSON Schema for editors and docs/reference.md anew"
+	@echo "make schema   write anew what is made from the code: the JSON Schema for editors, docs/reference.md, tables"
 
 setup: $(VENV)/.compiled
 
@@ -71,6 +71,7 @@ bundle: $(VENV)/.setup
 schema: setup
 	$(BIN)/python -m cluster.schema
 	$(BIN)/python -m cluster.reference
+	$(BIN)/python -m cluster.tables
 
 clean:
 	rm -rf $(VENV) build .pytest_cache .ruff_cache .hypothesis .import_linter_cache *.egg-info

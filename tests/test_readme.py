@@ -6,6 +6,7 @@ import sys
 import pytest
 import yaml
 
+from cluster.tables import TABLES
 from search_spaces.spec import load_spec
 from tests.conftest import ROOT
 from trainables._shared.conformance import CHECKS, Case
@@ -67,3 +68,9 @@ def test_the_page_of_all_keys_is_current():
     from cluster.reference import REFERENCE_FILE, reference_text
 
     assert REFERENCE_FILE.read_text() == reference_text()
+
+
+@pytest.mark.parametrize("table", TABLES, ids=lambda table: f"{table.page} {table.head[0]}")
+def test_the_tables_that_are_made_from_the_code_are_current(table):
+    text = (ROOT / table.page).read_text()
+    assert table.written_into(text) == text, "write it anew with: make schema"

@@ -1,0 +1,70 @@
+"""The tables of README.md and docs/ that are made from the code: `python -m cluster.tables` writes them anew.
+
+Each is found in its page by its first row, and ends with the first line that is no row.
+"""
+
+import ast
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import search_spaces
+import trainables
+from search_spaces.loader import load_yaml
+from trainables._shared.discovery import method_names
+
+ROOT = Path(search_spaces.__path__[0]).parent
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of one page, and what makes its rows."""
+
+    page: str
+    head: tuple[str, ...]
+    rows: Callable[[], Iterator[tuple[str, ...]]]
+
+    def lines(self) -> list[str]:
+        """Return the table as it should stand in its page."""
+        return [_row(self.head), "|" + "---|" * len(self.head), *map(_row, self.rows())]
+
+    def written_into(self, text: str) -> str:
+        """Return a page's text with this table as it should be; raises ValueError if the page does not have it."""
+        lines = text.splitlines()
+        try:
+            first = lines.index(_row(self.head))
+        except ValueError:
+            raise ValueError(f"{self.page} has no table that begins with {_row(self.head)}") from None
+        last = next((i for i in range(first, len(lines)) if not lines[i].startswith("|")), len(lines))
+        return "\n".join([*lines[:first], *self.lines(), *lines[last:]]) + "\n"
+
+
+def _row(cells: tuple[str, ...]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def _methods() -> Iterator[tuple[str, ...]]:
+    searches: defaultdict[str, list[str]] = defaultdict(list)
+    for file in sorted((ROOT / "search_spaces").glob("*.yaml")):
+        searches[load_yaml(file)[0]["trainable"]].append(f"`{file.stem}`")
+    for name in method_names():
+        source = (Path(trainables.__path__[0]) / name / "__init__.py").read_text()
+        what = (ast.get_docstring(ast.parse(source)) or "").splitlines()[0].rstrip(".")
+        page = f"docs/{name}.md"
+        found = f"[{page}]({page})" if (ROOT / page).exists() else ""
+        yield f"`{name}`", what[:1].lower() + what[1:], ", ".join(searches[name]), found
+
+
+TABLES = (Table("README.md", ("method", "what it learns", "its searches in `search_spaces/`", "results"), _methods),)
+
+
+def write_tables(root: Path = ROOT) -> None:
+    """Write every table into its page."""
+    for table in TABLES:
+        page = root / table.page
+        page.write_text(table.written_into(page.read_text()))
+
+
+if __name__ == "__main__":
+    write_tables()
