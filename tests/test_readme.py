@@ -1,4 +1,4 @@
-"""What the README shows is run as it stands there."""
+"""What the README and its pages show is run as it stands there."""
 
 import re
 import sys
@@ -15,8 +15,8 @@ from trainables._shared.discovery import load_method
 README = (ROOT / "README.md").read_text()
 
 
-def block(language, containing):
-    blocks = re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+def block(page, language, containing):
+    blocks = re.findall(rf"```{language}\n(.*?)```", (ROOT / page).read_text(), flags=re.DOTALL)
     (found,) = [text for text in blocks if containing in text]
     return found
 
@@ -25,7 +25,7 @@ def block(language, containing):
 def case(tmp_path_factory):
     folder = tmp_path_factory.mktemp("readme")
     (folder / "my_lab").mkdir()
-    (folder / "my_lab" / "fit.py").write_text(block("python", "class Fit"))
+    (folder / "my_lab" / "fit.py").write_text(block("docs/own_method.md", "python", "class Fit"))
     sys.path.insert(0, str(folder))
     try:
         yield Case("my_lab.fit", load_method("my_lab.fit"), folder)
@@ -38,20 +38,22 @@ def test_the_method_shown_conforms(case, check):
     check(case)
 
 
-def test_the_spec_shown_is_valid(tmp_path):
+@pytest.mark.parametrize("page", ["README.md", "docs/searches.md"])
+def test_the_spec_shown_is_valid(tmp_path, page):
     from cluster.commands.check import check
 
     path = tmp_path / "spec.yaml"
-    path.write_text(block("yaml", "trainable: two_body"))
+    path.write_text(block(page, "yaml", "trainable: two_body"))
     report = check(load_spec(path))
-    assert report.spec.name == "two-body-heads"
+    assert report.spec.trainable == "two_body"
     assert set(report.spec.space) == set(yaml.safe_load(path.read_text())["space"])
 
 
 def test_every_command_shown_exists():
     from swell import app
 
-    shown = set(re.findall(r"`swell (\w+)", README))
+    shown = set(re.findall(r"`swell (\w+)", (ROOT / "docs" / "commands.md").read_text()))
+    assert set(re.findall(r"\bswell (check|run|launch|\w+) (?:heads|quickstart)", README)) <= shown
     assert shown == {command.name or command.callback.__name__ for command in app.registered_commands}
 
 
