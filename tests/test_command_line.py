@@ -181,7 +181,7 @@ def test_a_name_unfit_for_a_directory_is_refused(call, searches, tmp_path):
 def test_a_search_in_other_hands_is_refused(call, searched):
     from filelock import FileLock
 
-    searched.paths.holder.write_text(json.dumps(identity()))
+    searched.paths.supervisor_record.write_text(json.dumps(identity()))
     with FileLock(searched.paths.lock):
         done = call("resume", "try")
     assert done.exit_code == 2

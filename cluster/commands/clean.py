@@ -223,9 +223,9 @@ def _why_keep_unfinished(path: Path, tree: _Tree, uses: Uses, older_than_h: floa
     """Its writer is known by its process id alone, and may have been on another host: all must speak against it."""
     try:
         search = SearchPaths(next(folder for folder in path.parents if is_search(folder)))
-        holder = read_json(search.holder)
-        if holder is not None and is_alive(holder) is not False:
-            return f"process {holder['pid']} on {holder['host']} works on this search"
+        supervisor = read_json(search.supervisor_record)
+        if supervisor is not None and is_alive(supervisor) is not False:
+            return f"process {supervisor['pid']} on {supervisor['host']} works on this search"
     except (OSError, ValueError, KeyError, TypeError, StopIteration):
         return "it cannot be read who works on this search"
     if not time.time() - tree.newest_mtime >= FINISHED_AFTER_S:

@@ -16,10 +16,10 @@ from cluster.machine.disks import read_disks
 from cluster.machine.guard import Action, judge
 from cluster.machine.scratch import scratch_folder
 from cluster.state.guarding import folders_in_use, load_guard_events
-from cluster.state.holder import holder_of
 from cluster.state.outcomes import Outcome
 from cluster.state.paths import SearchPaths, all_searches, searches_root
 from cluster.state.records import load_spec
+from cluster.state.supervisor_record import supervisor_of
 from cluster.supervision.display import body_of, duration
 
 
@@ -68,8 +68,8 @@ def _where(paths: SearchPaths, standing: Standing, snapshot: Mapping[str, Any]) 
 
 def _doing(paths: SearchPaths, standing: Standing) -> str:
     """Return what a running search is doing; on a full disk its last word may be old, so the disks are looked at."""
-    holder = holder_of(paths) or {}
-    if holder.get("host") == socket.gethostname():
+    supervisor = supervisor_of(paths) or {}
+    if supervisor.get("host") == socket.gethostname():
         verdict = judge(load_spec(paths).guard, read_disks(folders_in_use(paths, scratch_folder())))
         if verdict.action is not Action.GO_ON:
             return f"short of disk space: {verdict.reason}"

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from cluster.jobs.launched import Launch, read_launch
 from cluster.jobs.slurm_queue import SlurmError, cancel, jobs
-from cluster.jobs.standing import Standing, holders, load_snapshot, standing_of
+from cluster.jobs.standing import Standing, load_snapshot, standing_of, supervisors_at_work
 from cluster.machine.files import write_json
 from cluster.machine.processes import is_alive
 from cluster.state.paths import SearchPaths
@@ -30,8 +30,8 @@ def stop_search(paths: SearchPaths, console: Console, *, now: bool = False, wait
     What waits in SLURM's queue is taken out of it. Raises NotRunningError where nobody works on the search and nothing
     of it is queued, and where SLURM does not take jobs out of its queue.
     """
-    launch, working = read_launch(paths), holders(paths)
-    here = [holder for holder in working if is_alive(holder)]
+    launch, working = read_launch(paths), supervisors_at_work(paths)
+    here = [supervisor for supervisor in working if is_alive(supervisor)]
     if working and len(here) == len(working) and (launch is None or launch.on != "slurm"):
         _signal(here, now)
         gone: Callable[[], bool] = lambda: not any(map(is_alive, here))  # noqa: E731
@@ -55,8 +55,8 @@ def _signal(here: Sequence[Mapping[str, Any]], now: bool) -> None:
     for number in range(2 if now else 1):  # the second request ends at once
         if number:
             time.sleep(0.1)  # two signals of one kind at the same moment are one
-        for holder in filter(is_alive, here):
-            os.kill(holder["pid"], signal.SIGTERM)
+        for supervisor in filter(is_alive, here):
+            os.kill(supervisor["pid"], signal.SIGTERM)
 
 
 def _take_out_of_the_queue(paths: SearchPaths, launch: Launch, console: Console) -> None:
@@ -85,7 +85,7 @@ class _Gone:
             return False
         self._asked = time.monotonic()
         standing: Standing = standing_of(self._paths, load_snapshot(self._paths))
-        return not standing.is_active and not (standing.trouble and holders(self._paths))
+        return not standing.is_active and not (standing.trouble and supervisors_at_work(self._paths))
 
 
 def _wait(gone: Callable[[], bool], console: Console) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from cluster.machine.memory import out_of_memory_kills
 from cluster.machine.scratch import Scratch
 from cluster.state.outcomes import Outcome
-from cluster.wire.beats import trial_pids
+from cluster.wire.heartbeats import trial_pids
 
 LAST_LINES = 15
 TAIL_BYTES = 8192
@@ -31,7 +31,7 @@ class LostWorkers:
 
     def _last_words(self, trial: int) -> list[str]:
         """Return the last lines that the trial's worker wrote to its standard error, a fault's stack among them."""
-        for pid in trial_pids(self._scratch.beats, trial):
+        for pid in trial_pids(self._scratch.heartbeats, trial):
             for file in self._scratch.ray.glob(f"session_*/logs/worker-*-{pid}.err"):
                 lines = _tail(file).splitlines()
                 return [line for line in lines if not line.startswith(":")][-LAST_LINES:]  # Ray's own marks

@@ -28,11 +28,11 @@ log = logging.getLogger(__name__)
 
 
 def follow_supervisor(supervisor: int) -> None:
-    """Have this process stopped like by Ctrl-C when its supervisor dies, so that nobody trains on unsupervised.
+    """Stop this process when its supervisor dies, so that nobody trains on unsupervised.
 
-    Until it can drain, that ends it by an exception: what it has started is cleaned up all the same. USR2, by which
-    SLURM tells every process of a job that its time is running out, is the supervisor's to answer: Ray's processes,
-    which inherit that it is ignored, would die of it.
+    Until the driver can drain, the stop is an exception, so that what the driver has started is cleaned up. USR2, by
+    which a queue warns every process of a job, is ignored here: only the supervisor handles it. Ray's processes inherit
+    that it is ignored, and would die of it otherwise.
     """
     signal.signal(signal.SIGTERM, lambda signum, _: sys.exit(128 + signum))
     signal.signal(signal.SIGUSR2, signal.SIG_IGN)

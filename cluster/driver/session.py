@@ -24,7 +24,7 @@ from cluster.state.guarding import folders_in_use
 from cluster.state.outcomes import Outcome
 from cluster.state.paths import SearchPaths
 from cluster.study.study import SearchStudy
-from cluster.wire.beats import read_beats
+from cluster.wire.heartbeats import read_heartbeats
 from cluster.wire.links import Exchange
 from cluster.wire.meeting import Meeting
 from cluster.wire.orders import PREDECESSOR_PATIENCE_S, DriverExit, Order, Orders
@@ -143,7 +143,7 @@ class Session:
         explain, take = self._explain_loss, self._take_orders
         wave = Wave(self._study, self._paths, number, size, self._capacity, self._deadline, explain, take)
         self._board.wave = wave
-        self._paths.go.touch()
+        self._paths.run_permit.touch()
         if self._stop:  # it came between two waves
             wave.drain(self._stop)
         try:
@@ -169,7 +169,7 @@ class Session:
 
     def _clean(self) -> int:
         deadline = time.monotonic() + WORKERS_PATIENCE_S
-        while read_beats(self._scratch.beats) and time.monotonic() < deadline:
+        while read_heartbeats(self._scratch.heartbeats) and time.monotonic() < deadline:
             time.sleep(0.05)
         freed = self._scratch.empty()
         self._capacity.measure()  # no trial runs: what is free now is free for them
@@ -219,15 +219,15 @@ class Session:
             wave.drain(self._stop)
 
     def _is_orphan_too_long(self) -> bool:
-        """Return whether nobody has watched over this driver for so long that a worker of its must hang."""
+        """Return whether the supervisor has been dead so long that a worker must be hanging."""
         if os.getppid() == self._supervisor:
             self._watched_at = time.monotonic()
         return time.monotonic() - self._watched_at > PREDECESSOR_PATIENCE_S
 
     def _tick(self) -> None:
-        """Look at the clock and at the supervisor's orders, and give a sign of life."""
+        """Look at the clock and at the supervisor's orders, and beat."""
         with contextlib.suppress(OSError):
-            self._scratch.driver_sign.touch()
+            self._scratch.driver_heartbeat.touch()
         if self._is_orphan_too_long():
             raise OrphanedError("the supervisor has died, and not every trial has saved since")
         if self._nodes is not None:

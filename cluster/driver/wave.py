@@ -72,7 +72,7 @@ class Wave:
         if not self.draining:
             log.info("draining: %s", reason)
             self.draining, self.stop_outcome = reason, outcome
-            self._paths.go.unlink(missing_ok=True)
+            self._paths.run_permit.unlink(missing_ok=True)
 
     def end_early(self, reason: str) -> None:
         """Start no more trials; the running ones go on to their ends."""
@@ -113,7 +113,7 @@ class Wave:
             "config": assignment.config,
             "cpus": self._spec.resources.cpus_per_trial,
             "checkpoint": str(self._paths.checkpoint(assignment.number)),
-            "go": str(self._paths.go),
+            "run_permit": str(self._paths.run_permit),
             "keep": self._spec.keep.checkpoints != "none",
         }
         return {"number": assignment.number, "task": json.dumps(task)}

@@ -10,15 +10,15 @@ from cluster.jobs.job_logs import job_logs
 from cluster.jobs.launched import Launch, read_launch
 from cluster.jobs.slurm_queue import Job, SlurmError, jobs, starts_in_s
 from cluster.machine.processes import is_alive
-from cluster.state.holder import holder_of
 from cluster.state.paths import SearchPaths
 from cluster.state.records import load_status
+from cluster.state.supervisor_record import supervisor_of
 
 SUBMIT_PATIENCE_S = 300.0
 """How long a launch may take until it has written its job's id down."""
 
-SIGN_PATIENCE_S = 120.0
-"""How old a supervisor's sign of life may be; machines' clocks differ."""
+HEARTBEAT_PATIENCE_S = 120.0
+"""How old a supervisor's heartbeat may be; machines' clocks differ."""
 
 
 @dataclass(frozen=True)
@@ -78,21 +78,25 @@ def load_snapshot(paths: SearchPaths) -> dict[str, Any]:
     }
 
 
-def holders(paths: SearchPaths) -> list[dict[str, Any]]:
+def supervisors_at_work(paths: SearchPaths) -> list[dict[str, Any]]:
     """Return who works on a search: one supervisor, or one for each of several jobs; those that were killed do not."""
-    return [holder for one in (paths, *paths.of_jobs()) if _works(one) and (holder := holder_of(one)) is not None]
+    return [
+        supervisor
+        for one in (paths, *paths.of_jobs())
+        if _works(one) and (supervisor := supervisor_of(one)) is not None
+    ]
 
 
 def is_worked_on(paths: SearchPaths) -> bool:
     """Whether a supervisor works on a search, of one job or of several."""
-    return bool(holders(paths))
+    return bool(supervisors_at_work(paths))
 
 
 def standing_of(paths: SearchPaths, snapshot: Mapping[str, Any], queue: Queue | None = None) -> Standing:
     """Return where a search stands; SLURM is asked for its jobs unless `queue` has them."""
     launch = read_launch(paths)
-    working = holders(paths)
-    if launch is None or launch.on != "slurm" or any(is_alive(holder) for holder in working):
+    working = supervisors_at_work(paths)
+    if launch is None or launch.on != "slurm" or any(is_alive(supervisor) for supervisor in working):
         return _by_files(snapshot, working, launch)
     queue = queue if queue is not None else ask_queue([launch])
     if queue.trouble:
@@ -105,7 +109,7 @@ def standing_of(paths: SearchPaths, snapshot: Mapping[str, Any], queue: Queue | 
         return _queued_or_running(paths, active, launch)
     if not launch.job_ids and time.time() - launch.launched_at < SUBMIT_PATIENCE_S:
         return Standing("queued", "it is being submitted")
-    elsewhere = [holder for holder in working if not _ran_on(holder["host"], known)]
+    elsewhere = [supervisor for supervisor in working if not _ran_on(supervisor["host"], known)]
     if elsewhere:  # it was taken up by hand, outside of its jobs
         return _by_files(snapshot, elsewhere, launch)
     return _ended(paths, snapshot, known, launch)
@@ -113,7 +117,7 @@ def standing_of(paths: SearchPaths, snapshot: Mapping[str, Any], queue: Queue | 
 
 def _by_files(snapshot: Mapping[str, Any], working: Sequence[Mapping[str, Any]], launch: Launch | None) -> Standing:
     if working:
-        where = "; ".join(f"process {holder['pid']} on {holder['host']}" for holder in working)
+        where = "; ".join(f"process {supervisor['pid']} on {supervisor['host']}" for supervisor in working)
         return Standing("running", snapshot.get("doing", "starting"), where)
     return _ending(snapshot, launch) or Standing("interrupted" if snapshot else "failed to start")
 
@@ -140,7 +144,7 @@ def _queued_or_running(paths: SearchPaths, active: Sequence[Job], launch: Launch
         many = f"{len(waiting)} jobs: " if len(waiting) > 1 else ""
         return Standing("requeued" if again else "queued", f"{many}{first.why}{start}", _name(waiting))
     where = ", ".join(f"{job.nodes or '?'} ({_name([job])}, for {job.elapsed})" for job in running)
-    doing = load_snapshot(paths).get("doing", "starting") if holders(paths) else "starting"
+    doing = load_snapshot(paths).get("doing", "starting") if supervisors_at_work(paths) else "starting"
     why = f"{doing}; {len(running)} of {launch.jobs} jobs" if launch.jobs > 1 else doing
     if waiting:
         why += f", {len(waiting)} queued: {waiting[0].why}"
@@ -184,14 +188,14 @@ def _ended(paths: SearchPaths, snapshot: Mapping[str, Any], known: Sequence[Job]
 
 def _works(paths: SearchPaths) -> bool:
     """Whether a job's supervisor lives: what one that was killed on another machine has left does not count."""
-    holder = holder_of(paths)
-    return holder is not None and (bool(is_alive(holder)) or _is_fresh(paths))
+    supervisor = supervisor_of(paths)
+    return supervisor is not None and (bool(is_alive(supervisor)) or _is_fresh(paths))
 
 
 def _is_fresh(paths: SearchPaths) -> bool:
-    """Whether a supervisor, which may be on another machine, has given a sign of life of late."""
+    """Whether a supervisor, which may be on another machine, has given a heartbeat of late."""
     try:
-        return abs(time.time() - paths.sign.stat().st_mtime) < SIGN_PATIENCE_S
+        return abs(time.time() - paths.supervisor_heartbeat.stat().st_mtime) < HEARTBEAT_PATIENCE_S
     except OSError:
         return False
 

@@ -130,7 +130,7 @@ class Scratch:
     def _furnish(cls, path: Path, facts: Mapping[str, Any]) -> "Scratch":
         (path / OWNER_FILE).write_text(json.dumps({**identity(), **facts}))
         scratch = cls(path)
-        for folder in (scratch.ray, scratch.tune, scratch.tmp, scratch.beats, scratch.wandb):
+        for folder in (scratch.ray, scratch.tune, scratch.tmp, scratch.heartbeats, scratch.wandb):
             folder.mkdir()
         return scratch
 
@@ -150,14 +150,14 @@ class Scratch:
         return self.path / "tmp"
 
     @property
-    def beats(self) -> Path:
-        """Signs of life of the driver and its workers."""
-        return self.path / "beats"
+    def heartbeats(self) -> Path:
+        """Heartbeats of the driver and its workers."""
+        return self.path / "heartbeats"
 
     @property
-    def driver_sign(self) -> Path:
+    def driver_heartbeat(self) -> Path:
         """Touched by the driver at every turn."""
-        return self.beats / "driver"
+        return self.heartbeats / "driver"
 
     @property
     def wandb(self) -> Path:
@@ -166,14 +166,14 @@ class Scratch:
 
     def keep_fresh(self) -> None:
         """Touch what does not change by itself: some machines delete what is old from their temporary folders."""
-        for path in (self.path / OWNER_FILE, self.ray, self.tune, self.tmp, self.beats, self.wandb):
+        for path in (self.path / OWNER_FILE, self.ray, self.tune, self.tmp, self.heartbeats, self.wandb):
             with contextlib.suppress(OSError):
                 os.utime(path)
 
     def empty(self) -> int:
         """Delete what the workers of one wave have left, Ray going on beside it; return the bytes freed."""
         freed = 0
-        for folder in (self.tune, self.tmp, self.beats, self.wandb):
+        for folder in (self.tune, self.tmp, self.heartbeats, self.wandb):
             folder.mkdir(exist_ok=True)
             freed += used_bytes(folder)
             for entry in folder.iterdir():

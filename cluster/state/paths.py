@@ -79,7 +79,7 @@ class SearchPaths:
         return self.root / "study.json"
 
     @property
-    def driver_sign(self) -> Path:
+    def driver_heartbeat(self) -> Path:
         """Who this job's driver is, touched by it every few seconds: other jobs' see by it whether its trials run."""
         return self.own / "driver.json"
 
@@ -99,14 +99,14 @@ class SearchPaths:
         return self.own / "driver.lock"
 
     @property
-    def holder(self) -> Path:
-        """Who holds the lock, for the message to others."""
+    def supervisor_record(self) -> Path:
+        """Which process the supervisor is, and on which host: written by it, read by other commands."""
         return self.own / "supervisor.json"
 
     @property
-    def sign(self) -> Path:
+    def supervisor_heartbeat(self) -> Path:
         """Touched by the supervisor every few seconds: who watches from another machine sees it change, or not."""
-        return self.own / "sign"
+        return self.own / "sign"  # its name in every version: they look at each other's
 
     @property
     def storage_away(self) -> Path:
@@ -114,9 +114,9 @@ class SearchPaths:
         return self.own / "storage-away.json"
 
     @property
-    def go(self) -> Path:
-        """Present while running trials go on; without it they save and stop. A full disk holds no deletion up."""
-        return self.own / "go"
+    def run_permit(self) -> Path:
+        """Running trials go on while this file exists. Deleting it, which a full disk allows, has them stop."""
+        return self.own / "run-permit"
 
     @property
     def histories(self) -> Path:

@@ -15,8 +15,8 @@ from cluster.machine.processes import identity, is_alive
 log = logging.getLogger(__name__)
 
 PATIENCE_S = 75.0
-"""A lock whose holder cannot be seen from here, and gives no sign for so long, is broken. NFS clients may believe for
-60 s what they have read of a file."""
+"""A lock is broken if its holder cannot be seen from here and has not touched it for so long. NFS clients may believe
+for 60 s what they have read of a file."""
 TOUCH_EVERY_S = 5.0
 LONGEST_POLL_S = 0.05
 
@@ -43,8 +43,8 @@ class SharedLock:
         self._token = ""
         self.depth = 0
         """How often its holder has entered it; 0 while it is not held."""
-        self.saw_sign = False
-        """Whether another holder has given a sign of life while this process waited for it."""
+        self.saw_heartbeat = False
+        """Whether another holder has touched it while this process waited for it."""
         self._held = threading.Event()
         self._toucher: threading.Thread | None = None
 
@@ -84,7 +84,7 @@ class SharedLock:
         while not self._make(token):
             now, found = self._clock(), self._look()
             if found != seen:
-                self.saw_sign |= found[0] == seen[0] != ""
+                self.saw_heartbeat |= found[0] == seen[0] != ""
                 seen, since = found, now
             if found[0] and (now - since > self._patience_s or _is_dead(found[0])):
                 self._break(found[0])
@@ -135,7 +135,7 @@ class SharedLock:
             self._path.unlink(missing_ok=True)
 
     def _touch_while_held(self) -> None:
-        """Give signs of life from a thread of its own: a sampler may think for long with the lock held."""
+        """Give heartbeats from a thread of its own: a sampler may think for long with the lock held."""
         self._held.set()
         if self._toucher is None:
             self._toucher = threading.Thread(target=self._touch, daemon=True, name="lock")

@@ -18,17 +18,17 @@ from cluster.state.paths import SearchPaths
 log = logging.getLogger(__name__)
 
 PATIENCE_S = 90.0
-"""A driver that has given no sign for so long is taken to be dead, and its trials are taken over."""
-SIGN_EVERY_S = 5.0
+"""A driver that has given no heartbeat for so long is taken to be dead, and its trials are taken over."""
+HEARTBEAT_EVERY_S = 5.0
 
 
 class Claims:
-    """The trials that this driver has claimed, and the signs by which drivers see of each other that they live.
+    """The trials that this driver has claimed, and the heartbeats by which drivers see of each other that they live.
 
     A claim is a note on the trial; the last one counts. It is made while the study's lock is held, after a look at what
-    the study says by then. Nobody's clock is compared with another's: a driver is dead when its sign has not changed
-    for so long by the clock of who looks, or at once where its process can be seen from here to be gone, or where
-    another driver of the same job has come after it.
+    the study says by then. Nobody's clock is compared with another's: a driver is dead if its heartbeat has not changed
+    for PATIENCE_S by the clock of who looks; at once if its process can be seen from here to be gone, or if its job
+    has a later driver.
 
     A driver that was only suspended sees at the next report of a trial that it is another's, and stops it. What is left
     then: until that report its worker may save the same checkpoint as the other's, a state of the same training, at
@@ -39,22 +39,22 @@ class Claims:
         self,
         paths: SearchPaths,
         patience_s: float = PATIENCE_S,
-        sign_every_s: float = SIGN_EVERY_S,
+        beat_every_s: float = HEARTBEAT_EVERY_S,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         assert paths.job is not None
         self._paths = paths
         self._patience_s = patience_s
-        self._every_s = min(sign_every_s, patience_s / 4)
+        self._every_s = min(beat_every_s, patience_s / 4)
         self._clock = clock
         self._run = secrets.token_hex(8)
         self._seen: dict[int, tuple[Any, float]] = {}
-        """The sign of each job that is still waited for, and since when it is as it is."""
+        """The heartbeat of each job that is still waited for, and since when it is as it is."""
         self._looked_at = clock()
         self._over = threading.Event()
         paths.make_own()
-        self.give_sign()
-        self._thread = threading.Thread(target=self._live, daemon=True, name="sign")
+        self.beat()
+        self._thread = threading.Thread(target=self._live, daemon=True, name="heartbeat")
         self._thread.start()
 
     # -- claims ---------------------------------------------------------------------------------------------------
@@ -76,9 +76,9 @@ class Claims:
         return self._is_own(trial.user_attrs.get("owner"))
 
     def is_free(self, trial: FrozenTrial) -> bool:
-        """Whether an open trial that does not run here is to be taken up: nobody's, or a dead driver's.
+        """Return whether this driver may take over an open trial that it does not run.
 
-        One of its own was asked for in vain, when the study's lock was lost over it.
+        It may if the trial has no owner, a dead owner, or is ours from an ask that lost the study's lock.
         """
         owner = trial.user_attrs.get("owner")
         return owner is None or self._is_own(owner) or self._is_dead(owner)
@@ -90,37 +90,37 @@ class Claims:
         job = owner["job"]
         if job == self._paths.job:
             return True  # a job has one driver at a time, and this is it
-        sign = _sign(self._paths, job)
-        driver = sign[0] or {}
+        heartbeat = _heartbeat(self._paths, job)
+        driver = heartbeat[0] or {}
         if driver.get("run", owner["run"]) != owner["run"]:
             return True
         if "pid" in driver and is_alive(driver) is False:
             return True
         now, (before, since) = self._clock(), self._seen.get(job, (None, self._clock()))
         # Where this process was suspended itself, it must look anew before it can say that another is silent.
-        return before == sign and now - since > self._patience_s and now - self._looked_at < self._patience_s / 2
+        return before == heartbeat and now - since > self._patience_s and now - self._looked_at < self._patience_s / 2
 
-    # -- signs of life --------------------------------------------------------------------------------------------
+    # -- heartbeats --------------------------------------------------------------------------------------------
 
-    def give_sign(self) -> None:
+    def beat(self) -> None:
         """Show that this driver lives; a full disk does not keep it from that."""
-        sign = self._paths.driver_sign
+        heartbeat = self._paths.driver_heartbeat
         with contextlib.suppress(OSError):
-            if (read_json(sign) or {}).get("run") != self._run:
-                write_json(sign, {**identity(), "run": self._run})
-            os.utime(sign)
+            if (read_json(heartbeat) or {}).get("run") != self._run:
+                write_json(heartbeat, {**identity(), "run": self._run})
+            os.utime(heartbeat)
 
     def look(self) -> None:
-        """Look at the others' signs."""
+        """Look at the others' heartbeats."""
         now = self._clock()
         if now - self._looked_at > self._patience_s / 2:
-            self._seen.clear()  # this process was suspended itself, and has missed the others' signs
+            self._seen.clear()  # this process was suspended itself, and has missed the others' heartbeats
         self._looked_at = now
         for other in self._paths.of_jobs():
             assert other.job is not None
-            sign = _sign(self._paths, other.job)
-            if other.job not in self._seen or self._seen[other.job][0] != sign:
-                self._seen[other.job] = (sign, now)
+            heartbeat = _heartbeat(self._paths, other.job)
+            if other.job not in self._seen or self._seen[other.job][0] != heartbeat:
+                self._seen[other.job] = (heartbeat, now)
 
     def _live(self) -> None:
         while True:
@@ -128,22 +128,22 @@ class Claims:
                 self.look()
             if self._over.wait(self._every_s):
                 return
-            self.give_sign()
+            self.beat()
 
     def close(self) -> None:
-        """Give no more signs."""
+        """Give no more heartbeats."""
         self._over.set()
         self._thread.join()
         with contextlib.suppress(OSError):
-            self._paths.driver_sign.unlink(missing_ok=True)
+            self._paths.driver_heartbeat.unlink(missing_ok=True)
 
 
-def _sign(paths: SearchPaths, job: int) -> tuple[dict[str, Any] | None, int]:
-    """Return a job's sign: who its driver is, and when it was touched, by the file server's clock.
+def _heartbeat(paths: SearchPaths, job: int) -> tuple[dict[str, Any] | None, int]:
+    """Return a job's heartbeat: who its driver is, and when it was touched, by the file server's clock.
 
     It is opened, not only looked up: that is when NFS asks the server.
     """
-    path = SearchPaths(paths.root, job).driver_sign
+    path = SearchPaths(paths.root, job).driver_heartbeat
     try:
         with path.open("rb") as file:
             touched = os.fstat(file.fileno()).st_mtime_ns

@@ -203,9 +203,10 @@ class SharedRoster(Roster):
         return trial
 
     def has(self, trial: Trial, *, afresh: bool = False) -> bool:
-        """Whether nobody has taken this driver's trial over; asked again at once, and not `afresh`, it is as before.
+        """Return whether this driver still owns the trial; cached for OWN_FOR_S unless `afresh`.
 
-        Who takes over waits for much longer, and a driver that is suspended for as long as that asks anew.
+        Other drivers wait for much longer before they take a trial over, and a driver that was suspended for as long as
+        that looks again.
         """
         now = self._clock()
         if not afresh and now - self._had_at.get(trial.number, -math.inf) < OWN_FOR_S:

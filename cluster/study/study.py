@@ -23,7 +23,7 @@ from cluster.study.claims import PATIENCE_S, Claims
 from cluster.study.configurations import largest_num_steps
 from cluster.study.roster import LOOK_EVERY_S, Roster, SharedRoster
 from cluster.study.samplers import build_pruner, build_sampler
-from cluster.study.telling import finish, last_step, score
+from cluster.study.tell_optuna import finish, last_step, score
 from search_spaces.space import grid_points
 from search_spaces.spec import Spec
 from trainables._shared.config import MethodConfig
@@ -104,7 +104,7 @@ class SearchStudy:
         try:
             if self._claims is not None:
                 self._roster.exclusively(self._leave_all)
-                self._claims.close()  # not where the storage is away: by its sign others see that this driver has ended
+                self._claims.close()  # not if the storage is away: others then see by the heartbeat that we ended
         finally:
             self._opened.close()
 

@@ -24,7 +24,7 @@ from cluster.state.guarding import folders_in_use, note_guard_event
 from cluster.state.paths import SearchPaths
 from cluster.state.records import load_spec
 from cluster.supervision.watcher import FURTHER, RayServers, Watcher
-from cluster.wire.beats import read_beats
+from cluster.wire.heartbeats import read_heartbeats
 from cluster.wire.links import GONE, Link
 from cluster.wire.meeting import Meeting
 from cluster.worker.environment import OBJECT_STORE_BYTES, TOKEN, driver_environment
@@ -48,14 +48,14 @@ class Leader:
     """The supervisor of the first node, as seen from here: the file that it touches changes, or it does not."""
 
     def __init__(self, paths: SearchPaths, clock: Callable[[], float] = time.monotonic) -> None:
-        self._sign = paths.sign
+        self._heartbeat = paths.supervisor_heartbeat
         self._clock = clock
         self._seen: tuple[int, float] = (0, clock())
 
     def check(self) -> None:
         """Raise LeaderLostError where it has not been seen for too long."""
         try:
-            mtime = self._sign.stat().st_mtime_ns
+            mtime = self._heartbeat.stat().st_mtime_ns
         except OSError:
             mtime = 0
         now = self._clock()
@@ -181,7 +181,7 @@ class NodeSupervisor:
 
     def _clean(self, scratch: Scratch) -> dict[str, Any]:
         deadline = time.monotonic() + WORKERS_PATIENCE_S
-        while read_beats(scratch.beats) and time.monotonic() < deadline:
+        while read_heartbeats(scratch.heartbeats) and time.monotonic() < deadline:
             time.sleep(0.05)
         freed = scratch.empty()
         self._capacity.measure()  # no trial runs: what is free now is free for them

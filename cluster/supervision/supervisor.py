@@ -22,13 +22,13 @@ from cluster.machine.processes import end_carrying, identity, usr2_held_back
 from cluster.machine.resources import pool_id
 from cluster.machine.scratch import Scratch, node_cache, orphans, scratch_root
 from cluster.state.guarding import folders_in_use, note_guard_event
-from cluster.state.holder import busy_message, worked_on_elsewhere
 from cluster.state.outcomes import is_disk_full
 from cluster.state.paths import SearchPaths
 from cluster.state.records import load_spec, load_status
+from cluster.state.supervisor_record import busy_message, worked_on_elsewhere
 from cluster.supervision.watcher import HEAD, RayServers, Watcher
-from cluster.tracking.beside import Tracking
 from cluster.tracking.spool import make_room
+from cluster.tracking.tracker_process import Tracking
 from cluster.wire.orders import PREDECESSOR_PATIENCE_S, DriverExit
 from cluster.worker.environment import TOKEN, driver_environment
 
@@ -38,12 +38,11 @@ MOST_IDLE_DRIVERS = 3
 """The search fails after this many drivers in a row that died without starting a trial."""
 MOST_DEAD_DRIVERS = 10
 """And after this many that died without ending one; a trial that brings drivers down is given up before."""
-"""How long the driver of a supervisor that died may take to save its trials and end."""
 RIVAL_PATIENCE_S = 2.0
 POLL_S = 0.2
-SIGN_EVERY_S = 1.0
+HEARTBEAT_EVERY_S = 1.0
 LAST_S = 30.0
-"""What SLURM's signal has left of a job's time when those trials are ended that have not saved: enough for the rest."""
+"""When fewer seconds of the job are left, trials that have not saved are ended: the rest of the work needs them."""
 EXIT_PATIENCE_S = 3.0
 """How long a driver that must be ended may take to end by itself."""
 DISK_PAUSE_S = 5.0
@@ -97,7 +96,7 @@ class Supervisor:
         self._spec = load_spec(paths)
         self._signals: list[int] = []
         self._asked = 0
-        self._sign_at = 0.0
+        self._heartbeat_at = 0.0
         left_s = allocation_left_s()
         self._job_ends = None if left_s is None else time.monotonic() + left_s
 
@@ -123,12 +122,12 @@ class Supervisor:
         self._signals.append(signum)
 
     def _attend(self) -> None:
-        """Give a sign of life to other machines, and hear whether one of them asks for a stop; call it all the time."""
-        if time.monotonic() - self._sign_at < SIGN_EVERY_S:
+        """Give a heartbeat to other machines, and hear whether one of them asks for a stop; call it all the time."""
+        if time.monotonic() - self._heartbeat_at < HEARTBEAT_EVERY_S:
             return
-        self._sign_at = time.monotonic()
+        self._heartbeat_at = time.monotonic()
         with suppress(OSError):
-            self._paths.sign.touch()
+            self._paths.supervisor_heartbeat.touch()
         if self._signals and (left_s := self._left_s()) is not None and left_s < LAST_S:
             self._asked = 2  # a trial that has not saved by now goes on from its last checkpoint
         elif self._paths.stop_request.exists():
@@ -191,7 +190,7 @@ class Supervisor:
                 self._say(**{"doing": ending.state, "running": [], ending.state: ending.reason})
             return ending
         finally:
-            for file in (self._paths.holder, self._paths.sign):
+            for file in (self._paths.supervisor_record, self._paths.supervisor_heartbeat):
                 file.unlink(missing_ok=True)
             root.removeHandler(handler)
             handler.close()
@@ -199,12 +198,12 @@ class Supervisor:
 
     def _take_hold(self) -> None:
         with suppress(OSError):
-            self._paths.sign.touch()
-        dead = read_json(self._paths.holder)
+            self._paths.supervisor_heartbeat.touch()
+        dead = read_json(self._paths.supervisor_record)
         if dead is not None:
             log.warning("taking over from process %s on %s, which has died", dead.get("pid"), dead.get("host"))
         with suppress(OSError):  # of a full disk: the lock is what counts, this only gives it a name
-            write_json(self._paths.holder, identity())
+            write_json(self._paths.supervisor_record, identity())
 
     def _clean_up_after_the_dead(self) -> None:
         """End what is left of this search's supervisors that were killed, and delete their scratch.

@@ -1,4 +1,4 @@
-"""Watches a node of a wave from outside: its disks, its workers, Ray, the driver's sign of life; sends orders."""
+"""Watches a node of a wave from outside: its disks, its workers, Ray, the driver's heartbeat; sends orders."""
 
 import logging
 import time
@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 STOP_PATIENCE_S = 120.0
 """Seconds that trials have to save and end below the stop limit, before they are ended at once."""
 DRIVER_PATIENCE_S = 300.0
-"""Seconds without a sign of life after which a driver counts as hung."""
+"""Seconds without a heartbeat after which a driver counts as hung."""
 WALK_SHARE = 0.05
 """Of the time, what measuring our own scratch may take."""
 
@@ -71,13 +71,13 @@ class Watcher:
         clock = self._clock = AwakeClock(max(10.0, 2 * spec.guard.check_every_s), clock)
         limit = spec.resources.memory_gb_per_trial
         self._workers = WorkerWatch(
-            scratch.beats, 60 * spec.trial_timeout_min, None if limit == "auto" else limit, clock
+            scratch.heartbeats, 60 * spec.trial_timeout_min, None if limit == "auto" else limit, clock
         )
         self._wanted = Action.GO_ON
         self._stop_by: float | None = None
         self._next_look = self._next_walk = clock()
         self._scratch_bytes = self.peak_scratch_bytes = 0
-        self._driver_sign: tuple[int, float] = (0, clock())
+        self._driver_heartbeat: tuple[int, float] = (0, clock())
 
     def look(self) -> str:
         """Look after the node; return why its part of Ray must be ended at once, empty while it need not."""
@@ -95,11 +95,11 @@ class Watcher:
 
     def _look_at_workers(self) -> None:
         for finding in self._workers.look():
-            trial = finding.sign.trial
-            log.warning("trial %d, process %d: %s", trial, finding.sign.pid, finding.reason)
+            trial = finding.heartbeat.trial
+            log.warning("trial %d, process %d: %s", trial, finding.heartbeat.pid, finding.reason)
             # First the word, then the deed: the driver must know why when it sees the worker gone.
             self._send(Order("lose_trial", finding.reason, trial, finding.outcome.value, finding.memory_gb))
-            end_worker(finding.sign)
+            end_worker(finding.heartbeat)
 
     def _look_at_disks(self) -> None:
         verdict = judge(self._spec.guard, self.read())
@@ -132,10 +132,10 @@ class Watcher:
 
     def _look_at_driver(self, now: float) -> str:
         try:
-            sign = self._scratch.driver_sign.stat().st_mtime_ns
+            heartbeat = self._scratch.driver_heartbeat.stat().st_mtime_ns
         except OSError:
-            sign = 0
-        if sign != self._driver_sign[0]:
-            self._driver_sign = (sign, now)
-        silent_s = now - self._driver_sign[1]
+            heartbeat = 0
+        if heartbeat != self._driver_heartbeat[0]:
+            self._driver_heartbeat = (heartbeat, now)
+        silent_s = now - self._driver_heartbeat[1]
         return f"the driver gave no sign of life for {silent_s:.0f} s" if silent_s > DRIVER_PATIENCE_S else ""

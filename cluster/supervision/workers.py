@@ -10,7 +10,7 @@ from pathlib import Path
 
 from cluster.machine.memory import available_memory_gb, total_memory_gb
 from cluster.state.outcomes import Outcome
-from cluster.wire.beats import IDLE, Sign, read_beats
+from cluster.wire.heartbeats import IDLE, Heartbeat, read_heartbeats
 
 MEMORY_RESERVE = 0.05
 """Share of the machine's memory, or of its limit, that must stay available; below it the largest worker is ended."""
@@ -21,7 +21,7 @@ MOST_RESERVE_GB = 1.0
 class Finding:
     """A worker that must be ended, and what is to be said of its trial."""
 
-    sign: Sign
+    heartbeat: Heartbeat
     outcome: Outcome
     reason: str
     memory_gb: float = 0.0
@@ -54,46 +54,48 @@ class WorkerWatch:
         self._available_gb = available_gb
         self._reserve_gb = min(MOST_RESERVE_GB, MEMORY_RESERVE * total_memory_gb())
         self._seen: dict[int, tuple[tuple[int, int], float]] = {}
-        """The last sign of each process, and when it was first seen."""
+        """The last heartbeat of each process, and when it was first seen."""
 
     def look(self) -> list[Finding]:
         """Return the workers to be ended now."""
         now, findings = self._clock(), []
-        signs = [sign for sign in read_beats(self._folder) if sign.trial != IDLE]
+        heartbeats = [heartbeat for heartbeat in read_heartbeats(self._folder) if heartbeat.trial != IDLE]
         seen, self._seen = self._seen, {}
-        for sign in signs:
-            said = (sign.trial, sign.mtime_ns)
-            before, since = seen.get(sign.pid, (None, now))
-            self._seen[sign.pid] = (said, since if said == before else now)
-            finding = self._judge(sign, now - self._seen[sign.pid][1])
+        for heartbeat in heartbeats:
+            said = (heartbeat.trial, heartbeat.mtime_ns)
+            before, since = seen.get(heartbeat.pid, (None, now))
+            self._seen[heartbeat.pid] = (said, since if said == before else now)
+            finding = self._judge(heartbeat, now - self._seen[heartbeat.pid][1])
             if finding is not None:
                 findings.append(finding)
-        return findings or self._judge_machine(signs)
+        return findings or self._judge_machine(heartbeats)
 
-    def _judge(self, sign: Sign, silent_s: float) -> Finding | None:
-        memory_gb = resident_gb(sign.pid)
+    def _judge(self, heartbeat: Heartbeat, silent_s: float) -> Finding | None:
+        memory_gb = resident_gb(heartbeat.pid)
         if self._limit_gb is not None and memory_gb > self._limit_gb:
             reason = f"it took {memory_gb:.3g} GB of memory, more than its memory_gb_per_trial = {self._limit_gb:g}"
-            return Finding(sign, Outcome.OUT_OF_MEMORY, reason, memory_gb)
+            return Finding(heartbeat, Outcome.OUT_OF_MEMORY, reason, memory_gb)
         if silent_s > self._timeout_s:
             reason = f"it did not report for {silent_s / 60:.3g} min; trial_timeout_min = {self._timeout_s / 60:g}"
-            return Finding(sign, Outcome.TIMED_OUT, reason, memory_gb)
+            return Finding(heartbeat, Outcome.TIMED_OUT, reason, memory_gb)
         return None
 
-    def _judge_machine(self, signs: list[Sign]) -> list[Finding]:
+    def _judge_machine(self, heartbeats: list[Heartbeat]) -> list[Finding]:
         """Return the largest worker where the machine's memory is all but used up: better it than one by chance."""
         available_gb = self._available_gb()
-        if not signs or available_gb >= self._reserve_gb:
+        if not heartbeats or available_gb >= self._reserve_gb:
             return []
-        memory_gb, sign = max(((resident_gb(sign.pid), sign) for sign in signs), key=lambda pair: pair[0])
+        memory_gb, heartbeat = max(
+            ((resident_gb(heartbeat.pid), heartbeat) for heartbeat in heartbeats), key=lambda pair: pair[0]
+        )
         if memory_gb < self._reserve_gb:  # somebody else's doing: to end ours would not help
             return []
         reason = f"{available_gb:.2g} GB of memory were left on the machine, and it had the most: {memory_gb:.3g} GB"
-        return [Finding(sign, Outcome.OUT_OF_MEMORY, reason, memory_gb)]
+        return [Finding(heartbeat, Outcome.OUT_OF_MEMORY, reason, memory_gb)]
 
 
-def end_worker(sign: Sign) -> None:
+def end_worker(heartbeat: Heartbeat) -> None:
     """End a worker at once; a process that has its id by now is not signalled."""
-    if sign.is_alive:
+    if heartbeat.is_alive:
         with contextlib.suppress(ProcessLookupError):
-            os.kill(sign.pid, signal.SIGKILL)
+            os.kill(heartbeat.pid, signal.SIGKILL)

@@ -75,7 +75,7 @@ def fetch_into(folder: Path, names: list[str], paths: SearchPaths | None, *, cod
     """
     if not has_wandb():
         raise ArtifactError(f"{names[0]} needs W&B, which is not installed: pip install 'swell[wandb]'")
-    from cluster.tracking.beside import wandb_process  # brings NumPy: most launches need neither
+    from cluster.tracking.tracker_process import wandb_process  # brings NumPy: most launches need neither
 
     options = ["--code"] if code else []
     with wandb_process(paths) as (environment, scratch):

@@ -202,7 +202,7 @@ def main(root: Path) -> int:
     def gives_up(_pause_s: float) -> bool:
         """Wait for another's tracker; when the search has ended here, only for one that is dead."""
         if ended.wait(POLL_S):
-            if lock.saw_sign:
+            if lock.saw_heartbeat:
                 return True
             time.sleep(POLL_S)
         return False

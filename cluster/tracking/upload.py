@@ -20,9 +20,9 @@ from cluster.machine.files import repair_last_line
 from cluster.machine.scratch import Scratch
 from cluster.state.paths import SearchPaths
 from cluster.state.records import load_spec
-from cluster.tracking.beside import wandb_process
 from cluster.tracking.installed import has_wandb
 from cluster.tracking.spool import Run, Spool
+from cluster.tracking.tracker_process import wandb_process
 from cluster.tracking.upload_worker import NOT_LOGGED_IN, NOT_REACHED
 
 log = logging.getLogger(__name__)

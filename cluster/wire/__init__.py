@@ -1,1 +1,1 @@
-"""What the processes of a search say to each other: orders, links between nodes, signs of life."""
+"""What the processes of a search say to each other: orders, links between nodes, heartbeats."""

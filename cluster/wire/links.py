@@ -20,7 +20,7 @@ from typing import Any
 
 from cluster.machine.clocks import AwakeClock
 
-SIGN_EVERY_S = 2.0
+HEARTBEAT_EVERY_S = 2.0
 """Both sides say something this often, so that a machine that has died is told from one that is quiet."""
 SILENCE_S = 30.0
 """After this long without a word the other side counts as dead."""
@@ -60,7 +60,7 @@ def _prove_as_node(connection: Any, key: bytes) -> None:
 class Link:
     """One end of a wire: sends and takes messages, and knows when it has heard the other end last.
 
-    Signs of life are sent by a thread of their own, whatever keeps the rest of the process busy.
+    Heartbeats are sent by a thread of their own, whatever keeps the rest of the process busy.
     """
 
     def __init__(self, connection: Any, clock: Callable[[], float] = time.monotonic) -> None:
@@ -74,7 +74,7 @@ class Link:
         """How many messages had come when one was last seen to have, and when that was."""
         self._reader = threading.Thread(target=self._read, daemon=True, name="link")
         self._reader.start()
-        threading.Thread(target=self._give_signs, daemon=True, name="signs").start()
+        threading.Thread(target=self._send_heartbeats, daemon=True, name="heartbeats").start()
 
     @classmethod
     def connect(cls, address: tuple[str, int], key: bytes) -> "Link":
@@ -94,9 +94,9 @@ class Link:
                 self._num_heard += 1
         self._closed.set()
 
-    def _give_signs(self) -> None:
-        while not self._closed.wait(SIGN_EVERY_S):
-            self.send(do="sign")
+    def _send_heartbeats(self) -> None:
+        while not self._closed.wait(HEARTBEAT_EVERY_S):
+            self.send(do="heartbeat")
 
     @property
     def is_alive(self) -> bool:
@@ -120,12 +120,12 @@ class Link:
                 self._closed.set()
 
     def take(self) -> list[dict[str, Any]]:
-        """Return the messages that have come since the last time, without signs of life."""
+        """Return the messages that have come since the last time, without heartbeats."""
         messages = []
         with suppress(Empty):
             while True:
                 message = self._queue.get_nowait()
-                if isinstance(message, dict) and message.get("do") != "sign":
+                if isinstance(message, dict) and message.get("do") != "heartbeat":
                     messages.append(message)
         return messages
 

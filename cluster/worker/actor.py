@@ -17,7 +17,7 @@ from cluster.jobs.place import node_name
 from cluster.machine.memory import peak_memory_mb
 from cluster.machine.resources import THREAD_VARIABLES, xla_pool_threads
 from cluster.state.outcomes import Outcome, outcome_of
-from cluster.wire.beats import BEATS, IDLE, Beat
+from cluster.wire.heartbeats import HEARTBEATS, IDLE, WorkerHeartbeat
 
 if TYPE_CHECKING:  # a method brings JAX, which must not be imported before the thread caps are checked
     from trainables._shared.program import ProgramCache
@@ -63,7 +63,7 @@ class TrialActor(tune.Trainable):
         # Ray's own handler raises SystemExit, which would pass for the method's: who is ended has no last word.
         with suppress(ValueError):  # not the main thread
             signal.signal(signal.SIGTERM, lambda signum, _: os._exit(128 + signum))
-        self._beat = Beat(Path(os.environ[BEATS]))
+        self._heartbeat = WorkerHeartbeat(Path(os.environ[HEARTBEATS]))
         self._begin(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -73,7 +73,7 @@ class TrialActor(tune.Trainable):
 
     def _begin(self, config: dict[str, Any]) -> None:
         self._task: dict[str, Any] = json.loads(config["task"])
-        self._beat.trial(self._task["trial"])
+        self._heartbeat.set_trial(self._task["trial"])
         self._failure: tuple[Outcome, str] | None = None
         self._training = None
         self._started = self._saved_at = time.monotonic()
@@ -143,9 +143,9 @@ class TrialActor(tune.Trainable):
             result = self._end(Outcome.CRASHED, {"error": traceback.format_exc()})
             report = json.dumps(result)
         if "outcome" in result:
-            self._beat.trial(IDLE)
+            self._heartbeat.set_trial(IDLE)
         else:
-            self._beat.beat()
+            self._heartbeat.beat()
         return {"report": report, "done": "outcome" in result}
 
     def _advance(self) -> dict[str, Any]:
@@ -165,7 +165,7 @@ class TrialActor(tune.Trainable):
     def _maybe_save(self) -> None:
         """Write a checkpoint when the last is old, or when the search drains and nothing may be lost."""
         assert self._training is not None
-        draining = not Path(self._task["go"]).exists()
+        draining = not Path(self._task["run_permit"]).exists()
         if draining or time.monotonic() - self._saved_at >= CHECKPOINT_EVERY_S:
             self._training.save(Path(self._task["checkpoint"]))
             self._saved_step, self._saved_at = self._training.step, time.monotonic()

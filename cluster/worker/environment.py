@@ -12,7 +12,7 @@ from cluster.machine.resources import CPUS, thread_caps
 from cluster.machine.scratch import Scratch, node_cache
 from cluster.state.paths import SearchPaths
 from cluster.state.records import method_folders
-from cluster.wire.beats import BEATS
+from cluster.wire.heartbeats import HEARTBEATS
 from search_spaces.sections import Resources
 from search_spaces.spec import Spec
 from trainables._shared.datasets import ARTIFACTS
@@ -61,7 +61,7 @@ def driver_environment(spec: Spec, paths: SearchPaths, scratch: Scratch, token: 
     environment.pop("RAY_ADDRESS", None)
     return environment | {
         TOKEN: token,
-        BEATS: str(scratch.beats),
+        HEARTBEATS: str(scratch.heartbeats),
         CPUS: str(cpus),
         "SPT_NOENV": "1",  # Ray's processes rename themselves: their titles must not be written over the mark
         "TMPDIR": str(scratch.tmp),

@@ -408,7 +408,7 @@ WORKS = """
 from cluster.machine.files import write_json
 from cluster.state.paths import SearchPaths
 from cluster.machine.processes import identity
-write_json(SearchPaths(root).holder, identity())
+write_json(SearchPaths(root).supervisor_record, identity())
 print("I am at work", flush=True)
 time.sleep(30)
 """
@@ -420,7 +420,7 @@ def test_a_detached_process_is_left_once_it_works(launch, detached, searches):
     assert done.exit_code == 0, done.stderr
     assert "short runs on this machine" in done.stdout
     paths = SearchPaths(searches / "short")
-    holder = json.loads(paths.holder.read_text())
+    holder = json.loads(paths.supervisor_record.read_text())
     assert os.getsid(holder["pid"]) == holder["pid"]  # a closed terminal does not reach it
     assert read_launch(paths).on == "local"
     assert (paths.submission / "local.log").read_text() == "I am at work\n"

@@ -15,8 +15,8 @@ def scratch(tmp_path, monkeypatch):
     return Scratch.create({})
 
 
-def sign(scratch, pid, trial, at):
-    file = scratch.beats / str(pid)
+def heartbeat(scratch, pid, trial, at):
+    file = scratch.heartbeats / str(pid)
     file.write_text(json.dumps({"pid": pid, "start": "1", "trial": trial}))
     os.utime(file, (at, at))
 
@@ -24,9 +24,9 @@ def sign(scratch, pid, trial, at):
 def test_a_lost_worker_has_its_last_words(scratch):
     logs = scratch.ray / "session_2026" / "logs"
     logs.mkdir(parents=True)
-    sign(scratch, 100, trial=3, at=1000)
-    sign(scratch, 200, trial=3, at=2000)
-    sign(scratch, 300, trial=4, at=3000)
+    heartbeat(scratch, 100, trial=3, at=1000)
+    heartbeat(scratch, 200, trial=3, at=2000)
+    heartbeat(scratch, 300, trial=4, at=3000)
     for pid, words in ((100, "an earlier attempt\n"), (300, "another trial\n")):
         (logs / f"worker-ab-01-{pid}.err").write_text(words)
     stack = [f"  frame {number}" for number in range(40)]

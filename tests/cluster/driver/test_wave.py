@@ -15,7 +15,7 @@ class Given:
         self.search = search
         self.paths = search.paths
         self.study = search.open()
-        self.paths.go.touch()
+        self.paths.run_permit.touch()
         self.wave = search.wave(self.study, most=most, **options)
 
     def reopen(self, number):
@@ -70,7 +70,7 @@ def test_a_task_tells_an_actor_all_it_needs(given):
         "trainable": "tests.methods.ripple",
         "cpus": 2,
         "checkpoint": str(here.paths.checkpoint(number)),
-        "go": str(here.paths.go),
+        "run_permit": str(here.paths.run_permit),
         "keep": True,
     }
 
@@ -97,7 +97,7 @@ def test_a_draining_wave_starts_nothing_and_stops_each_trial_once_it_is_saved(gi
     here.wave.drain("stopped by SIGTERM")
     here.wave.drain("a second reason changes nothing")
     assert here.wave.draining == "stopped by SIGTERM"
-    assert not here.paths.go.exists()
+    assert not here.paths.run_permit.exists()
     assert here.wave.next() is None
     assert here.wave.report(first, report(10, saved=-1, val_error=1.0))  # its worker had not seen it yet
     assert not here.wave.report(first, report(20, saved=20, val_error=0.9))
@@ -241,7 +241,7 @@ def test_an_early_end_lets_the_running_trials_finish(given):
     here.wave.obey(Order("end_wave", "/tmp: 1 GB free, below 5"))
     assert here.wave.next() is None
     assert here.wave.report(number, report(10, saved=10, val_error=1.0))
-    assert here.paths.go.exists()
+    assert here.paths.run_permit.exists()
     here.wave.end(number, end(val_error=1.0))
     assert load_trials(here.paths)[0].outcome is Outcome.COMPLETED
 
@@ -250,7 +250,7 @@ def test_trials_stopped_for_the_disk_go_on_later_and_it_is_not_held_against_them
     here = given(retries=0)
     number, _ = here.start()
     here.wave.obey(Order("stop_trials", "/tmp: 0.1 GB free, below 1"))
-    assert not here.paths.go.exists()
+    assert not here.paths.run_permit.exists()
     assert here.wave.report(number, report(10, saved=-1, val_error=1.0))
     assert not here.wave.report(number, report(20, saved=20, val_error=1.0))
     (record,) = load_trials(here.paths)

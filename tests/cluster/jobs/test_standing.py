@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 import swell
 from cluster.jobs.launched import Launch, read_launch
 from cluster.jobs.slurm_queue import Job, SlurmError, ask_slurm, associations, hours_of, jobs, partitions, starts_in_s
-from cluster.jobs.standing import SIGN_PATIENCE_S, Queue, expand, is_worked_on, load_snapshot, standing_of
+from cluster.jobs.standing import HEARTBEAT_PATIENCE_S, Queue, expand, is_worked_on, load_snapshot, standing_of
 from cluster.machine.files import write_json
 from cluster.machine.processes import identity
 from cluster.state.paths import SearchPaths
@@ -189,8 +189,8 @@ def test_a_running_job_names_its_nodes(launched, slurm, call):
     paths = launched(nodes=2)
     slurm.says("squeue", line(state="RUNNING", elapsed="1:02:03", nodes="n[1-2]"))
     assert standing_of(paths, load_snapshot(paths)).why == "starting"
-    write_json(paths.holder, ELSEWHERE)
-    paths.sign.touch()
+    write_json(paths.supervisor_record, ELSEWHERE)
+    paths.supervisor_heartbeat.touch()
     say(paths, doing="running trials", running=[{"trial": 3, "step": 10, "objective": 0.5}])
     out = flat(call("status", "try").stdout)
     assert "try running (running trials)" in out
@@ -212,7 +212,7 @@ def test_a_running_job_names_its_nodes(launched, slurm, call):
 )
 def test_a_job_that_is_over_leaves_its_own_word_or_slurms(launched, slurm, state, snapshot, stands, why):
     paths = launched()
-    write_json(paths.holder, ELSEWHERE)  # what a killed supervisor leaves
+    write_json(paths.supervisor_record, ELSEWHERE)  # what a killed supervisor leaves
     if snapshot is not None:
         say(paths, **snapshot)
     slurm.says("squeue", line(state=state, nodes="n1"))
@@ -237,12 +237,12 @@ def test_a_job_that_failed_shows_its_last_lines_and_the_way_on(launched, slurm, 
 
 def test_a_job_that_slurm_has_forgotten_is_over(launched, slurm):
     paths = launched()
-    write_json(paths.holder, ELSEWHERE)
+    write_json(paths.supervisor_record, ELSEWHERE)
     slurm.says("squeue", error="slurm_load_jobs error: Invalid job id specified\n", status=1)
     say(paths)
     standing = standing_of(paths, load_snapshot(paths))
     assert (standing.state, standing.why) == ("interrupted", "SLURM does not know 4711 any more")
-    paths.sign.touch()  # somebody on another machine works on it all the same
+    paths.supervisor_heartbeat.touch()  # somebody on another machine works on it all the same
     assert standing_of(paths, load_snapshot(paths)).state == "running"
 
 
@@ -273,8 +273,8 @@ def test_several_jobs_are_one_search(launched, slurm, call):
         job = SearchPaths(paths.root, number)
         job.make_own()
         if trial != 7:  # the last one was killed, and has left all the rest
-            job.sign.touch()
-        write_json(job.holder, {**ELSEWHERE, "host": f"n{number + 1}"})
+            job.supervisor_heartbeat.touch()
+        write_json(job.supervisor_record, {**ELSEWHERE, "host": f"n{number + 1}"})
         say(
             job,
             updated_at=time.time() + number - 10 * (trial == 7),
@@ -312,7 +312,7 @@ def test_the_list_asks_slurm_once_and_says_where_each_is(launched, make_search, 
 def test_a_search_launched_on_slurm_and_run_by_hand_here_runs(launched, slurm):
     paths = launched()
     slurm.says("squeue", line(state="COMPLETED", nodes="n1"))
-    write_json(paths.holder, identity())
+    write_json(paths.supervisor_record, identity())
     assert standing_of(paths, {}, Queue({})).where.startswith(f"process {os.getpid()} on ")
 
 
@@ -321,12 +321,12 @@ def test_what_a_killed_supervisor_has_left_on_another_machine_is_not_running(lau
     Launch("local", host="n1", launched_at=time.time() - 60).write(by_hand)
     slurm.says("squeue", line(state="TIMEOUT", nodes="n2"))
     for paths in (by_job, by_hand):
-        write_json(paths.holder, ELSEWHERE)
+        write_json(paths.supervisor_record, ELSEWHERE)
         say(paths)
-        paths.sign.touch()
+        paths.supervisor_heartbeat.touch()
         assert (standing_of(paths, load_snapshot(paths)).state, is_worked_on(paths)) == ("running", True)
-        old = time.time() - 2 * SIGN_PATIENCE_S
-        os.utime(paths.sign, (old, old))
+        old = time.time() - 2 * HEARTBEAT_PATIENCE_S
+        os.utime(paths.supervisor_heartbeat, (old, old))
         assert (standing_of(paths, load_snapshot(paths)).state, is_worked_on(paths)) == ("interrupted", False)
 
 
@@ -402,7 +402,7 @@ def test_what_waits_is_taken_out_of_the_queue(launched, slurm, call, monkeypatch
 
 def test_what_runs_elsewhere_is_asked_to_stop(launched, slurm, call):
     paths = launched()
-    write_json(paths.holder, ELSEWHERE)
+    write_json(paths.supervisor_record, ELSEWHERE)
     slurm.says("squeue", line(state="RUNNING", nodes="n1"))
     done = call("stop", "try", "--now", "--no-wait")
     assert done.exit_code == 0

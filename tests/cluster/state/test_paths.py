@@ -101,7 +101,16 @@ def test_no_two_things_of_a_search_share_a_file(tmp_path):
 
 def test_two_jobs_on_a_search_share_its_trials_and_nothing_of_their_own(tmp_path):
     one, other = SearchPaths(tmp_path, job=0), SearchPaths(tmp_path, job=12)
-    own = ("lock", "driver_lock", "holder", "go", "status", "logs", "session", "sign")
+    own = (
+        "lock",
+        "driver_lock",
+        "supervisor_record",
+        "run_permit",
+        "status",
+        "logs",
+        "session",
+        "supervisor_heartbeat",
+    )
     assert all(getattr(one, name) != getattr(other, name) for name in own)
     assert one.history(1) != other.history(1)
     for name in ("spec", "journal", "checkpoints", "histories", "spool", "stop_request"):

@@ -108,15 +108,15 @@ def test_who_waits_for_it_may_give_up_and_knows_whether_its_holder_lives(tmp_pat
     mine, others = SharedLock(path), SharedLock(path, patience_s=0.4)
     assert mine.take(lambda pause: True)
     assert not others.take(lambda pause: True)
-    assert (others.depth, others.saw_sign) == (0, False)
+    assert (others.depth, others.saw_heartbeat) == (0, False)
 
     def touched(pause):
         os.utime(path, follow_symlinks=False)
         time.sleep(0.02)
-        return others.saw_sign
+        return others.saw_heartbeat
 
     assert not others.take(touched)
-    assert others.saw_sign
+    assert others.saw_heartbeat
     mine.leave()
     assert others.take(lambda pause: True)
     others.leave()

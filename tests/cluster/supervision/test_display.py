@@ -69,13 +69,13 @@ def test_a_search_that_nobody_works_on_says_how_it_ended(make_search, snapshot, 
 
 def test_a_search_runs_while_its_supervisor_lives(make_search):
     paths = make_search().paths
-    write_json(paths.holder, identity())
+    write_json(paths.supervisor_record, identity())
     assert state_of(paths, {"finished": "of an earlier session"}) == "running"
-    write_json(paths.holder, {**identity(), "host": "elsewhere"})  # cannot be seen from here
+    write_json(paths.supervisor_record, {**identity(), "host": "elsewhere"})  # cannot be seen from here
     assert state_of(paths, {}) == "failed to start"  # it gives no sign of life
-    paths.sign.touch()
+    paths.supervisor_heartbeat.touch()
     assert state_of(paths, {}) == "running"
-    write_json(paths.holder, {**identity(), "start": "1"})
+    write_json(paths.supervisor_record, {**identity(), "start": "1"})
     assert state_of(paths, {"outcomes": {}}) == "interrupted"
 
 
@@ -124,7 +124,7 @@ def test_the_live_display_shows_counts_the_best_and_what_runs(played):
 
 def test_a_search_that_waits_for_space_says_so_even_where_its_last_word_is_old(make_search, capsys):
     paths = make_search(guard={"min_free_gb": 1e9}).paths
-    write_json(paths.holder, identity())
+    write_json(paths.supervisor_record, identity())
     write_json(paths.status, {"doing": "running trials", "outcomes": {}})
     show_one(paths)
     out = " ".join(capsys.readouterr().out.split())
@@ -158,7 +158,7 @@ def test_the_status_of_a_search_names_its_failures_and_the_way_on(played, capsys
 def test_the_status_of_a_running_search_names_its_supervisor(played, capsys):
     paths, board = played
     board.write()
-    write_json(paths.holder, identity())
+    write_json(paths.supervisor_record, identity())
     show_one(paths)
     assert f"supervisor: process {os.getpid()} on" in capsys.readouterr().out
 

@@ -176,7 +176,7 @@ def test_trials_that_do_not_save_in_time_are_ended_while_the_job_can_still_go_ba
     supervisor._attend()
     assert supervisor.stop_requests == 0
     supervisor.request_stop(signal.SIGUSR2)
-    supervisor._sign_at = 0.0
+    supervisor._heartbeat_at = 0.0
     supervisor._attend()
     assert supervisor.stop_requests == 2
 

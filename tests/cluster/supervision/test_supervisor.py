@@ -16,9 +16,9 @@ from cluster.machine.guard import Limits
 from cluster.machine.processes import boot_id, identity
 from cluster.machine.scratch import Scratch
 from cluster.state.guarding import load_guard_events
-from cluster.state.holder import worked_on_elsewhere
 from cluster.state.paths import SearchPaths
 from cluster.state.records import load_status
+from cluster.state.supervisor_record import worked_on_elsewhere
 from cluster.supervision.supervisor import SearchBusyError, Supervisor
 from cluster.wire.orders import DriverExit
 from cluster.worker.environment import TOKEN
@@ -183,12 +183,12 @@ def test_drivers_that_die_with_trials_running_are_borne_longer(make_search, root
 
 
 def test_taking_over_from_the_dead_is_noted(make_search, root, monkeypatch):
-    monkeypatch.setattr("cluster.state.holder.SILENT_S", 0.1)
+    monkeypatch.setattr("cluster.state.supervisor_record.SILENT_S", 0.1)
     search = make_search()
-    write_json(search.paths.holder, {"pid": 77, "host": "here"})
+    write_json(search.paths.supervisor_record, {"pid": 77, "host": "here"})
     Bare(search.paths, DriverExit.FINISHED).run()
     assert "taking over from process 77 on here, which has died" in search.paths.supervisor_log.read_text()
-    assert not search.paths.holder.exists()
+    assert not search.paths.supervisor_record.exists()
 
 
 def test_nobody_works_alone_beside_jobs_that_share_a_search(make_search, monkeypatch):
@@ -204,17 +204,17 @@ def test_nobody_works_alone_beside_jobs_that_share_a_search(make_search, monkeyp
 
 @pytest.mark.parametrize("job", [None, 0])
 def test_a_supervisor_that_lives_on_another_machine_is_seen_by_its_signs(make_search, root, monkeypatch, job):
-    monkeypatch.setattr("cluster.state.holder.LOOK_EVERY_S", 0.05)
-    monkeypatch.setattr("cluster.state.holder.SILENT_S", 0.5)
+    monkeypatch.setattr("cluster.state.supervisor_record.LOOK_EVERY_S", 0.05)
+    monkeypatch.setattr("cluster.state.supervisor_record.SILENT_S", 0.5)
     search = make_search()
     other = SearchPaths(search.paths.root, job)
     other.make_own()
-    write_json(other.holder, {**identity(), "host": "elsewhere"})
+    write_json(other.supervisor_record, {**identity(), "host": "elsewhere"})
     over = threading.Event()
 
     def live():
         while not over.wait(0.1):
-            other.sign.touch()
+            other.supervisor_heartbeat.touch()
 
     thread = threading.Thread(target=live)
     thread.start()

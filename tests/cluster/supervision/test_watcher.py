@@ -100,8 +100,8 @@ def test_it_looks_only_as_often_as_it_is_told(watched):
 def test_a_worker_that_hangs_is_ended_after_its_driver_was_told_why(watched):
     here = watched(trial_timeout_min=1)
     worker = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
-    sign = {"pid": worker.pid, "start": start_time(worker.pid), "trial": 5}
-    (here.scratch.beats / str(worker.pid)).write_text(json.dumps(sign))
+    heartbeat = {"pid": worker.pid, "start": start_time(worker.pid), "trial": 5}
+    (here.scratch.heartbeats / str(worker.pid)).write_text(json.dumps(heartbeat))
     assert here.look() == ("", [])
     assert here.look(59) == ("", [])
     assert worker.poll() is None
@@ -142,8 +142,8 @@ def test_a_ray_of_somebody_elses_is_none_of_ours(watched, tmp_path):
 def test_a_job_that_was_suspended_has_not_hung(watched):
     here = watched(trial_timeout_min=1)
     worker = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
-    sign = {"pid": worker.pid, "start": start_time(worker.pid), "trial": 5}
-    (here.scratch.beats / str(worker.pid)).write_text(json.dumps(sign))
+    heartbeat = {"pid": worker.pid, "start": start_time(worker.pid), "trial": 5}
+    (here.scratch.heartbeats / str(worker.pid)).write_text(json.dumps(heartbeat))
     assert here.look() == ("", [])
     here.clock.now += 1e6  # nobody ran, neither the worker nor the driver nor we
     assert here.look(30) == ("", [])
@@ -155,7 +155,7 @@ def test_a_job_that_was_suspended_has_not_hung(watched):
 def test_a_driver_without_a_sign_of_life_is_ended(watched):
     here = watched()
     for _ in range(3):
-        here.scratch.driver_sign.touch()
+        here.scratch.driver_heartbeat.touch()
         assert here.look(DRIVER_PATIENCE_S) == ("", [])
     why, _ = here.look(DRIVER_PATIENCE_S + 2)
     assert re.fullmatch(r"the driver gave no sign of life for 30[0-9] s", why)

@@ -1,4 +1,4 @@
-"""Workers that hang or take too much memory: real processes with real signs of life."""
+"""Workers that hang or take too much memory: real processes with real heartbeats."""
 
 import json
 import os
@@ -14,15 +14,15 @@ from cluster.machine.memory import available_memory_gb, out_of_memory_kills, tot
 from cluster.machine.processes import start_time
 from cluster.state.outcomes import Outcome
 from cluster.supervision.workers import WorkerWatch, end_worker, resident_gb
-from cluster.wire.beats import IDLE, Beat, read_beats
+from cluster.wire.heartbeats import IDLE, WorkerHeartbeat, read_heartbeats
 
 ROOT = Path(__file__).parents[3]
 WORKER = """
 import sys, time
 from pathlib import Path
-from cluster.wire.beats import Beat
-beat = Beat(Path(sys.argv[1]))
-beat.trial(int(sys.argv[2]))
+from cluster.wire.heartbeats import WorkerHeartbeat
+beat = WorkerHeartbeat(Path(sys.argv[1]))
+beat.set_trial(int(sys.argv[2]))
 ballast = bytearray(b"x") * int(float(sys.argv[3]) * 1e6)
 print("ready", flush=True)
 while True:
@@ -65,16 +65,16 @@ def test_a_stopped_worker_is_found_when_its_time_is_over_and_one_that_reports_is
     hangs.send_signal(signal.SIGSTOP)
     time.sleep(0.1)
     clock.now = 30.0
-    assert watch.look() == []  # its last sign is seen here, whatever its file's time says
+    assert watch.look() == []  # its last heartbeat is seen here, whatever its file's time says
     for clock.now in (60.0, 89.0):
         time.sleep(0.1)
         assert watch.look() == []
     time.sleep(0.1)
     clock.now = 91.0
     (finding,) = watch.look()
-    assert (finding.sign.pid, finding.sign.trial, finding.outcome) == (hangs.pid, 4, Outcome.TIMED_OUT)
+    assert (finding.heartbeat.pid, finding.heartbeat.trial, finding.outcome) == (hangs.pid, 4, Outcome.TIMED_OUT)
     assert finding.reason == "it did not report for 1.02 min; trial_timeout_min = 1"
-    end_worker(finding.sign)
+    end_worker(finding.heartbeat)
     assert hangs.wait(120) == -signal.SIGKILL
     assert works.poll() is None
     assert watch.look() == []
@@ -93,7 +93,7 @@ def test_an_idle_worker_may_wait_for_ever(start, tmp_path):
 def test_a_worker_above_its_memory_is_found(start, tmp_path):
     small, large = start(1, 1), start(2, 200)
     (finding,) = WorkerWatch(tmp_path, 60.0, 0.15).look()
-    assert (finding.sign.pid, finding.outcome) == (large.pid, Outcome.OUT_OF_MEMORY)
+    assert (finding.heartbeat.pid, finding.outcome) == (large.pid, Outcome.OUT_OF_MEMORY)
     assert 0.2 < finding.memory_gb < 0.3
     assert "more than its memory_gb_per_trial = 0.15" in finding.reason
     assert resident_gb(small.pid) < 0.1
@@ -107,18 +107,18 @@ def test_the_largest_worker_goes_when_the_machine_has_none_left(start, tmp_path)
     assert watch.look() == []  # it is somebody else's doing: to end one of a tenth of a gigabyte would not help
     watch._reserve_gb = 0.1
     (finding,) = watch.look()
-    assert finding.sign.pid == large.pid
+    assert finding.heartbeat.pid == large.pid
     assert finding.reason.startswith("0.01 GB of memory were left on the machine")
 
 
 def test_a_process_that_got_a_dead_workers_number_is_left_alone(start, tmp_path):
     alive = start(1)
-    (sign,) = read_beats(tmp_path)
-    other = type(sign)(sign.pid, "12345", sign.trial, sign.mtime_ns)
+    (heartbeat,) = read_heartbeats(tmp_path)
+    other = type(heartbeat)(heartbeat.pid, "12345", heartbeat.trial, heartbeat.mtime_ns)
     end_worker(other)
     assert alive.poll() is None
     (tmp_path / str(alive.pid)).write_text(json.dumps({"pid": alive.pid, "start": "12345", "trial": 1}))
-    assert read_beats(tmp_path) == []
+    assert read_heartbeats(tmp_path) == []
 
 
 def test_signs_of_the_dead_and_damaged_ones_are_passed_over(start, tmp_path):
@@ -127,23 +127,23 @@ def test_signs_of_the_dead_and_damaged_ones_are_passed_over(start, tmp_path):
     worker.wait()
     (tmp_path / "77").write_text("{")
     (tmp_path / "78").write_text("")
-    assert read_beats(tmp_path) == []
+    assert read_heartbeats(tmp_path) == []
 
 
 def test_a_worker_without_room_for_a_sign_goes_on(tmp_path):
-    beat = Beat(tmp_path / "not there")
-    beat.trial(3)
+    beat = WorkerHeartbeat(tmp_path / "not there")
+    beat.set_trial(3)
     beat.beat()
 
 
 def test_a_sign_is_written_over_in_place(tmp_path):
-    beat = Beat(tmp_path)
+    beat = WorkerHeartbeat(tmp_path)
     file = tmp_path / str(os.getpid())
     size, inode = file.stat().st_size, file.stat().st_ino
-    beat.trial(123456)
+    beat.set_trial(123456)
     assert (file.stat().st_size, file.stat().st_ino) == (size, inode)
-    (sign,) = read_beats(tmp_path)
-    assert (sign.pid, sign.start, sign.trial) == (os.getpid(), start_time(os.getpid()), 123456)
+    (heartbeat,) = read_heartbeats(tmp_path)
+    assert (heartbeat.pid, heartbeat.start, heartbeat.trial) == (os.getpid(), start_time(os.getpid()), 123456)
 
 
 # -- memory of the machine

@@ -23,8 +23,8 @@ from cluster.state.records import load_spec as spec_of
 from cluster.state.records import load_trials, method_folders
 from cluster.study.study import SearchStudy
 from cluster.tracking.artifacts import ArtifactError, fetch_artifacts, fetch_code, make_private
-from cluster.tracking.beside import wandb_environment
 from cluster.tracking.code import fetched_code, modules_in
+from cluster.tracking.tracker_process import wandb_environment
 from cluster.worker.environment import driver_environment
 from search_spaces.errors import SpecError
 from search_spaces.spec import load_spec

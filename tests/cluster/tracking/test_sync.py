@@ -221,9 +221,9 @@ def test_watching_goes_on_until_the_search_has_ended_and_all_is_synced(search, s
         if len(sleeps) == 1:
             run_trials(search, 1, 2, study)
             write_json(search.paths.status, {"finished": "trials: all 3 have ended"})
-            search.paths.holder.unlink()
+            search.paths.supervisor_record.unlink()
 
-    write_json(search.paths.holder, identity())
+    write_json(search.paths.supervisor_record, identity())
     status, said, _ = sync(search, watch=True, sleep=sleep)
     assert (status, sleeps) == (0, [0])  # what is not written while a supervisor works is its tracker's
     assert rows(said) == {"uploaded now": 3, "all": 3}
@@ -241,9 +241,9 @@ def test_runs_that_methods_made_themselves_are_uploaded_once_nobody_works_on_the
     own = {"WANDB_DIR": str(spool.root), "WANDB_DATA_DIR": str(spool.staging), "WANDB_CACHE_DIR": str(tmp_path / "c")}
     env = environment(tmp_path, **own)
     subprocess.run([sys.executable, "-c", script], env=env, cwd=tmp_path / "cwd", check=True, timeout=180)
-    write_json(search.paths.holder, identity())
+    write_json(search.paths.supervisor_record, identity())
     assert all_runs(search.paths) == []
-    search.paths.holder.unlink()
+    search.paths.supervisor_record.unlink()
     status, said, _ = sync(search)
     assert (status, rows(said)) == (0, {"uploaded now": 1, "all": 1})
     assert server.upserts == ["mine"]

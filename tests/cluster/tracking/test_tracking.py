@@ -12,9 +12,9 @@ from cluster.machine.processes import carrying, end_carrying
 from cluster.machine.scratch import Scratch
 from cluster.state.guarding import folders_in_use, load_guard_events
 from cluster.supervision.supervisor import Supervisor
-from cluster.tracking.beside import Tracking, wandb_environment
 from cluster.tracking.installed import tracking_problems
 from cluster.tracking.spool import SEARCH_DIRECTORY, Spool
+from cluster.tracking.tracker_process import Tracking, wandb_environment
 from cluster.wire.orders import DriverExit
 from cluster.worker.environment import TOKEN
 from tests.searching import make_spec
@@ -91,7 +91,7 @@ def test_a_second_request_to_stop_waits_for_no_tracker(search, caplog):
 
 def test_a_tracker_that_cannot_be_started_is_a_warning(search, caplog, monkeypatch):
     monkeypatch.setattr(
-        "cluster.tracking.beside.Scratch.create", lambda facts: (_ for _ in ()).throw(OSError(28, "full"))
+        "cluster.tracking.tracker_process.Scratch.create", lambda facts: (_ for _ in ()).throw(OSError(28, "full"))
     )
     with caplog.at_level(logging.WARNING), Tracking(search.spec, search.paths):
         pass

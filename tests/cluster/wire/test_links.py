@@ -35,7 +35,7 @@ def test_messages_go_both_ways_in_order_and_signs_of_life_are_not_among_them(exc
     driver, node = meet(exchange)
     for number in range(3):
         node.send(do="order", number=number)
-    node.send(do="sign")
+    node.send(do="heartbeat")
     driver.send(do="clean")
     got = []
     until(lambda: got.extend(driver.take()) or len(got) == 3)
@@ -132,16 +132,16 @@ def test_who_slept_has_not_heard_anything_and_says_so_of_nobody():
 
 
 def test_signs_of_life_are_sent_whatever_else_is_done(monkeypatch):
-    monkeypatch.setattr("cluster.wire.links.SIGN_EVERY_S", 0.05)
+    monkeypatch.setattr("cluster.wire.links.HEARTBEAT_EVERY_S", 0.05)
     wire = QuietWire()
     link = Link(wire)
     until(lambda: len(wire.sent) >= 3)
-    assert all(message == {"do": "sign"} for message in wire.sent)
+    assert all(message == {"do": "heartbeat"} for message in wire.sent)
     link.close()
 
 
 def test_signs_of_life_keep_the_other_end_from_silence(exchange, monkeypatch):
-    monkeypatch.setattr("cluster.wire.links.SIGN_EVERY_S", 0.05)
+    monkeypatch.setattr("cluster.wire.links.HEARTBEAT_EVERY_S", 0.05)
     driver, node = meet(exchange)
     time.sleep(0.5)
     assert driver.silent_s < 0.4

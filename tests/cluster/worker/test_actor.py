@@ -15,7 +15,7 @@ import pytest
 
 from cluster.machine.resources import thread_caps, xla_pool_threads
 from cluster.state.outcomes import Outcome
-from cluster.wire.beats import BEATS, IDLE, read_beats
+from cluster.wire.heartbeats import HEARTBEATS, IDLE, read_heartbeats
 from cluster.worker.actor import TrialActor
 from tests.methods.ripple import Config
 
@@ -38,17 +38,19 @@ def trial(tmp_path, monkeypatch):
             "config": Config(**config).model_dump(mode="json"),
             "cpus": cpus,
             "checkpoint": str(tmp_path / "trial.npz"),
-            "go": str(tmp_path / "go"),
+            "run_permit": str(tmp_path / "run_permit"),
             "keep": True,
         }
         actor = TrialActor.__new__(TrialActor)
         actor.setup({"task": json.dumps(task)})
         return actor
 
-    (tmp_path / "go").touch()
-    (tmp_path / "beats").mkdir()
-    monkeypatch.setenv(BEATS, str(tmp_path / "beats"))
-    return SimpleNamespace(make=make, checkpoint=tmp_path / "trial.npz", go=tmp_path / "go", folder=tmp_path)
+    (tmp_path / "run_permit").touch()
+    (tmp_path / "heartbeats").mkdir()
+    monkeypatch.setenv(HEARTBEATS, str(tmp_path / "heartbeats"))
+    return SimpleNamespace(
+        make=make, checkpoint=tmp_path / "trial.npz", run_permit=tmp_path / "run_permit", folder=tmp_path
+    )
 
 
 def finish(actor):
@@ -60,9 +62,9 @@ def finish(actor):
 
 
 def saved_at_its_first_report(trial, **config):
-    trial.go.unlink()
+    trial.run_permit.unlink()
     report = json.loads(trial.make(**config).step()["report"])
-    trial.go.touch()
+    trial.run_permit.touch()
     assert report["saved_step"] == report["step"] == 10
 
 
@@ -141,7 +143,7 @@ from tests.methods.ripple import Config
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # as Ray does: an exception in whatever the method is doing
 folder = Path(sys.argv[1])
 task = {"trial": 0, "trainable": "tests.methods.ripple", "config": Config().model_dump(mode="json"), "cpus": 1}
-task |= {"checkpoint": str(folder / "trial.npz"), "go": str(folder), "keep": True}
+task |= {"checkpoint": str(folder / "trial.npz"), "run_permit": str(folder), "keep": True}
 actor = TrialActor.__new__(TrialActor)
 actor.setup({"task": json.dumps(task)})
 actor._training.advance = lambda: os.kill(os.getpid(), signal.SIGTERM)
@@ -151,7 +153,7 @@ print(actor.step())
 
 def test_a_worker_that_is_ended_does_not_call_that_its_methods_failure(tmp_path):
     command = [sys.executable, "-c", ENDED, str(tmp_path)]
-    environment = {**os.environ, **thread_caps(1), BEATS: str(tmp_path)}
+    environment = {**os.environ, **thread_caps(1), HEARTBEATS: str(tmp_path)}
     root = Path(__file__).parents[3]
     done = subprocess.run(command, env=environment, cwd=root, capture_output=True, text=True, timeout=180, check=False)
     assert (done.returncode, done.stdout) == (128 + signal.SIGTERM, "")  # no report that it had crashed
@@ -159,14 +161,14 @@ def test_a_worker_that_is_ended_does_not_call_that_its_methods_failure(tmp_path)
 
 def test_a_worker_says_which_trial_it_runs_and_that_it_waits(trial):
     actor = trial.make()
-    (sign,) = read_beats(trial.folder / "beats")
-    assert sign.trial == 3
-    os.utime(trial.folder / "beats" / str(os.getpid()), ns=(0, 0))
+    (heartbeat,) = read_heartbeats(trial.folder / "heartbeats")
+    assert heartbeat.trial == 3
+    os.utime(trial.folder / "heartbeats" / str(os.getpid()), ns=(0, 0))
     actor.step()
-    (sign,) = read_beats(trial.folder / "beats")
-    assert sign.mtime_ns > 0
+    (heartbeat,) = read_heartbeats(trial.folder / "heartbeats")
+    assert heartbeat.mtime_ns > 0
     finish(actor)
-    assert [sign.trial for sign in read_beats(trial.folder / "beats")] == [IDLE]
+    assert [heartbeat.trial for heartbeat in read_heartbeats(trial.folder / "heartbeats")] == [IDLE]
 
 
 def test_numbers_of_numpy_are_numbers(trial, monkeypatch):

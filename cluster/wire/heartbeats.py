@@ -1,4 +1,4 @@
-"""A worker's sign of life: a small file in the scratch that says which trial it runs, touched at every report."""
+"""A worker's heartbeat: a small file in the scratch that says which trial it runs, touched at every report."""
 
 import contextlib
 import json
@@ -9,38 +9,38 @@ from pathlib import Path
 
 from cluster.machine.processes import start_time
 
-BEATS = "SWELL_BEATS"
-"""Variable with the folder for the signs of life of one wave's workers on this node."""
+HEARTBEATS = "SWELL_HEARTBEATS"
+"""Variable with the folder for the heartbeats of one wave's workers on this node."""
 IDLE = -1
 """In place of a trial's number: this worker waits for one."""
 WIDTH = 128
 """Bytes of the file, always the same: writing it anew needs no space on a full disk."""
 
 
-class Beat:
-    """This process's sign of life; without space even for that, the worker runs on unwatched."""
+class WorkerHeartbeat:
+    """This process's heartbeat; if the disk has no space even for that, the worker runs on unwatched."""
 
     def __init__(self, folder: Path) -> None:
         pid = os.getpid()
         self._path = folder / str(pid)
         self._who = {"pid": pid, "start": start_time(pid)}
-        self.trial(IDLE)
+        self.set_trial(IDLE)
 
-    def trial(self, number: int) -> None:
+    def set_trial(self, number: int) -> None:
         """Say which trial this process runs; IDLE for none."""
         text = json.dumps({**self._who, "trial": number}).ljust(WIDTH - 1) + "\n"
         with contextlib.suppress(OSError), self._path.open("r+" if self._path.exists() else "w") as file:
             file.write(text)
 
     def beat(self) -> None:
-        """Say that the trial has come on."""
+        """Say that the trial has made progress."""
         with contextlib.suppress(OSError):
             os.utime(self._path)
 
 
 @dataclass(frozen=True)
-class Sign:
-    """What a worker said last."""
+class Heartbeat:
+    """What a worker's file says: which process it is, which trial it runs, and when it last reported."""
 
     pid: int
     start: str
@@ -50,25 +50,25 @@ class Sign:
 
     @property
     def is_alive(self) -> bool:
-        """Whether the process that said so still lives."""
+        """Whether the worker's process still lives."""
         return start_time(self.pid) == self.start
 
 
-def read_beats(folder: Path) -> list[Sign]:
-    """Return the last sign of every living worker on this node."""
-    return [sign for sign in _signs(folder) if sign.is_alive]
+def read_heartbeats(folder: Path) -> list[Heartbeat]:
+    """Return the last heartbeat of each living worker on this node."""
+    return [worker for worker in _all_heartbeats(folder) if worker.is_alive]
 
 
 def trial_pids(folder: Path, trial: int) -> list[int]:
-    """Return the processes that said last that they run a trial, the latest first, whether they live or not."""
-    signs = [sign for sign in _signs(folder) if sign.trial == trial]
-    return [sign.pid for sign in sorted(signs, key=lambda sign: -sign.mtime_ns)]
+    """Return the ids of the processes, alive or dead, whose last heartbeat names this trial; the latest first."""
+    heartbeats = [worker for worker in _all_heartbeats(folder) if worker.trial == trial]
+    return [worker.pid for worker in sorted(heartbeats, key=lambda worker: -worker.mtime_ns)]
 
 
-def _signs(folder: Path) -> Iterator[Sign]:
+def _all_heartbeats(folder: Path) -> Iterator[Heartbeat]:
     for file in folder.glob("[0-9]*"):
         try:
             mtime_ns, entry = file.stat().st_mtime_ns, json.loads(file.read_text())
-            yield Sign(entry["pid"], entry["start"], entry["trial"], mtime_ns)
+            yield Heartbeat(entry["pid"], entry["start"], entry["trial"], mtime_ns)
         except (OSError, ValueError, KeyError):  # being written, or its disk was full
             continue
