@@ -8,25 +8,14 @@ from typing import Any
 
 import pandas as pd
 
+from cluster.state.figures import figures_of
 from cluster.state.outcomes import Outcome
 from cluster.state.paths import SearchPaths
 from cluster.state.records import TrialRecord, is_feasible, load_spec, load_trials, ranked, ranked_trials
 from search_spaces.spec import Spec
 
-USAGE_COLUMNS = {
-    "step": "steps_trained",
-    "seconds": "wall_time_s",
-    "cpu_seconds": "cpu_time_s",
-    "compile_seconds": "compile_time_s",
-    "peak_memory_mb": "peak_memory_mb",
-    "wave": "wave",
-    "attempts": "attempts",
-    "xla_threads": "xla_threads",
-    "host": "host",
-    "error": "error",
-}
-
-OUR_COLUMNS = {"rank", "trial", "configuration", "outcome", "feasible", *USAGE_COLUMNS.values()}
+FIGURES = figures_of(TrialRecord)
+OUR_COLUMNS = {"rank", "trial", "configuration", "outcome", "feasible", *(one.column for one in FIGURES)}
 """Columns that a config field or a metric of the same name must not take: it gets a prefix instead."""
 
 
@@ -81,7 +70,7 @@ def make_table(spec: Spec, records: Sequence[TrialRecord]) -> TrialTable:
     frame = pd.DataFrame(rows)
     if not frame.empty:
         frame["rank"] = frame["rank"].astype("Int64")
-        usage = [name for name in USAGE_COLUMNS.values() if name in frame.columns]
+        usage = [one.column for one in FIGURES if one.column in frame.columns]
         frame = frame.filter(items=[name for name in frame.columns if name not in usage] + usage)
     return TrialTable(spec, frame)
 
@@ -95,7 +84,7 @@ def _row(spec: Spec, record: TrialRecord, rank: int | None) -> dict[str, object]
     }
     if spec.constraints:
         row["feasible"] = is_feasible(spec, record.metrics) if record.metrics else None
-    usage = {column: getattr(record, name) for name, column in USAGE_COLUMNS.items()}
+    usage = {one.column: getattr(record, one.name) for one in FIGURES}
     for name, value in record.config.items():
         shown = record.params.get(name, value)
         row[config_column(name)] = str(shown) if isinstance(shown, list | dict) else shown

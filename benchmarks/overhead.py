@@ -21,6 +21,7 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
+from cluster.state.notes import RESULT
 from cluster.state.paths import SearchPaths
 from cluster.state.records import load_waves, open_study
 
@@ -101,7 +102,7 @@ def figures(search: Path, trials: int) -> dict[str, float]:
         trials_ended = storage.get_all_trials(study_id, deepcopy=False)
     for trial in trials_ended:
         assert trial.datetime_complete is not None
-        ends.setdefault(trial.user_attrs["result"]["wave"], []).append(trial.datetime_complete.timestamp())
+        ends.setdefault(RESULT.of(trial)["wave"], []).append(trial.datetime_complete.timestamp())
     gaps = [b - a for wave in ends.values() for a, b in itertools.pairwise(sorted(wave))]
     files = sum(1 for path in search.rglob("*") if path.is_file())
     return {

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from cluster.driver.deadline import Deadline
 from cluster.machine.capacity import Capacity
+from cluster.state.figures import MEASURED
 from cluster.state.outcomes import Outcome
 from cluster.state.paths import SearchPaths
 from cluster.state.records import TrialRecord, ranked_trials
@@ -19,7 +20,6 @@ log = logging.getLogger(__name__)
 
 SAVE_ACTIVE_EVERY_S = 60.0
 """Seconds of the budget's hours that a killed driver may lose."""
-USAGE = ("step", "seconds", "cpu_seconds", "compile_seconds", "peak_memory_mb", "xla_threads", "host")
 
 
 class Wave:
@@ -233,7 +233,7 @@ class Wave:
         self._history.flush()  # before the trial is told: a driver killed in between must not leave it without
 
     def _tell(self, number: int, outcome: Outcome, result: Mapping[str, Any], *, is_its_fault: bool = True) -> None:
-        record = {name: result[name] for name in USAGE if name in result}
+        record = {name: result[name] for name in MEASURED if name in result}
         record |= {"metrics": result.get("metrics", {}), "wave": self.number}
         if result.get("error"):
             record["error"] = result["error"]

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from cluster.machine.files import read_json
+from cluster.state.figures import Figures, figure, figures_of
+from cluster.state.notes import ASSIGNED, ATTEMPTS, FAILURES, RESULT, Failure, ending
 from cluster.state.outcomes import Outcome
 from cluster.state.paths import SearchPaths
 from cluster.state.storage import JOURNAL, open_storage
@@ -16,8 +18,8 @@ from cluster.state.storage_errors import reaching
 from search_spaces.spec import Spec
 
 
-@dataclass(frozen=True)
-class TrialRecord:
+@dataclass(frozen=True, kw_only=True)
+class TrialRecord(Figures):
     """One trial as the study has it.
 
     `outcome` is None while it runs or waits to be taken up again, unless it was stopped on purpose.
@@ -32,20 +34,14 @@ class TrialRecord:
     config: dict[str, Any]
     """Every field of the method's config."""
     metrics: dict[str, float] = field(default_factory=dict)
-    step: int = 0
-    wave: int | None = None
-    attempts: int = 1
-    seconds: float = 0.0
-    cpu_seconds: float = 0.0
-    compile_seconds: float = 0.0
-    peak_memory_mb: float = 0.0
-    xla_threads: int | None = None
-    host: str = ""
-    error: str = ""
-    failures: list[dict[str, Any]] = field(default_factory=list)
+    error: str = figure("", "The exception with its traceback, or why it was ended.", is_measured=False)
+    failures: list[Failure] = field(default_factory=list)
     """Each time the machine failed it: `outcome`, `step`, `wave` and `error`."""
     is_open: bool = False
     """Whether it runs, or will be taken up again."""
+
+
+_IN_RESULT = tuple(one.name for one in figures_of(TrialRecord))
 
 
 def load_spec(paths: SearchPaths) -> Spec:
@@ -117,22 +113,24 @@ def waves_in(study_attributes: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def record_of(trial: Any) -> TrialRecord:
     """Return the record of an Optuna trial."""
-    assigned = trial.user_attrs.get("assigned", {})
-    result = dict(trial.user_attrs.get("result", {}))
-    outcome = result.pop("outcome", None)
+    assigned, result = ASSIGNED.of(trial), RESULT.of(trial)
+    outcome = ending(result)
+    # What another version notes beside these is left out.
+    figures: dict[str, Any] = {name: result[name] for name in _IN_RESULT if name in result}
+    figures["attempts"] = ATTEMPTS.of(trial)
     is_open = not trial.state.is_finished()
     if is_open and outcome not in (Outcome.STOPPED.value, Outcome.DISK_FULL.value):
         outcome = None
     return TrialRecord(
         number=trial.number,
         outcome=Outcome(outcome) if outcome else None,
-        configuration=assigned.get("configuration", trial.number),
+        configuration=assigned["configuration"] if assigned else trial.number,
         params=dict(trial.params),
-        config=assigned.get("config", {}),
-        attempts=trial.user_attrs.get("attempts", 1),
-        failures=trial.user_attrs.get("failures", []),
+        config=assigned["config"] if assigned else {},
+        metrics=result.get("metrics", {}),
+        failures=FAILURES.of(trial),
         is_open=is_open,
-        **result,
+        **figures,
     )
 
 

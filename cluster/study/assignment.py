@@ -5,6 +5,7 @@ from typing import Any
 from optuna.trial import Trial
 from pydantic import ValidationError
 
+from cluster.state.notes import ASSIGNED
 from search_spaces.space import FloatRange, IntRange, Parameter, is_active, order, resolve
 from search_spaces.spec import Spec
 from search_spaces.validation import explain_validation
@@ -37,7 +38,7 @@ def assign(trial: Trial, spec: Spec, config_type: type[MethodConfig]) -> tuple[d
     seed = spec.seeds[trial.number % len(spec.seeds)]
     if seed is not None:
         values["seed"] = seed
-    known = trial.user_attrs.get("assigned")
+    known = ASSIGNED.of(trial)
     if known is not None:  # what it has begun with, whatever the method's defaults are by now
         values = known["config"]
     try:
@@ -49,5 +50,5 @@ def assign(trial: Trial, spec: Spec, config_type: type[MethodConfig]) -> tuple[d
     except ConfigError as error:
         reason = str(error)
     if known is None or reason:
-        trial.set_user_attr("assigned", {"configuration": trial.number // len(spec.seeds), "config": values})
+        ASSIGNED.write(trial, {"configuration": trial.number // len(spec.seeds), "config": values})
     return values, reason

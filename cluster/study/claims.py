@@ -6,13 +6,14 @@ import os
 import secrets
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from optuna.trial import FrozenTrial, Trial
 
 from cluster.machine.files import read_json, write_json
 from cluster.machine.processes import identity, is_alive
+from cluster.state.notes import OWNER, Owner
 from cluster.state.paths import SearchPaths
 
 log = logging.getLogger(__name__)
@@ -61,33 +62,34 @@ class Claims:
 
     def take(self, trial: Trial) -> None:
         """Claim a trial; only with the study's lock."""
-        trial.set_user_attr("owner", {"job": self._paths.job, "run": self._run})
+        OWNER.write(trial, {"job": self._paths.job, "run": self._run})
 
     def release(self, trial: Trial) -> None:
         """Leave a trial to whoever comes first."""
-        trial.set_user_attr("owner", None)
+        OWNER.write(trial, None)
 
     def has(self, trial: FrozenTrial) -> bool:
         """Whether a trial is this driver's."""
-        return not trial.state.is_finished() and self._is_own(trial.user_attrs.get("owner"))
+        return not trial.state.is_finished() and self._is_own(OWNER.of(trial))
 
     def had(self, trial: FrozenTrial) -> bool:
         """Whether a trial was this driver's when it ended."""
-        return self._is_own(trial.user_attrs.get("owner"))
+        return self._is_own(OWNER.of(trial))
 
     def is_free(self, trial: FrozenTrial) -> bool:
         """Return whether this driver may take over an open trial that it does not run.
 
         It may if the trial has no owner, a dead owner, or is ours from an ask that lost the study's lock.
         """
-        owner = trial.user_attrs.get("owner")
+        owner = OWNER.of(trial)
         return owner is None or self._is_own(owner) or self._is_dead(owner)
 
-    def _is_own(self, owner: Mapping[str, Any] | None) -> bool:
+    def _is_own(self, owner: Owner | None) -> bool:
         return owner is not None and owner["run"] == self._run
 
-    def _is_dead(self, owner: Mapping[str, Any]) -> bool:
+    def _is_dead(self, owner: Owner) -> bool:
         job = owner["job"]
+        assert job is not None  # with one job alone nothing is claimed
         if job == self._paths.job:
             return True  # a job has one driver at a time, and this is it
         heartbeat = _heartbeat(self._paths, job)

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial
 
+from cluster.state.notes import OWNER
 from cluster.state.records import TrialRecord, record_of
 from cluster.state.shared_lock import LockLostError
 from cluster.state.storage import Storage
@@ -176,7 +177,7 @@ class SharedRoster(Roster):
 
     def _is_others(self, number: int, job: int) -> bool:
         """Whether a trial is run by another driver, that of a job."""
-        owner = self._open[number].user_attrs.get("owner") if number in self._open else None
+        owner = OWNER.of(self._open[number]) if number in self._open else None
         return owner is not None and owner["job"] == job and not self._claims.has(self._open[number])
 
     def has_free(self, running: Container[int]) -> bool:
@@ -189,7 +190,8 @@ class SharedRoster(Roster):
             if number not in running and self._claims.is_free(frozen):
                 trial = Trial(self._study, frozen._trial_id)
                 self._exclusive.check()
-                self.job_before = (frozen.user_attrs.get("owner") or {}).get("job")
+                owner = OWNER.of(frozen)
+                self.job_before = owner["job"] if owner else None
                 self._claims.take(trial)
                 return trial
         return None

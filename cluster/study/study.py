@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,13 +11,15 @@ import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import Trial
 
+from cluster.state.figures import added_up
+from cluster.state.notes import ASSIGNED, ATTEMPTS, FAILURES, RESULT, Note, ending, without_ending
 from cluster.state.outcomes import Outcome
 from cluster.state.paths import SearchPaths
 from cluster.state.records import TrialRecord, record_of, waves_in
 from cluster.state.shared_lock import PATIENCE_S as LOCK_PATIENCE_S
 from cluster.state.storage import open_storage
 from cluster.study.assignment import assign, suggest
-from cluster.study.attempts import add_attempt, failures_with, note_dead_driver, num_attempts
+from cluster.study.attempts import add_attempt, failures_with, note_dead_driver
 from cluster.study.budget import Tally
 from cluster.study.claims import PATIENCE_S, Claims
 from cluster.study.configurations import largest_num_steps
@@ -28,8 +30,6 @@ from search_spaces.space import grid_points
 from search_spaces.spec import Spec
 from trainables._shared.config import MethodConfig
 
-ADDED_UP = ("seconds", "cpu_seconds", "compile_seconds")
-"""What a trial used, summed over its parts where it was stopped and taken up again."""
 MOST_DEAD_DRIVERS = 5
 """A trial that was running when this many drivers in a row died, getting nowhere in between, is taken to be why."""
 
@@ -49,7 +49,7 @@ class _End:
     outcome: Outcome
     metrics: Mapping[str, float]
     seconds: float
-    notes: Mapping[str, Any]
+    notes: Sequence[tuple[Note[Any], Any]]
     stays_open: bool
 
 
@@ -179,7 +179,7 @@ class SearchStudy:
         if offset:
             of_number = self._storage.get_trial_id_from_study_id_trial_number
             leader = self._storage.get_trial(of_number(self._study._study_id, trial.number - offset))
-            if "assigned" not in leader.user_attrs and not leader.state.is_finished():
+            if ASSIGNED.of(leader) is None and not leader.state.is_finished():
                 suggest(Trial(self._study, leader._trial_id), self.spec)
 
     def _take_up(self, trial: Trial) -> bool:
@@ -188,11 +188,11 @@ class SearchStudy:
         One that was stopped by request, or lost its worker, has been told: a driver leaves no word only where it died,
         or lost the storage.
         """
-        result = trial.user_attrs.get("result", {})
-        if result.get("outcome"):
-            trial.set_user_attr("result", {name: value for name, value in result.items() if name != "outcome"})
+        result = RESULT.of(trial)
+        if ending(result):
+            RESULT.write(trial, without_ending(result))
             return True
-        if "assigned" not in trial.user_attrs:
+        if ASSIGNED.of(trial) is None:
             return True
         if SearchPaths(self._paths.root, self._roster.job_before).storage_away.exists():
             add_attempt(trial)  # its driver did not die
@@ -276,25 +276,24 @@ class SearchStudy:
         values = [metrics.get(objective.metric, math.nan) for objective in self.spec.objectives]
         if outcome is Outcome.COMPLETED and not all(map(math.isfinite, values)):
             outcome = Outcome.DIVERGED
-        before = trial.user_attrs.get("result", {})
-        used = {name: result[name] + before.get(name, 0.0) for name in ADDED_UP if name in result}
-        notes: dict[str, Any] = {}
+        notes: list[tuple[Note[Any], Any]] = []
         has_failed = outcome.is_machines and is_its_fault
         if has_failed:
-            notes["failures"] = failures_with(trial, outcome, result)
-            retry = len(notes["failures"]) <= self.spec.retries and retry
-        stays_open = outcome is Outcome.STOPPED or (outcome.is_machines and retry)
-        notes["result"] = {"outcome": outcome.value, **result, **used}
+            failures = failures_with(trial, outcome, result)
+            notes.append((FAILURES, failures))
+            retry = len(failures) <= self.spec.retries and retry
+        stays_open = outcome.stays_open(retry=retry)
+        notes.append((RESULT, {"outcome": outcome.value, **result, **added_up(RESULT.of(trial), result)}))
         if stays_open and has_failed:
-            notes["attempts"] = num_attempts(trial) + 1
+            notes.append((ATTEMPTS, ATTEMPTS.of(trial) + 1))
         return _End(outcome, metrics, result.get("seconds", 0.0), notes, stays_open)
 
     def _tell(self, number: int, end: "_End") -> TrialRecord:
         if not self._is_mine(number, afresh=True):
             return record_of(self._roster.frozen(self._taken_over.pop(number)))
         trial = self._running[number]
-        for name, value in end.notes.items():
-            trial.set_user_attr(name, value)
+        for note, value in end.notes:
+            note.write(trial, value)
         if end.stays_open:
             self._roster.leave(trial)
         else:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from optuna.study import Study
 from optuna.trial import Trial, TrialState
 
-from cluster.state.outcomes import Outcome
+from cluster.state.outcomes import Outcome, Told
 from cluster.state.records import violations
 from cluster.study.samplers import KNOW_CONSTRAINTS
 from search_spaces.spec import Spec
@@ -28,15 +28,18 @@ def finish(study: Study, spec: Spec, trial: Trial, outcome: Outcome, metrics: Ma
     """Tell Optuna a trial's end."""
     if outcome.is_own:
         _set_constraints(spec, trial, metrics)
-    if outcome is Outcome.COMPLETED:
+    told = outcome.told
+    if spec.is_multi_objective and told in (Told.PRUNED, Told.WORST):
+        told = Told.FAILED
+    if told is Told.VALUE:
         study.tell(trial, values=[metrics[objective.metric] for objective in spec.objectives])
-    elif outcome is Outcome.PRUNED and not spec.is_multi_objective:
-        study.tell(trial, state=TrialState.PRUNED)
-    elif outcome in (Outcome.DIVERGED, Outcome.SOLVER_FAILED) and not spec.is_multi_objective:
-        trial.report(score(spec, {}), last_step(study, trial) + 1)
-        study.tell(trial, state=TrialState.PRUNED)
-    else:
+    elif told is Told.FAILED:
         study.tell(trial, state=TrialState.FAIL)
+    else:
+        assert told is not Told.NOTHING, f"a trial that is {outcome.value} has not ended"
+        if told is Told.WORST:
+            trial.report(score(spec, {}), last_step(study, trial) + 1)
+        study.tell(trial, state=TrialState.PRUNED)
 
 
 def _set_constraints(spec: Spec, trial: Trial, metrics: Mapping[str, float]) -> None:

@@ -13,6 +13,7 @@ import wandb
 
 from cluster.machine.files import read_json
 from cluster.machine.processes import children
+from cluster.state.figures import figures_of
 from cluster.state.outcomes import Outcome
 from cluster.state.paths import SearchPaths
 from cluster.state.records import TrialRecord
@@ -28,17 +29,6 @@ SERVICE = ("wandb-core",)
 """Name of the process that W&B writes and uploads with."""
 SECONDS = "trial seconds"
 """Of a trial so far: what W&B itself measures is how long the writing took."""
-USAGE = (
-    "step",
-    "wave",
-    "attempts",
-    "seconds",
-    "cpu_seconds",
-    "compile_seconds",
-    "peak_memory_mb",
-    "xla_threads",
-    "host",
-)
 
 
 class RunCutOffError(RuntimeError):
@@ -158,7 +148,7 @@ class Runs:
 
         Raises TimeoutError where W&B does not get all of it in time.
         """
-        summary = {name: getattr(record, name) for name in USAGE} | record.metrics
+        summary = {one.name: getattr(record, one.name) for one in figures_of()} | record.metrics
         assert record.outcome is not None
         summary |= {"outcome": record.outcome.value, "configuration": record.configuration}
         if record.error:

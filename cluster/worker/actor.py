@@ -16,6 +16,7 @@ from ray import tune
 from cluster.jobs.place import node_name
 from cluster.machine.memory import peak_memory_mb
 from cluster.machine.resources import THREAD_VARIABLES, xla_pool_threads
+from cluster.state.figures import Figures, measured
 from cluster.state.outcomes import Outcome, outcome_of
 from cluster.wire.heartbeats import HEARTBEATS, IDLE, WorkerHeartbeat
 
@@ -193,16 +194,16 @@ class TrialActor(tune.Trainable):
         compiled = 0.0
         if self._training is not None:
             compiled = self._training.program.compile_s - self._compile_s_before
-        return {
-            "step": step,
-            "saved_step": self._saved_step,
-            "seconds": time.monotonic() - self._started,
-            "cpu_seconds": time.process_time() - self._cpu_started,
-            "compile_seconds": compiled,
-            "peak_memory_mb": peak_memory_mb(),
-            "xla_threads": xla_pool_threads(),
-            "host": node_name(),
-        }
+        figures = Figures(
+            step=step,
+            seconds=time.monotonic() - self._started,
+            cpu_seconds=time.process_time() - self._cpu_started,
+            compile_seconds=compiled,
+            peak_memory_mb=peak_memory_mb(),
+            xla_threads=xla_pool_threads(),
+            host=node_name(),
+        )
+        return {**measured(figures), "saved_step": self._saved_step}
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """Do nothing: a trial's checkpoint lies in the search directory, never in Tune's."""

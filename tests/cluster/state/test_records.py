@@ -8,6 +8,7 @@ import pytest
 
 from cluster.commands.search import create_search
 from cluster.machine.files import write_json
+from cluster.state.figures import figures_of
 from cluster.state.outcomes import Outcome
 from cluster.state.paths import SearchPaths
 from cluster.state.records import (
@@ -79,6 +80,30 @@ def test_reading_changes_nothing_and_sees_a_running_search(make_search):
     study.tell(0, Outcome.COMPLETED, result(val_error=1.0))
     assert load_trials(search.paths)[0].metrics == {"val_error": 1.0}
     assert search.paths.journal.read_bytes().startswith(before)
+
+
+def test_a_record_of_another_version_is_read_without_what_only_that_one_knows(make_search):
+    search = make_search()
+    study = search.open()
+    study.ask()
+    study.tell(0, Outcome.COMPLETED, {**result(val_error=1.0), "peak_gpu_memory_mb": 5.0, "frames": [1]})
+    (record,) = load_trials(search.paths)
+    assert (record.seconds, record.metrics, record.host) == (1.0, {"val_error": 1.0}, "")
+
+
+def test_the_figures_of_all_attempts_are_added_up_if_they_say_so(make_search):
+    search = make_search()
+    study = search.open()
+    every = {one.name: 2 for one in figures_of() if one.is_measured}
+    for outcome in (Outcome.STOPPED, Outcome.COMPLETED):
+        study.ask()
+        study.tell(0, outcome, {"metrics": {"val_error": 1.0}, **every})
+        study = search.open()
+    (record,) = load_trials(search.paths)
+    assert {one.name: getattr(record, one.name) for one in figures_of() if one.is_measured} == {
+        one.name: 4 if one.is_added_up else 2 for one in figures_of() if one.is_measured
+    }
+    assert [one.name for one in figures_of() if one.is_added_up] == ["seconds", "cpu_seconds", "compile_seconds"]
 
 
 def test_a_status_is_read_whole(make_search):

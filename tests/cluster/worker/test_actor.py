@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import pytest
 
 from cluster.machine.resources import thread_caps, xla_pool_threads
+from cluster.state.figures import MEASURED
 from cluster.state.outcomes import Outcome
 from cluster.wire.heartbeats import HEARTBEATS, IDLE, read_heartbeats
 from cluster.worker.actor import TrialActor
@@ -169,6 +170,14 @@ def test_a_worker_says_which_trial_it_runs_and_that_it_waits(trial):
     assert heartbeat.mtime_ns > 0
     finish(actor)
     assert [heartbeat.trial for heartbeat in read_heartbeats(trial.folder / "heartbeats")] == [IDLE]
+
+
+def test_every_report_has_all_that_a_worker_measures(trial):
+    first = json.loads(trial.make().step()["report"])
+    assert set(first) == {*MEASURED, "saved_step", "metrics"}
+    assert first["step"] == 10
+    assert first["xla_threads"] == 1
+    assert min(first[name] for name in ("seconds", "cpu_seconds", "compile_seconds", "peak_memory_mb")) > 0
 
 
 def test_numbers_of_numpy_are_numbers(trial, monkeypatch):
