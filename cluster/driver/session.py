@@ -19,12 +19,13 @@ from cluster.jobs.place import NODES, Place, address_for_others, node_name
 from cluster.machine.capacity import Capacity
 from cluster.machine.disks import read_disks
 from cluster.machine.guard import Action, judge
+from cluster.machine.liveness import Liveness
 from cluster.machine.scratch import Scratch
 from cluster.state.guarding import folders_in_use
 from cluster.state.outcomes import Outcome
 from cluster.state.paths import SearchPaths
 from cluster.study.study import SearchStudy
-from cluster.wire.heartbeats import read_heartbeats
+from cluster.wire.heartbeats import wait_for_workers
 from cluster.wire.links import Exchange
 from cluster.wire.meeting import Meeting
 from cluster.wire.orders import PREDECESSOR_PATIENCE_S, DriverExit, Order, Orders
@@ -33,8 +34,6 @@ from trainables._shared.discovery import load_config_type
 
 log = logging.getLogger(__name__)
 
-WORKERS_PATIENCE_S = 10.0
-"""How long the workers of a wave may take to end before their files are deleted."""
 RESTART_RAY_TRIALS = 2000
 
 
@@ -52,7 +51,7 @@ class Session:
 
     def __init__(self, paths: SearchPaths, spec: Spec, scratch: Scratch, driver: int, supervisor: int) -> None:
         self._supervisor = supervisor
-        self._watched_at = time.monotonic()
+        self._supervision = Liveness(supervisor)
         self._paths = paths
         self._spec = spec
         self._scratch = scratch
@@ -168,9 +167,7 @@ class Session:
         return wave
 
     def _clean(self) -> int:
-        deadline = time.monotonic() + WORKERS_PATIENCE_S
-        while read_heartbeats(self._scratch.heartbeats) and time.monotonic() < deadline:
-            time.sleep(0.05)
+        wait_for_workers(self._scratch.heartbeats)
         freed = self._scratch.empty()
         self._capacity.measure()  # no trial runs: what is free now is free for them
         self._tick()
@@ -221,8 +218,8 @@ class Session:
     def _is_orphan_too_long(self) -> bool:
         """Return whether the supervisor has been dead so long that a worker must be hanging."""
         if os.getppid() == self._supervisor:
-            self._watched_at = time.monotonic()
-        return time.monotonic() - self._watched_at > PREDECESSOR_PATIENCE_S
+            self._supervision.note_alive()
+        return self._supervision.silent_s > PREDECESSOR_PATIENCE_S
 
     def _tick(self) -> None:
         """Look at the clock and at the supervisor's orders, and beat."""

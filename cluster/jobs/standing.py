@@ -9,6 +9,7 @@ from typing import Any
 from cluster.jobs.job_logs import job_logs
 from cluster.jobs.launched import Launch, read_launch
 from cluster.jobs.slurm_queue import Job, SlurmError, jobs, starts_in_s
+from cluster.machine.liveness import was_touched_within
 from cluster.machine.processes import is_alive
 from cluster.state.paths import SearchPaths
 from cluster.state.records import load_status
@@ -187,17 +188,11 @@ def _ended(paths: SearchPaths, snapshot: Mapping[str, Any], known: Sequence[Job]
 
 
 def _works(paths: SearchPaths) -> bool:
-    """Whether a job's supervisor lives: what one that was killed on another machine has left does not count."""
+    """Return whether a job's supervisor lives: if its process cannot be seen from here, by its heartbeat."""
     supervisor = supervisor_of(paths)
-    return supervisor is not None and (bool(is_alive(supervisor)) or _is_fresh(paths))
-
-
-def _is_fresh(paths: SearchPaths) -> bool:
-    """Whether a supervisor, which may be on another machine, has given a heartbeat of late."""
-    try:
-        return abs(time.time() - paths.supervisor_heartbeat.stat().st_mtime) < HEARTBEAT_PATIENCE_S
-    except OSError:
+    if supervisor is None:
         return False
+    return bool(is_alive(supervisor)) or was_touched_within(paths.supervisor_heartbeat, HEARTBEAT_PATIENCE_S)
 
 
 def _ran_on(host: str, known: Sequence[Job]) -> bool:

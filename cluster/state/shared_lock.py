@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Callable
 from pathlib import Path
 
+from cluster.machine.liveness import Liveness
 from cluster.machine.processes import identity, is_alive
 
 log = logging.getLogger(__name__)
@@ -18,6 +19,8 @@ PATIENCE_S = 75.0
 """A lock is broken if its holder cannot be seen from here and has not touched it for so long. NFS clients may believe
 for 60 s what they have read of a file."""
 TOUCH_EVERY_S = 5.0
+MOST_GAP_S = 5.0
+"""Two looks at a lock that is waited for lie no further apart, unless this process was suspended."""
 LONGEST_POLL_S = 0.05
 
 
@@ -80,14 +83,13 @@ class SharedLock:
     def _acquire(self, wait: Callable[[float], bool]) -> bool:
         self._count += 1
         token = json.dumps({**self._who, "count": self._count})
-        pause, seen, since = 0.001, ("", 0), self._clock()
+        pause, holder, liveness = 0.001, "", Liveness(("", 0), MOST_GAP_S, self._clock)
         while not self._make(token):
-            now, found = self._clock(), self._look()
-            if found != seen:
-                self.saw_heartbeat |= found[0] == seen[0] != ""
-                seen, since = found, now
-            if found[0] and (now - since > self._patience_s or _is_dead(found[0])):
-                self._break(found[0])
+            before, (holder, touched) = holder, self._look()
+            if liveness.see((holder, touched)):
+                self.saw_heartbeat |= holder == before != ""
+            if holder and (liveness.silent_s > self._patience_s or _is_dead(holder)):
+                self._break(holder)
                 continue
             if wait(pause):
                 return False

@@ -1,11 +1,11 @@
 """Who works on a search: the one supervisor that holds its lock."""
 
-import os
 import time
 from collections.abc import Iterable
 from typing import Any
 
 from cluster.machine.files import read_json
+from cluster.machine.liveness import Liveness, touched_at
 from cluster.machine.processes import is_alive
 from cluster.state.paths import SearchPaths
 
@@ -13,6 +13,8 @@ SILENT_S = 10.0
 """A supervisor on another machine is taken to be dead if it has given no heartbeat for so long. It gives one every
 second, but may be cleaning up."""
 LOOK_EVERY_S = 0.5
+MOST_GAP_S = 5.0
+"""Two looks lie no further apart, unless this process was suspended."""
 
 
 def supervisor_of(paths: SearchPaths) -> dict[str, Any] | None:
@@ -37,27 +39,15 @@ def worked_on_elsewhere(several: Iterable[SearchPaths], patience_s: float = 0.0)
     clock, for `patience_s` longer if it may be about to end. A supervisor that exited cleanly is not waited for.
     """
     began = time.monotonic()
-    heartbeats = {one: (_heartbeat(one), began) for one in several}
-    while heartbeats:
-        now = time.monotonic()
-        for one, (seen, since) in list(heartbeats.items()):
-            heartbeat = _heartbeat(one)
+    watched = {one: Liveness(touched_at(one.supervisor_heartbeat), MOST_GAP_S) for one in several}
+    while watched:
+        for one, liveness in list(watched.items()):
+            has_beaten = liveness.see(touched_at(one.supervisor_heartbeat))
             supervisor = read_json(one.supervisor_record)
-            if supervisor is None or is_alive(supervisor) is not None or (heartbeat == seen and now - since > SILENT_S):
-                del heartbeats[one]
-            elif heartbeat != seen:
-                if now - began >= patience_s:
-                    return one
-                heartbeats[one] = (heartbeat, now)
-        if heartbeats:
+            if supervisor is None or is_alive(supervisor) is not None or liveness.silent_s > SILENT_S:
+                del watched[one]
+            elif has_beaten and time.monotonic() - began >= patience_s:
+                return one
+        if watched:
             time.sleep(LOOK_EVERY_S)
     return None
-
-
-def _heartbeat(paths: SearchPaths) -> int:
-    """Return when a supervisor gave its last heartbeat; the file is opened, as NFS asks the server only then."""
-    try:
-        with paths.supervisor_heartbeat.open("rb") as file:
-            return os.fstat(file.fileno()).st_mtime_ns
-    except OSError:
-        return 0

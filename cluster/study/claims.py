@@ -12,6 +12,7 @@ from typing import Any
 from optuna.trial import FrozenTrial, Trial
 
 from cluster.machine.files import read_json, write_json
+from cluster.machine.liveness import Liveness, touched_at
 from cluster.machine.processes import identity, is_alive
 from cluster.state.notes import OWNER, Owner
 from cluster.state.paths import SearchPaths
@@ -49,9 +50,8 @@ class Claims:
         self._every_s = min(beat_every_s, patience_s / 4)
         self._clock = clock
         self._run = secrets.token_hex(8)
-        self._seen: dict[int, tuple[Any, float]] = {}
-        """The heartbeat of each job that is still waited for, and since when it is as it is."""
-        self._looked_at = clock()
+        self._drivers: dict[int, Liveness] = {}
+        """Of each other job, by its number."""
         self._over = threading.Event()
         paths.make_own()
         self.beat()
@@ -92,15 +92,21 @@ class Claims:
         assert job is not None  # with one job alone nothing is claimed
         if job == self._paths.job:
             return True  # a job has one driver at a time, and this is it
-        heartbeat = _heartbeat(self._paths, job)
-        driver = heartbeat[0] or {}
+        driver = _driver_of(self._paths, job)
         if driver.get("run", owner["run"]) != owner["run"]:
             return True
         if "pid" in driver and is_alive(driver) is False:
             return True
-        now, (before, since) = self._clock(), self._seen.get(job, (None, self._clock()))
-        # Where this process was suspended itself, it must look anew before it can say that another is silent.
-        return before == heartbeat and now - since > self._patience_s and now - self._looked_at < self._patience_s / 2
+        return self._silent_s(job) > self._patience_s
+
+    def _silent_s(self, job: int) -> float:
+        touched = touched_at(SearchPaths(self._paths.root, job).driver_heartbeat)
+        liveness = self._drivers.get(job)
+        if liveness is None:
+            # If this process was suspended, it missed the other drivers' heartbeats: that time does not count.
+            liveness = self._drivers[job] = Liveness(touched, 2 * self._every_s, self._clock)
+        liveness.see(touched)
+        return liveness.silent_s
 
     # -- heartbeats --------------------------------------------------------------------------------------------
 
@@ -114,15 +120,9 @@ class Claims:
 
     def look(self) -> None:
         """Look at the others' heartbeats."""
-        now = self._clock()
-        if now - self._looked_at > self._patience_s / 2:
-            self._seen.clear()  # this process was suspended itself, and has missed the others' heartbeats
-        self._looked_at = now
         for other in self._paths.of_jobs():
             assert other.job is not None
-            heartbeat = _heartbeat(self._paths, other.job)
-            if other.job not in self._seen or self._seen[other.job][0] != heartbeat:
-                self._seen[other.job] = (heartbeat, now)
+            self._silent_s(other.job)
 
     def _live(self) -> None:
         while True:
@@ -140,15 +140,9 @@ class Claims:
             self._paths.driver_heartbeat.unlink(missing_ok=True)
 
 
-def _heartbeat(paths: SearchPaths, job: int) -> tuple[dict[str, Any] | None, int]:
-    """Return a job's heartbeat: who its driver is, and when it was touched, by the file server's clock.
-
-    It is opened, not only looked up: that is when NFS asks the server.
-    """
-    path = SearchPaths(paths.root, job).driver_heartbeat
+def _driver_of(paths: SearchPaths, job: int) -> dict[str, Any]:
+    """Return who a job's driver is; empty if it has ended, or its file cannot be read now."""
     try:
-        with path.open("rb") as file:
-            touched = os.fstat(file.fileno()).st_mtime_ns
-        return read_json(path), touched
+        return read_json(SearchPaths(paths.root, job).driver_heartbeat) or {}
     except OSError:
-        return None, 0
+        return {}

@@ -17,6 +17,7 @@ from cluster.machine.capacity import Capacity, check_fits
 from cluster.machine.disks import read_disks
 from cluster.machine.files import read_json
 from cluster.machine.guard import Action, judge
+from cluster.machine.liveness import Liveness, touched_at
 from cluster.machine.processes import end_carrying
 from cluster.machine.resources import gpu_count, pool_id
 from cluster.machine.scratch import Scratch, node_cache, scratch_root
@@ -24,7 +25,7 @@ from cluster.state.guarding import folders_in_use, note_guard_event
 from cluster.state.paths import SearchPaths
 from cluster.state.records import load_spec
 from cluster.supervision.watcher import FURTHER, RayServers, Watcher
-from cluster.wire.heartbeats import read_heartbeats
+from cluster.wire.heartbeats import wait_for_workers
 from cluster.wire.links import GONE, Link
 from cluster.wire.meeting import Meeting
 from cluster.worker.environment import OBJECT_STORE_BYTES, TOKEN, driver_environment
@@ -36,8 +37,6 @@ LEADER_PATIENCE_S = 180.0
 """How long nothing may be seen of the first node's supervisor before this one gives up."""
 MOST_JOINS = 3
 """How often a driver is joined: this node's Ray may fail by a chance, or for a reason."""
-WORKERS_PATIENCE_S = 10.0
-"""How long the workers of a wave may take to end before their files are deleted."""
 
 
 class LeaderLostError(RuntimeError):
@@ -45,23 +44,16 @@ class LeaderLostError(RuntimeError):
 
 
 class Leader:
-    """The supervisor of the first node, as seen from here: the file that it touches changes, or it does not."""
+    """The supervisor of the job's first node, which touches a file as long as it lives."""
 
     def __init__(self, paths: SearchPaths, clock: Callable[[], float] = time.monotonic) -> None:
         self._heartbeat = paths.supervisor_heartbeat
-        self._clock = clock
-        self._seen: tuple[int, float] = (0, clock())
+        self._liveness = Liveness(0, clock=clock)
 
     def check(self) -> None:
-        """Raise LeaderLostError where it has not been seen for too long."""
-        try:
-            mtime = self._heartbeat.stat().st_mtime_ns
-        except OSError:
-            mtime = 0
-        now = self._clock()
-        if mtime != self._seen[0]:
-            self._seen = (mtime, now)
-        if now - self._seen[1] > LEADER_PATIENCE_S:
+        """Raise LeaderLostError if it has shown no sign of life for LEADER_PATIENCE_S."""
+        self._liveness.see(touched_at(self._heartbeat))
+        if self._liveness.silent_s > LEADER_PATIENCE_S:
             raise LeaderLostError(f"the first node's supervisor gave no sign of life for {LEADER_PATIENCE_S:g} s")
 
 
@@ -180,9 +172,7 @@ class NodeSupervisor:
             time.sleep(POLL_S)
 
     def _clean(self, scratch: Scratch) -> dict[str, Any]:
-        deadline = time.monotonic() + WORKERS_PATIENCE_S
-        while read_heartbeats(scratch.heartbeats) and time.monotonic() < deadline:
-            time.sleep(0.05)
+        wait_for_workers(scratch.heartbeats)
         freed = scratch.empty()
         self._capacity.measure()  # no trial runs: what is free now is free for them
         return {"do": "cleaned", "freed_bytes": freed, "memory_gb": self._capacity.memory_gb}

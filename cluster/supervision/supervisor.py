@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 
 MOST_IDLE_DRIVERS = 3
 """The search fails after this many drivers in a row that died without starting a trial."""
-MOST_DEAD_DRIVERS = 10
+MOST_FRUITLESS_DRIVERS = 10
 """And after this many that died without ending one; a trial that brings drivers down is given up before."""
 RIVAL_PATIENCE_S = 2.0
 POLL_S = 0.2
@@ -258,7 +258,7 @@ class Supervisor:
             idle = 0 if snapshot.get("driver") == number and snapshot.get("started") else idle + 1
             dead = 0 if ended > ended_before >= 0 else dead + 1
             ended_before = ended
-            if idle >= MOST_IDLE_DRIVERS or dead >= MOST_DEAD_DRIVERS:
+            if idle >= MOST_IDLE_DRIVERS or dead >= MOST_FRUITLESS_DRIVERS:
                 times = idle if idle >= MOST_IDLE_DRIVERS else dead
                 return Ending("failed", f"{why}; the {times} last of them came to nothing")
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from cluster.machine.clocks import AwakeClock
 from cluster.machine.disks import Reading, read_disks, used_bytes
 from cluster.machine.guard import Action, Verdict, judge
+from cluster.machine.liveness import Liveness, touched_at
 from cluster.machine.processes import children, start_time
 from cluster.machine.scratch import Scratch
 from cluster.state.guarding import folders_in_use, note_guard_event
@@ -77,7 +78,7 @@ class Watcher:
         self._stop_by: float | None = None
         self._next_look = self._next_walk = clock()
         self._scratch_bytes = self.peak_scratch_bytes = 0
-        self._driver_heartbeat: tuple[int, float] = (0, clock())
+        self._driver = Liveness(0, clock=clock)
 
     def look(self) -> str:
         """Look after the node; return why its part of Ray must be ended at once, empty while it need not."""
@@ -91,7 +92,7 @@ class Watcher:
             return f"its trials did not save within {STOP_PATIENCE_S:g} s, and the disk is filling up"
         if server := self._ray.dead():
             return f"Ray's {server} has died"
-        return self._look_at_driver(now) if self._has_driver else ""
+        return self._look_at_driver() if self._has_driver else ""
 
     def _look_at_workers(self) -> None:
         for finding in self._workers.look():
@@ -130,12 +131,7 @@ class Watcher:
             self._scratch.keep_fresh()
         return replace(read_disks(folders_in_use(self._paths, self._scratch.path)), scratch_bytes=self._scratch_bytes)
 
-    def _look_at_driver(self, now: float) -> str:
-        try:
-            heartbeat = self._scratch.driver_heartbeat.stat().st_mtime_ns
-        except OSError:
-            heartbeat = 0
-        if heartbeat != self._driver_heartbeat[0]:
-            self._driver_heartbeat = (heartbeat, now)
-        silent_s = now - self._driver_heartbeat[1]
+    def _look_at_driver(self) -> str:
+        self._driver.see(touched_at(self._scratch.driver_heartbeat))
+        silent_s = self._driver.silent_s
         return f"the driver gave no sign of life for {silent_s:.0f} s" if silent_s > DRIVER_PATIENCE_S else ""

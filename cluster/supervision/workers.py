@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from cluster.machine.liveness import Liveness
 from cluster.machine.memory import available_memory_gb, total_memory_gb
 from cluster.state.outcomes import Outcome
 from cluster.wire.heartbeats import IDLE, Heartbeat, read_heartbeats
@@ -53,19 +54,20 @@ class WorkerWatch:
         self._clock = clock
         self._available_gb = available_gb
         self._reserve_gb = min(MOST_RESERVE_GB, MEMORY_RESERVE * total_memory_gb())
-        self._seen: dict[int, tuple[tuple[int, int], float]] = {}
-        """The last heartbeat of each process, and when it was first seen."""
+        self._liveness: dict[int, Liveness] = {}
+        """Of each worker's process that runs a trial, by its id."""
 
     def look(self) -> list[Finding]:
         """Return the workers to be ended now."""
-        now, findings = self._clock(), []
+        findings = []
         heartbeats = [heartbeat for heartbeat in read_heartbeats(self._folder) if heartbeat.trial != IDLE]
-        seen, self._seen = self._seen, {}
+        before, self._liveness = self._liveness, {}
         for heartbeat in heartbeats:
-            said = (heartbeat.trial, heartbeat.mtime_ns)
-            before, since = seen.get(heartbeat.pid, (None, now))
-            self._seen[heartbeat.pid] = (said, since if said == before else now)
-            finding = self._judge(heartbeat, now - self._seen[heartbeat.pid][1])
+            value = (heartbeat.trial, heartbeat.mtime_ns)
+            liveness = before.get(heartbeat.pid) or Liveness(value, clock=self._clock)
+            liveness.see(value)
+            self._liveness[heartbeat.pid] = liveness
+            finding = self._judge(heartbeat, liveness.silent_s)
             if finding is not None:
                 findings.append(finding)
         return findings or self._judge_machine(heartbeats)

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,8 @@ IDLE = -1
 """In place of a trial's number: this worker waits for one."""
 WIDTH = 128
 """Bytes of the file, always the same: writing it anew needs no space on a full disk."""
+WORKERS_PATIENCE_S = 10.0
+"""How long the workers of a wave may take to end before their files are deleted."""
 
 
 class WorkerHeartbeat:
@@ -57,6 +60,13 @@ class Heartbeat:
 def read_heartbeats(folder: Path) -> list[Heartbeat]:
     """Return the last heartbeat of each living worker on this node."""
     return [worker for worker in _all_heartbeats(folder) if worker.is_alive]
+
+
+def wait_for_workers(folder: Path, patience_s: float = WORKERS_PATIENCE_S) -> None:
+    """Wait until every worker on this node has ended, or until they have taken longer than they may."""
+    deadline = time.monotonic() + patience_s
+    while read_heartbeats(folder) and time.monotonic() < deadline:
+        time.sleep(0.05)
 
 
 def trial_pids(folder: Path, trial: int) -> list[int]:

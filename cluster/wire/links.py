@@ -18,7 +18,7 @@ from multiprocessing.connection import Client, Listener
 from queue import Empty, SimpleQueue
 from typing import Any
 
-from cluster.machine.clocks import AwakeClock
+from cluster.machine.liveness import Liveness
 
 HEARTBEAT_EVERY_S = 2.0
 """Both sides say something this often, so that a machine that has died is told from one that is quiet."""
@@ -65,13 +65,11 @@ class Link:
 
     def __init__(self, connection: Any, clock: Callable[[], float] = time.monotonic) -> None:
         self._connection = connection
-        self._clock = AwakeClock(MOST_GAP_S, clock)
         self._queue: SimpleQueue[dict[str, Any]] = SimpleQueue()
         self._sending = threading.Lock()
         self._closed = threading.Event()
         self._num_heard = 0
-        self._heard: tuple[int, float] = (0, self._clock())
-        """How many messages had come when one was last seen to have, and when that was."""
+        self._liveness = Liveness(0, MOST_GAP_S, clock)
         self._reader = threading.Thread(target=self._read, daemon=True, name="link")
         self._reader.start()
         threading.Thread(target=self._send_heartbeats, daemon=True, name="heartbeats").start()
@@ -106,10 +104,8 @@ class Link:
     @property
     def silent_s(self) -> float:
         """Seconds since the other end was last heard; those in which we slept ourselves do not count."""
-        now, number = self._clock(), self._num_heard
-        if number != self._heard[0]:
-            self._heard = (number, now)
-        return now - self._heard[1]
+        self._liveness.see(self._num_heard)
+        return self._liveness.silent_s
 
     def send(self, **message: Any) -> None:
         """Send a message; to an end that is gone, nothing is sent."""

@@ -237,11 +237,22 @@ def test_a_driver_that_was_suspended_itself_does_not_take_the_others_for_dead(op
     claims._clock = lambda: now
     claims._over.set()
     claims._thread.join()
+    claims._drivers.clear()
+    one._claims._over.set()  # it gives no heartbeat from here on
+    one._claims._thread.join()
     claims.look()
     now = 1000.0
     assert not claims.is_free(two._study.get_trials()[0])
     claims.look()
     assert not claims.is_free(two._study.get_trials()[0])
+    for second in range(1005, 1080, 5):
+        now = second
+        claims.look()
+        assert not claims.is_free(two._study.get_trials()[0])
+    for second in range(1080, 1100, 5):
+        now = second
+        claims.look()
+    assert claims.is_free(two._study.get_trials()[0])
 
 
 def test_a_jobs_next_driver_takes_up_its_trials_at_once(make_search, storage):

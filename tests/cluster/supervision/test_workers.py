@@ -14,7 +14,7 @@ from cluster.machine.memory import available_memory_gb, out_of_memory_kills, tot
 from cluster.machine.processes import start_time
 from cluster.state.outcomes import Outcome
 from cluster.supervision.workers import WorkerWatch, end_worker, resident_gb
-from cluster.wire.heartbeats import IDLE, WorkerHeartbeat, read_heartbeats
+from cluster.wire.heartbeats import IDLE, WorkerHeartbeat, read_heartbeats, wait_for_workers
 
 ROOT = Path(__file__).parents[3]
 WORKER = """
@@ -210,3 +210,13 @@ def test_a_group_of_version_1_and_its_parents_bound_it(machine):
 
 def test_this_machine_has_some_memory_left():
     assert 0 < available_memory_gb() <= total_memory_gb()
+
+
+def test_workers_are_waited_for_until_they_end_and_no_longer_than_they_may_take(start, tmp_path):
+    worker = start(1)
+    began = time.monotonic()
+    wait_for_workers(tmp_path, patience_s=0.2)
+    assert time.monotonic() - began >= 0.2
+    worker.kill()
+    worker.wait()
+    wait_for_workers(tmp_path, patience_s=1e9)
