@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import time
 from collections.abc import Iterator
 from functools import partial
 from typing import Any
@@ -13,6 +14,8 @@ from cluster.worker.environment import OBJECT_STORE_BYTES
 from search_spaces.spec import Spec
 
 LOOPBACK = "127.0.0.1"
+START_PATIENCE_S = 120.0
+"""How long Ray's own processes may take to begin: Ray gives them 30 s, too few on a machine that others load."""
 
 
 @contextlib.contextmanager
@@ -31,6 +34,25 @@ def loopback_is_meant() -> Iterator[None]:
     from ray._private import services
 
     with _replaced(services, "resolve_ip_for_localhost", lambda host: host):
+        yield
+
+
+@contextlib.contextmanager
+def patient_start() -> Iterator[None]:
+    """Have `ray.init` wait up to START_PATIENCE_S for its node to register, instead of Ray's fixed 30 s."""
+    from ray._private import services
+
+    ask = services.get_node
+
+    def ask_on(*arguments: Any) -> Any:
+        end = time.monotonic() + START_PATIENCE_S
+        while time.monotonic() < end:
+            with contextlib.suppress(RuntimeError):  # Ray's word for "not there yet"
+                return ask(*arguments)
+            time.sleep(0.2)
+        return ask(*arguments)
+
+    with _replaced(services, "get_node", ask_on):
         yield
 
 
@@ -59,7 +81,7 @@ def start_ray(spec: Spec, scratch: Scratch, num_slots: int, address: str) -> str
     import ray
 
     # Ray puts the working directory before all else that its workers import from, and the user's would shadow ours.
-    with contextlib.chdir(own_folder()), loopback_is_meant(), _nothing_beside():
+    with contextlib.chdir(own_folder()), loopback_is_meant(), patient_start(), _nothing_beside():
         ray.init(
             address="local",
             num_cpus=num_slots * spec.resources.cpus_per_trial,

@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 CHECKPOINT_EVERY_S = 30.0
 """Seconds of training that a lost worker may cost; shorter trials write one checkpoint, at their end."""
-POOL_PATIENCE_S = 2.0
+POOL_PATIENCE_S = 30.0
 """How long the threads of XLA's pool may take to say their name, by which they are counted."""
 
 
