@@ -252,6 +252,9 @@ class SpecFields(SpecModel):
     PostgreSQL server, as postgresql://USER@HOST:PORT/DATABASE. Keep the password in ~/.pgpass, not here."""
     retries: int = Field(default=2, ge=0)
     """How often a trial is taken up again after a failure of the machine; its own failures end it at once."""
+    keep_going: bool = False
+    """Whether the search goes on if configuration after configuration fails in the same way. By default it pauses: the
+    cause is then most likely outside of them (a data file that is gone, a module that cannot be imported)."""
     trial_timeout_min: float = Field(default=60.0, gt=0)
     """Minutes without a report, its start and its compilation included, after which a trial counts as hung: it is ended
     and taken up again."""

@@ -32,7 +32,7 @@ class Board:
         if time.monotonic() - self._written >= EVERY_S:
             self.write()
 
-    def write(self, doing: str = "running trials", finished: str = "", stopped: str = "") -> None:
+    def write(self, doing: str = "running trials", finished: str = "", stopped: str = "", paused: str = "") -> None:
         """Write the snapshot; on a full disk the last one stays."""
         self._written = time.monotonic()
         tally, wave = self._study.tally, self.wave
@@ -41,9 +41,10 @@ class Board:
         running = wave.running if wave is not None else {}
         snapshot: dict[str, Any] = {
             "updated_at": time.time(),
-            "doing": "finished" if finished else "stopped" if stopped else doing,
+            "doing": "finished" if finished else "stopped" if stopped else "paused" if paused else doing,
             "finished": finished,
             "stopped": stopped,
+            "paused": paused,
             "driver": self._driver,
             "started": self.num_started > 0 or (wave is not None and wave.num_started > 0),
             "wave": wave.number if wave is not None else self._paths.next_wave(),

@@ -2,8 +2,6 @@
 
 from collections.abc import Callable
 
-TIME_IS_UP = "the job's time is up"
-"""Why a search stops that goes on in the job's next run."""
 SPARE = 1.5
 """The next report may take this many times as long as the longest so far."""
 MARGIN_S = 5.0

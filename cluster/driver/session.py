@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 
 from cluster.driver.board import Board
-from cluster.driver.deadline import TIME_IS_UP, Deadline
+from cluster.driver.deadline import Deadline
 from cluster.driver.lost import LostWorkers
 from cluster.driver.nodes import Nodes
 from cluster.driver.ray_head import LOOPBACK, num_ray_nodes, start_ray
@@ -57,10 +57,12 @@ class Session:
         self._scratch = scratch
         self._driver = driver
         # Not `sys.stdin`: the thread that reads would hold its lock, which Python wants when it ends.
-        self._orders = Orders(open(0, "rb", buffering=0, closefd=False))  # noqa: SIM115 - for as long as we run
-        self._started = time.monotonic()
         self._stop = ""
         """Why this driver ends, once it was asked to."""
+        self._can_drain = False
+        """Whether Ray has started: until then a stop ends this process at once, and costs no trial anything."""
+        self._orders = Orders(open(0, "rb", buffering=0, closefd=False), self._drain)  # noqa: SIM115 - as long as we run
+        self._started = time.monotonic()
         self._ray_start_s: float | None = None
         self._study = SearchStudy(paths, spec, load_config_type(spec.trainable))
         if self._study.repaired_bytes:
@@ -98,6 +100,7 @@ class Session:
             self._meet(head, address)
         self._ray_start_s = time.monotonic() - self._started
         signal.signal(signal.SIGTERM, self._on_signal)  # after ray.init, which sets a handler of its own
+        self._can_drain = True
         try:
             return self._waves()
         finally:
@@ -123,6 +126,8 @@ class Session:
                 return self._conclude(finished=reason)
             if wave.is_out_of_time:
                 return self._out_of_time()
+            if wave.is_paused:
+                return self._conclude(paused=wave.draining)
             if wave.draining and wave.stop_outcome is not Outcome.DISK_FULL:
                 return self._conclude(stopped=wave.draining)
             restart = self._board.num_started >= (RESTART_RAY_TRIALS if most == "auto" else most)
@@ -203,17 +208,25 @@ class Session:
         if hours_s is not None and (allocation_s is None or hours_s <= allocation_s):
             self._study.use_up_hours()
             return self._conclude(finished=self._study.finished())
-        return self._conclude(stopped=TIME_IS_UP)
+        self._conclude(stopped="the job's time is up")
+        return DriverExit.TIME_IS_UP
 
-    def _conclude(self, finished: str = "", stopped: str = "") -> DriverExit:
-        self._board.write(finished=finished, stopped=stopped)
-        return DriverExit.FINISHED if finished else DriverExit.STOPPED
+    def _conclude(self, finished: str = "", stopped: str = "", paused: str = "") -> DriverExit:
+        self._board.write(finished=finished, stopped=stopped, paused=paused)
+        return DriverExit.FINISHED if finished else DriverExit.PAUSED if paused else DriverExit.STOPPED
 
     def _on_signal(self, signum: int, _frame: object) -> None:
-        self._stop = f"stopped by {signal.Signals(signum).name}"
+        self._drain(f"stopped by {signal.Signals(signum).name}")
+
+    def _drain(self, reason: str) -> None:
+        """Stop the search, whichever thread says so and whatever keeps the driver busy: the trials save meanwhile."""
+        self._stop = reason
+        if not self._can_drain:
+            os.kill(os.getpid(), signal.SIGTERM)
+            return
         wave = self._board.wave
         if wave is not None:
-            wave.drain(self._stop)
+            wave.drain(reason)
 
     def _is_orphan_too_long(self) -> bool:
         """Return whether the supervisor has been dead so long that a worker must be hanging."""

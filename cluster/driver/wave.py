@@ -43,6 +43,8 @@ class Wave:
         """Why no more trials are started and the running ones are stopped; empty while all is well."""
         self.ending = ""
         """Why no more trials are started, the running ones going on to their ends; empty while all is well."""
+        self.is_paused = False
+        """Whether it drains as trials fail for a cause that seems to be outside of them."""
         self.running: dict[int, dict[str, Any]] = {}
         """The last report of every running trial; until the first, when it began, by the wave's clock."""
         self.num_started = 0
@@ -93,11 +95,12 @@ class Wave:
 
     def next(self) -> dict[str, Any] | Literal["later"] | None:
         """Return what an actor needs for the next trial, None when this wave starts no more, or `later`."""
-        if not (self.draining or self.ending) and len(self.running) >= self.capacity.slots:
+        if not self._is_called_off() and len(self.running) >= self.capacity.slots:
             return "later"
         has_room = self.num_started < self._max_trials and not (self.draining or self.ending)
         may_start = has_room and self._deadline.may_start()
-        assignment = self.study.ask() if may_start else None
+        assignment = self.study.ask(self._is_called_off) if may_start else None
+        self._heed_brake()
         if assignment is None:
             if self._refused is None:
                 self._refused = self._clock()
@@ -117,6 +120,16 @@ class Wave:
             "keep": self._spec.keep.checkpoints != "none",
         }
         return {"number": assignment.number, "task": json.dumps(task)}
+
+    def _is_called_off(self) -> bool:
+        """Return whether no more trials are to be started, by what the supervisor has said until now."""
+        self._take_orders(self.obey)
+        return bool(self.draining or self.ending)
+
+    def _heed_brake(self) -> None:
+        if self.study.brake.reason and not self.draining:
+            self.is_paused = True
+            self.drain(self.study.brake.reason)
 
     def report(self, number: int, result: Mapping[str, Any]) -> bool:
         """Take a running trial's report; return whether it goes on."""
@@ -187,9 +200,9 @@ class Wave:
         self.study.save_active(every_s=SAVE_ACTIVE_EVERY_S)
         for record in self.study.take_ended_elsewhere():
             self._kept.after(record)
-        spent = self.study.tally.spent()
-        if spent and not spent.startswith("patience"):  # without patience, what runs may still end
-            self.drain(f"budget {spent}")
+        bound = self.study.tally.spent_bound()
+        if bound is not None and not bound.lets_trials_end:
+            self.drain(f"budget {self.study.tally.spent()}")
         elif self._deadline.must_stop():
             self.drain("there is just the time left to save")
 
@@ -243,6 +256,7 @@ class Wave:
         if outcome is not Outcome.OUT_OF_MEMORY:  # that one was ended, and says nothing about the others
             self.capacity.learn(result.get("peak_memory_mb", 0.0) / 1e3)
         told = self.study.tell(number, outcome, record, is_its_fault=is_its_fault)
+        self._heed_brake()
         self._max_trials += told.is_open  # it is started again, in the place of none
         self._kept.after(told)
 

@@ -35,8 +35,8 @@ class Standing:
     """What a search is doing, where and why."""
 
     state: str
-    """queued, requeued, running, finished, stopped, failed, interrupted, failed to start, or unknown, where only SLURM
-    could say."""
+    """queued, requeued, running, finished, stopped, paused, failed, interrupted, failed to start, or unknown if only
+    SLURM could say."""
     why: str = ""
     where: str = ""
     """The job and its nodes, or the process and its machine, of one that is queued or running."""
@@ -129,7 +129,7 @@ def _ending(snapshot: Mapping[str, Any], launch: Launch | None) -> Standing | No
         return Standing("finished", snapshot["finished"])
     if launch is not None and snapshot.get("updated_at", launch.launched_at) < launch.launched_at:
         return None
-    for state in ("failed", "stopped"):
+    for state in ("failed", "paused", "stopped"):
         if snapshot.get(state):
             return Standing(state, snapshot[state])
     return None

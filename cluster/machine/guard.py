@@ -33,6 +33,8 @@ class Verdict:
 
     action: Action
     reason: str = ""
+    roles: tuple[str, ...] = ()
+    """What the disk is used for that it is about."""
 
 
 @dataclass(frozen=True)
@@ -83,12 +85,14 @@ def _verdicts(guard: Guard, reading: Reading) -> Iterable[Verdict]:
             action = _action(-free_gb, -limits.min_free_gb, -limits.stop_free_gb)
         needs = limits.min_free_gb if action is Action.END_WAVE else limits.stop_free_gb
         where = f"{' and '.join(disk.roles)} ({disk.path})"
-        yield Verdict(action, f"{where}: {free_gb:.3g} GB free, below {needs:.3g}" if action else "")
+        yield Verdict(action, f"{where}: {free_gb:.3g} GB free, below {needs:.3g}" if action else "", disk.roles)
         if not disk.total_inodes:  # a file system that makes them as it needs them
             continue
         action = _action(-disk.free_inodes, -limits.min_free_inodes, -limits.stop_free_inodes)
         inodes = limits.min_free_inodes if action is Action.END_WAVE else limits.stop_free_inodes
-        yield Verdict(action, f"{where}: {disk.free_inodes} inodes free, below {inodes:.0f}" if action else "")
+        yield Verdict(
+            action, f"{where}: {disk.free_inodes} inodes free, below {inodes:.0f}" if action else "", tuple(disk.roles)
+        )
     used, most = reading.scratch_bytes / GB, max_scratch_gb(guard, reading)
     action = _action(used, most, STOP_SCRATCH * most)
     yield Verdict(action, f"our scratch takes {used:.3g} GB, more than {most:.3g}" if action else "")

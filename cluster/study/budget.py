@@ -3,10 +3,25 @@
 import time
 from collections import Counter
 from collections.abc import Callable
+from enum import Enum
 
 from cluster.state.outcomes import Outcome
 from cluster.state.records import TrialRecord, is_feasible, mean_metrics
 from search_spaces.spec import Spec
+
+
+class Bound(Enum):
+    """What ends a search, other than its number of trials; the value is its key under `budget`."""
+
+    HOURS = "hours"
+    CORE_HOURS = "core_hours"
+    TARGET = "target"
+    PATIENCE = "patience_trials"
+
+    @property
+    def lets_trials_end(self) -> bool:
+        """Whether the trials that run when the bound is reached still go on to their ends."""
+        return self is Bound.PATIENCE
 
 
 class Tally:
@@ -75,15 +90,31 @@ class Tally:
     def _is_better(self, value: float, than: float) -> bool:
         return value < than if self._spec.objectives[0].mode == "min" else value > than
 
-    def spent(self) -> str:
-        """Return which bound of the budget, other than its number of trials, is used up; empty for none."""
+    def spent_bound(self) -> Bound | None:
+        """Return which bound of the budget, other than its number of trials, is used up; None for none."""
         budget = self._spec.budget
         if budget.hours and self.active_s >= budget.hours * 3600:
-            return f"hours: {self.active_s / 3600:.2f} of {budget.hours:g} used"
+            return Bound.HOURS
         if budget.core_hours and self.cpu_hours >= budget.core_hours:
-            return f"core_hours: {self.cpu_hours:.2f} of {budget.core_hours:g} used"
+            return Bound.CORE_HOURS
         if budget.target is not None and self.best is not None and not self._is_better(budget.target, self.best[0]):
-            return f"target: {self.best[0]:.6g} reached by trial {self.best[1]}"
+            return Bound.TARGET
         if budget.patience_trials and self.since_best >= budget.patience_trials:
-            return f"patience_trials: no better trial among the last {self.since_best}"
-        return ""
+            return Bound.PATIENCE
+        return None
+
+    def spent(self) -> str:
+        """Return in words which bound of the budget, other than its number of trials, is used up; empty for none."""
+        bound, budget = self.spent_bound(), self._spec.budget
+        if bound is None:
+            return ""
+        if bound is Bound.HOURS:
+            words = f"{self.active_s / 3600:.2f} of {budget.hours:g} used"
+        elif bound is Bound.CORE_HOURS:
+            words = f"{self.cpu_hours:.2f} of {budget.core_hours:g} used"
+        elif bound is Bound.TARGET:
+            assert self.best is not None
+            words = f"{self.best[0]:.6g} reached by trial {self.best[1]}"
+        else:
+            words = f"no better trial among the last {self.since_best}"
+        return f"{bound.value}: {words}"

@@ -20,10 +20,11 @@ from cluster.state.shared_lock import PATIENCE_S as LOCK_PATIENCE_S
 from cluster.state.storage import open_storage
 from cluster.study.assignment import assign, suggest
 from cluster.study.attempts import add_attempt, failures_with, note_dead_driver
+from cluster.study.brake import Brake
 from cluster.study.budget import Tally
 from cluster.study.claims import PATIENCE_S, Claims
 from cluster.study.configurations import largest_num_steps
-from cluster.study.roster import LOOK_EVERY_S, Roster, SharedRoster
+from cluster.study.roster import LOOK_EVERY_S, Roster, SharedRoster, end_order
 from cluster.study.samplers import build_pruner, build_sampler
 from cluster.study.tell_optuna import finish, last_step, score
 from search_spaces.space import grid_points
@@ -98,6 +99,8 @@ class SearchStudy:
             self._roster = Roster(self._study, self.tally)
         else:
             self._roster = SharedRoster(self._study, self.tally, storage, self._claims)
+        ended = [trial for trial in self._study.get_trials(deepcopy=False) if trial.state.is_finished()]
+        self.brake = Brake(spec, (record_of(trial) for trial in sorted(ended, key=end_order)))
 
     def close(self) -> None:
         """Leave the trials that still run here to other drivers, and end the storage's connections."""
@@ -123,24 +126,25 @@ class SearchStudy:
             bounds.append(len(self.points) * len(self.spec.seeds))
         return min(bounds, default=None)
 
-    def ask(self) -> Assignment | None:
+    def ask(self, is_called_off: Callable[[], bool] = lambda: False) -> Assignment | None:
         """Return the next trial to run, or None when no more may be started.
 
         Trials that an earlier driver left running, or another one that has died, come first, under their own number. A
-        configuration that the method or its data rule out is told as such here and the next one is asked.
+        configuration that the method or its data rule out is told as such here and the next one is asked, until the
+        brake says that the search should pause, or the caller that it `is_called_off`.
         """
         self._roster.refresh(LOOK_EVERY_S)
         if self._is_all_asked and not self._roster.has_free(self._running):
             return None
-        return self._roster.exclusively(self._ask)
+        return self._roster.exclusively(lambda: self._ask(is_called_off))
 
     @property
     def _is_all_asked(self) -> bool:
         is_full = self.max_trials is not None and self._roster.num_trials >= self.max_trials
         return bool(self.tally.spent()) or is_full
 
-    def _ask(self) -> Assignment | None:
-        while True:
+    def _ask(self, is_called_off: Callable[[], bool]) -> Assignment | None:
+        while not (self.brake.reason or is_called_off()):
             self._roster.refresh()
             trial = self._roster.take_free(self._running)
             if trial is not None:
@@ -156,11 +160,13 @@ class SearchStudy:
                 self._runs(trial)
                 return Assignment(trial.number, config)
             self._end_at_once(trial, Outcome.INVALID_CONFIG, reason)
+        return None
 
     def _runs(self, trial: Trial) -> None:
         self._running[trial.number] = trial
         self._taken_over.pop(trial.number, None)
         self._steps[trial.number] = set(self._roster.frozen(trial).intermediate_values)
+        self.brake.began(trial.number)
 
     def _end_at_once(self, trial: Trial, outcome: Outcome, error: str) -> None:
         self._runs(trial)
@@ -218,6 +224,8 @@ class SearchStudy:
         if not self.is_running(number):
             return False
         self.tally.running_s[number] = seconds
+        if not self.brake.knows(number):
+            self.brake.reported(number, self._running[number].params)
         if self.spec.is_multi_objective or self.spec.early_stopping.name == "none":
             return True
         trial = self._running[number]
@@ -300,7 +308,9 @@ class SearchStudy:
             finish(self._study, self.spec, trial, end.outcome, end.metrics)
         del self._running[number]
         self.tally.running_s.pop(number, None)
-        return self._roster.note_end(trial, end.seconds)
+        record = self._roster.note_end(trial, end.seconds)
+        self.brake.ended(record)
+        return record
 
     def records(self) -> list[TrialRecord]:
         """Return every trial so far."""

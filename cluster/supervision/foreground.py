@@ -7,6 +7,7 @@ from contextlib import contextmanager, suppress
 
 from rich.console import Console
 from rich.live import Live
+from rich.text import Text
 
 from cluster.state.paths import SearchPaths
 from cluster.state.records import load_spec, load_status
@@ -27,8 +28,8 @@ STOPPING = (
 def run_search(paths: SearchPaths) -> int:
     """Work on a search until it ends; return the process's exit code.
 
-    0: finished; 1: the search failed, or not one trial completed; 130: interrupted. Raises SearchBusyError where
-    another supervisor works on it, ScratchError and OversubscribedError where this machine cannot carry it.
+    0: finished; 1: the search failed or paused, or not one trial completed; 130: interrupted. Raises SearchBusyError
+    where another supervisor works on it, ScratchError and OversubscribedError where this machine cannot carry it.
     """
     console = Console(stderr=True)
     return conclude(paths, supervise(paths, Supervisor(paths), console), console)
@@ -101,11 +102,18 @@ def _signals(supervisor: Supervisor) -> Iterator[None]:
 def conclude(paths: SearchPaths, ending: Ending, console: Console) -> int:
     """Say how a search ended; return the process's exit code, as `run_search` has it."""
     snapshot = load_status(paths)
-    code, lines = 1, []
+    code, lines = 1, list[str | Text]()
     if ending.state == "stopped":
-        code, lines = 130, [f"Stopped ({ending.reason}). Go on with: swell resume {paths.name}"]
+        code = 130
+        lines = [f"Stopped ({ending.reason}). Go on with: swell resume {paths.name}"]
+    elif ending.state == "paused":
+        lines = [
+            Text.assemble(("Paused: ", "red"), ending.reason),
+            f"The cause seems to lie outside of them. Once it is mended: swell resume {paths.name} --failed",
+            "(takes the failed trials up again; `keep_going: true` in the spec keeps a search from pausing)",
+        ]
     elif ending.state == "failed":
-        lines = [f"[red]The search failed:[/] {ending.reason}"]
+        lines = [Text.assemble(("The search failed: ", "red"), ending.reason)]
     else:
         lines = [f"Finished: {one_line(snapshot)} ({ending.reason})"]
         if snapshot.get("outcomes", {}).get("completed"):

@@ -13,7 +13,6 @@ from pathlib import Path
 
 from rich.console import Console
 
-from cluster.driver.deadline import TIME_IS_UP
 from cluster.jobs.allocation import JOB_END_TIME
 from cluster.jobs.place import NODE, NODES, Place
 from cluster.jobs.slurm_queue import SlurmError, ask_slurm, hours_of
@@ -76,7 +75,7 @@ def goes_on_later(paths: SearchPaths, supervisor: Supervisor, ending: Ending) ->
     """Return whether a search ended only because SLURM wants the nodes back, or the job's time is up."""
     if ending.state != "stopped" or paths.stop_request.exists():
         return False
-    return supervisor.was_signalled or ending.reason == TIME_IS_UP
+    return supervisor.was_signalled or ending.is_time_up
 
 
 def time_left_s(job: str) -> float | None:

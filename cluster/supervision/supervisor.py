@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import IO, Any
@@ -29,7 +30,7 @@ from cluster.state.supervisor_record import busy_message, worked_on_elsewhere
 from cluster.supervision.watcher import HEAD, RayServers, Watcher
 from cluster.tracking.spool import make_room
 from cluster.tracking.tracker_process import Tracking
-from cluster.wire.orders import PREDECESSOR_PATIENCE_S, DriverExit
+from cluster.wire.orders import PREDECESSOR_PATIENCE_S, DriverExit, Order
 from cluster.worker.environment import TOKEN, driver_environment
 
 log = logging.getLogger(__name__)
@@ -57,10 +58,12 @@ class SearchBusyError(RuntimeError):
 
 @dataclass(frozen=True)
 class Ending:
-    """How the supervisor's work on a search ended: `finished`, `stopped` or `failed`, and why."""
+    """How the supervisor's work on a search ended: `finished`, `stopped`, `paused` or `failed`, and why."""
 
     state: str
     reason: str
+    is_time_up: bool = False
+    """Whether it stopped only as the job's time is up."""
 
 
 class _Log(logging.FileHandler):
@@ -116,6 +119,10 @@ class Supervisor:
     def was_signalled(self) -> bool:
         """Whether it was asked to stop by a signal: as SLURM does when a job's time is up, or its nodes are wanted."""
         return bool(self._signals)
+
+    @property
+    def _why_stop(self) -> str:
+        return f"stopped by {signal.Signals(self._signals[0]).name}" if self._signals else "stopped on request"
 
     def request_stop(self, signum: int = signal.SIGTERM) -> None:
         """Drain at the first call, end at once at the second; safe to call from a signal handler."""
@@ -235,13 +242,9 @@ class Supervisor:
             if status != DriverExit.STORAGE_AWAY:
                 with suppress(OSError):
                     self._paths.storage_away.unlink(missing_ok=True)
-            if self._stop_requests > 1:
-                return Ending("stopped", "ended at once, at the second request")
             snapshot = load_status(self._paths)
-            if status == DriverExit.FINISHED:
-                return Ending("finished", snapshot.get("finished") or "all trials have ended")
-            if status == DriverExit.STOPPED or self._stop_requests:
-                return Ending("stopped", snapshot.get("stopped") or "stopped on request")
+            if ending := self._ending(status, snapshot):
+                return ending
             if status in (DriverExit.GO_ON, DriverExit.DISK_FULL, DriverExit.STORAGE_AWAY):
                 idle, dead = 0, 0
                 waits = waits + 1 if status != DriverExit.GO_ON else 0
@@ -261,6 +264,19 @@ class Supervisor:
             if idle >= MOST_IDLE_DRIVERS or dead >= MOST_FRUITLESS_DRIVERS:
                 times = idle if idle >= MOST_IDLE_DRIVERS else dead
                 return Ending("failed", f"{why}; the {times} last of them came to nothing")
+
+    def _ending(self, status: int, snapshot: Mapping[str, Any]) -> Ending | None:
+        """Return how the search ends by a driver's exit status; None if another driver goes on."""
+        if self._stop_requests > 1:
+            return Ending("stopped", "ended at once, at the second request")
+        if status == DriverExit.FINISHED:
+            return Ending("finished", snapshot.get("finished") or "all trials have ended")
+        if status == DriverExit.PAUSED:
+            return Ending("paused", snapshot.get("paused") or "trials fail for a cause outside of them")
+        if status in (DriverExit.STOPPED, DriverExit.TIME_IS_UP) or self._stop_requests:
+            is_time_up = status == DriverExit.TIME_IS_UP
+            return Ending("stopped", snapshot.get("stopped") or "stopped on request", is_time_up)
+        return None
 
     def _wait_a_while(self, status: int, times: int) -> str:
         """Wait after a driver that could not write: longer each time in a row; return what for."""
@@ -287,7 +303,7 @@ class Supervisor:
                 self._say(doing=f"waiting for disk space: {verdict.reason}", running=[])
                 if not said:
                     note_guard_event(self._paths, "waiting", reason=verdict.reason)
-                    if freed := make_room(self._paths, verdict.reason):
+                    if freed := make_room(self._paths, verdict.roles):
                         log.info("deleted %.1f MB of W&B runs that are synced", freed / 1e6)
                         note_guard_event(self._paths, "cleaned", freed_bytes=freed, peak_bytes=freed)
                 said = verdict.reason
@@ -348,7 +364,7 @@ class Supervisor:
             ray = RayServers(driver.pid, HEAD)
             watcher = Watcher(self._spec, self._paths, scratch, ray, lambda order: order.send(orders))
             with orders:
-                return self._watch(driver, watcher)
+                return self._watch(driver, watcher, orders)
         finally:
             end_carrying(TOKEN, token)
             _reap()
@@ -357,7 +373,7 @@ class Supervisor:
             log.info("driver %d: %.1f MB of scratch freed", number, freed / 1e6)
             note_guard_event(self._paths, "cleaned", driver=number, freed_bytes=freed, peak_bytes=max(peak, freed))
 
-    def _watch(self, driver: subprocess.Popen[bytes], watcher: Watcher) -> int:
+    def _watch(self, driver: subprocess.Popen[bytes], watcher: Watcher, orders: IO[bytes]) -> int:
         heeded = 0
         while True:
             self._attend()
@@ -365,7 +381,7 @@ class Supervisor:
                 heeded = self._stop_requests
                 if heeded > 1:
                     return -signal.SIGKILL  # `_driver` ends what is left
-                driver.send_signal(signal.SIGTERM)
+                Order("stop", self._why_stop).send(orders)
             why = watcher.look()
             try:
                 return driver.wait(EXIT_PATIENCE_S if why else POLL_S)  # Ray's servers end just before their driver

@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -146,12 +146,12 @@ def delete_synced(paths: SearchPaths) -> int:
     return freed
 
 
-def make_room(paths: SearchPaths, reason: str) -> int:
-    """Delete the runs that W&B has where the guard lacks space on the search directory's disk; return the bytes freed.
+def make_room(paths: SearchPaths, roles: Iterable[str]) -> int:
+    """Delete the runs that W&B has if the guard lacks space on the search directory's disk; return the bytes freed.
 
-    `reason` is the guard's: it names what the disk is used for.
+    `roles` are the guard's: what the disk is used for that lacks space.
     """
-    return delete_synced(paths) if SEARCH_DIRECTORY in reason else 0
+    return delete_synced(paths) if SEARCH_DIRECTORY in roles else 0
 
 
 def _remove(path: Path) -> int:

@@ -23,13 +23,17 @@ class DriverExit(IntEnum):
     STOPPED = 11
     DISK_FULL = 12
     STORAGE_AWAY = 14
+    PAUSED = 15
+    """Trials fail for a cause that seems to be outside of them, and are not to be tried on."""
+    TIME_IS_UP = 16
+    """The job's time is up: the search goes on in the job's next run."""
 
 
 @dataclass(frozen=True)
 class Order:
-    """One order: end the wave early, stop its trials, or know why a trial's worker is about to be lost."""
+    """One order: stop the search, end the wave early, stop its trials, or know why a worker is about to be lost."""
 
-    do: Literal["end_wave", "stop_trials", "lose_trial"]
+    do: Literal["stop", "end_wave", "stop_trials", "lose_trial"]
     reason: str
     trial: int = -1
     outcome: str = ""
@@ -45,15 +49,23 @@ class Order:
 
 
 class Orders:
-    """The orders that have come in, read by a thread of its own and taken when the driver has a moment."""
+    """The orders that have come in, read by a thread of its own and taken when the driver has a moment.
 
-    def __init__(self, stream: Iterable[bytes]) -> None:
+    One to stop does not wait for that: `on_stop` is called by the thread, with its reason.
+    """
+
+    def __init__(self, stream: Iterable[bytes], on_stop: Callable[[str], None]) -> None:
         self._queue: SimpleQueue[Order] = SimpleQueue()
+        self._on_stop = on_stop
         threading.Thread(target=self._read, args=(stream,), daemon=True, name="orders").start()
 
     def _read(self, stream: Iterable[bytes]) -> None:
         for line in stream:
-            self.put(Order(**json.loads(line)))
+            order = Order(**json.loads(line))
+            if order.do == "stop":
+                self._on_stop(order.reason)
+            else:
+                self.put(order)
 
     def put(self, order: Order) -> None:
         """Add an order that came another way: from the supervisor of a further node."""

@@ -59,6 +59,7 @@ def test_every_outcome_is_a_result_a_failure_or_can_go_on():
         ({"finished": "all"}, "finished"),
         ({"stopped": "by SIGINT", "finished": ""}, "stopped"),
         ({"failed": "three drivers died", "stopped": ""}, "failed"),
+        ({"paused": "five trials crashed alike", "stopped": ""}, "paused"),
         ({"outcomes": {}}, "interrupted"),
         ({}, "failed to start"),
     ],

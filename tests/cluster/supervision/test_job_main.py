@@ -7,7 +7,6 @@ from types import SimpleNamespace
 import pytest
 from rich.console import Console
 
-from cluster.driver.deadline import TIME_IS_UP
 from cluster.jobs.place import Place
 from cluster.machine.files import write_json
 from cluster.machine.processes import usr2_held_back
@@ -91,24 +90,25 @@ def test_a_refusal_is_said_and_the_search_waits_to_be_resumed(slurm, paths, caps
 
 
 @pytest.mark.parametrize(
-    ("state", "reason", "signals", "goes_on"),
+    ("state", "is_time_up", "signals", "goes_on"),
     [
-        ("stopped", "stopped by SIGTERM", [signal.SIGUSR2], True),
-        ("stopped", TIME_IS_UP, [], True),
-        ("stopped", "stopped by SIGTERM", [signal.SIGTERM], True),  # a preemption; who cancels a job has SLURM say so
-        ("stopped", "stopped on request", [], False),
-        ("finished", "all trials have ended", [signal.SIGUSR2], False),
-        ("failed", "a driver died", [signal.SIGUSR2], False),
+        ("stopped", False, [signal.SIGUSR2], True),
+        ("stopped", True, [], True),
+        ("stopped", False, [signal.SIGTERM], True),  # a preemption; who cancels a job has SLURM say so
+        ("stopped", False, [], False),
+        ("finished", False, [signal.SIGUSR2], False),
+        ("failed", False, [signal.SIGUSR2], False),
+        ("paused", False, [signal.SIGUSR2], False),
     ],
 )
-def test_only_a_job_whose_time_is_up_goes_on_later(slurm, make_search, state, reason, signals, goes_on):
+def test_only_a_job_whose_time_is_up_goes_on_later(slurm, make_search, state, is_time_up, signals, goes_on):
     search = make_search()
     supervisor = job_main.Supervisor(search.paths)
     for signum in signals:
         supervisor.request_stop(signum)
-    assert job_main.goes_on_later(search.paths, supervisor, Ending(state, reason)) is goes_on
+    assert job_main.goes_on_later(search.paths, supervisor, Ending(state, "why", is_time_up)) is goes_on
     write_json(search.paths.stop_request, {"now": False})
-    assert not job_main.goes_on_later(search.paths, supervisor, Ending(state, reason))
+    assert not job_main.goes_on_later(search.paths, supervisor, Ending(state, "why", is_time_up))
 
 
 def test_a_detached_search_takes_no_part_in_the_job_that_it_was_started_in(slurm, paths, monkeypatch):
@@ -121,7 +121,7 @@ def test_a_detached_search_takes_no_part_in_the_job_that_it_was_started_in(slurm
 
     def stopped(paths, supervisor, console):
         supervisor.request_stop(signal.SIGUSR2)
-        return Ending("stopped", TIME_IS_UP)
+        return Ending("stopped", "the job's time is up", is_time_up=True)
 
     monkeypatch.setattr(job_main, "supervise", stopped)
     place = Place.alone()

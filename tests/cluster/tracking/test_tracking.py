@@ -144,9 +144,9 @@ def test_a_full_disk_of_the_search_deletes_synced_runs_and_only_those(search, mo
         (spool.runs / name / "run-a.wandb").write_bytes(b"x" * 9000)
     spool.note_synced("offline-run-1-a")
     verdicts = [
-        Verdict(Action.END_WAVE, "scratch (/s): 0.1 GB free, below 1"),
+        Verdict(Action.END_WAVE, "scratch (/s): 0.1 GB free, below 1", ("scratch",)),
         Verdict(Action.GO_ON),
-        Verdict(Action.END_WAVE, f"{SEARCH_DIRECTORY} (/d): 0.1 GB free, below 1"),
+        Verdict(Action.END_WAVE, "this disk is full", (SEARCH_DIRECTORY,)),
     ]
     left = []
 

@@ -18,7 +18,7 @@ def pipe():
 def test_orders_come_out_as_they_went_in(pipe):
     reader, writer = pipe
     sent = [Order("end_wave", "a\nreason"), Order("lose_trial", "why", 3, "timed_out", 1.5)]
-    orders, taken = Orders(reader), []
+    orders, taken = Orders(reader, pytest.fail), []
     for order in sent:
         order.send(writer)
     deadline = time.monotonic() + 60

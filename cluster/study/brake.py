@@ -1,0 +1,157 @@
+"""Whether trials fail for a cause outside their configurations: then the search pauses, and charges no more of them."""
+
+import math
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from cluster.state.outcomes import Outcome, Told
+from cluster.state.records import TrialRecord
+from search_spaces.parameters import FloatRange, IntRange
+from search_spaces.spec import Spec
+
+ALIKE = 5
+"""Configurations that fail in the same way, one after the other, before the search pauses."""
+CHANCE = 1e-5
+"""And where trials have failed before: so many more that they would all fail by chance this rarely."""
+_CHARGED = frozenset(outcome for outcome in Outcome if outcome.told is Told.FAILED)
+"""What a cause outside can look like: a trial that trained, and left the finite numbers, had all that it needed."""
+_FRAME = re.compile(r'\s+File "(?P<file>.+)", line (?P<line>\d+)')
+_VARYING = re.compile(r"'[^']*'|\"[^\"]*\"|[-+]?\d+(?:\.\d*)?(?:[eE][-+]?\d+)?")
+
+
+class _Stage:
+    """Failures of one stage of a training since the last trial that came through it."""
+
+    def __init__(self, choices: Iterable[str]) -> None:
+        self.came_through = 0
+        self.failed_before = 0
+        self._choices = tuple(choices)
+        self._seen: dict[str, set[str]] = {name: set() for name in self._choices}
+        """The choices of the trials that came through."""
+        self.since: dict[str, dict[int, TrialRecord]] = {}
+        """The failures since, by how they failed and by configuration."""
+
+    def passed(self, params: Mapping[str, Any], *, is_news: bool = True) -> None:
+        """Note that a trial came through; what began before the failures did (no `is_news`) says nothing of them."""
+        self.came_through += 1
+        for name in self._choices:
+            self._seen[name].add(repr(params.get(name)))
+        if is_news:
+            self.failed_before += sum(map(len, self.since.values()))
+            self.since.clear()
+
+    def failed(self, record: TrialRecord) -> bool:
+        """Note a failure; return whether there are too many of its kind to be the configurations' own."""
+        alike = self.since.setdefault(failure_kind(record), {})
+        alike[record.configuration] = record
+        return len(alike) >= self._enough() * (2 if self._may_be_a_choice(alike.values()) else 1)
+
+    def _enough(self) -> int:
+        if not self.came_through:
+            return ALIKE
+        share = (self.failed_before + 1) / (self.came_through + self.failed_before + 2)
+        return max(ALIKE, math.ceil(math.log(CHANCE) / math.log(share)))
+
+    def _may_be_a_choice(self, alike: Iterable[TrialRecord]) -> bool:
+        """Return whether all of some failures share a choice with which no trial came through."""
+        for name in self._choices:
+            chosen = {repr(record.params.get(name)) for record in alike}
+            if len(chosen) == 1 and not chosen <= self._seen[name]:
+                return True
+        return False
+
+
+class Brake:
+    """Watches a search's trials end, and says when it should pause.
+
+    It should if configuration after configuration fails in the same way, and none gets anywhere in between. What fails
+    in a part of the space, or by chance, does not count: the more trials have failed among those that got somewhere,
+    the more failures in a row it takes. Failures before a trial's first report and those after it are told apart: a
+    first report shows that data can be read, the end of a training that its results can be had.
+    """
+
+    def __init__(self, spec: Spec, ended: Iterable[TrialRecord]) -> None:
+        choices = [
+            name
+            for name, parameter in spec.space.items()
+            if not isinstance(parameter, FloatRange | IntRange) and len(parameter.labels) > 1
+        ]
+        self.reason = ""
+        """Why the search should pause; empty while it need not."""
+        self._is_on = not spec.keep_going
+        self._first, self._last = _Stage(choices), _Stage(choices)
+        self._reported: set[int] = set()
+        self._before_failures: set[int] = set()
+        """The running trials that had begun when the first of the failures came."""
+        self._running: set[int] = set()
+        for record in ended:
+            self.ended(record)
+        for stage in (self._first, self._last):  # what the last trials failed of is mended, or shows again at once
+            stage.since.clear()
+        self.reason = ""
+
+    def began(self, number: int) -> None:
+        """Note that a trial runs."""
+        self._running.add(number)
+
+    def knows(self, number: int) -> bool:
+        """Return whether it was noted that a trial has reported."""
+        return number in self._reported
+
+    def reported(self, number: int, params: Mapping[str, Any]) -> None:
+        """Note that a trial has reported metrics."""
+        if number not in self._reported:
+            self._reported.add(number)
+            self._first.passed(params, is_news=number not in self._before_failures)
+
+    def ended(self, record: TrialRecord) -> None:
+        """Note that a trial, or an attempt at it, has ended."""
+        self._running.discard(record.number)
+        self._before_failures.discard(record.number)
+        if record.outcome is None or record.is_open:
+            return
+        has_reported = record.number in self._reported or bool(record.metrics) or record.step > 0
+        if record.outcome not in _CHARGED:
+            self.reported(record.number, record.params)
+            self._last.passed(record.params)
+            return
+        if has_reported:
+            self.reported(record.number, record.params)
+        stage = self._last if has_reported else self._first
+        if not stage.since:
+            self._before_failures = set(self._running)
+        if stage.failed(record) and self._is_on and not self.reason:
+            alike = stage.since[failure_kind(record)]
+            self.reason = _reason([one.number for one in alike.values()], record)
+
+
+def failure_kind(record: TrialRecord) -> str:
+    """Return how a trial failed: its outcome, and the place and type of what it raised, or what else was said."""
+    assert record.outcome is not None
+    frame, said = _raised(record.error)
+    if frame:
+        return f"{record.outcome.value} {frame} {said.split(':')[0]}"
+    return f"{record.outcome.value} {_VARYING.sub('#', said)}"
+
+
+def _raised(error: str) -> tuple[str, str]:
+    """Return the innermost frame of a traceback, empty if it is none, and what was raised or else said."""
+    lines = [line for line in error.splitlines() if line.strip()]
+    frames = [index for index, line in enumerate(lines) if _FRAME.match(line)]
+    if not frames:
+        return "", lines[0].strip() if lines else ""
+    found = _FRAME.match(lines[frames[-1]])
+    assert found is not None
+    said = next((line for line in lines[frames[-1] + 1 :] if not line.startswith("  ")), "")
+    return f"{found['file']}:{found['line']}", said.strip()
+
+
+def _reason(numbers: list[int], record: TrialRecord) -> str:
+    assert record.outcome is not None
+    frame, said = _raised(record.error)
+    place = f" ({frame})" if frame else ""
+    return (
+        f"{len(numbers)} configurations failed in the same way, and none got anywhere in between: trials {numbers[0]} "
+        f"to {record.number} ended as {record.outcome.value}: {said or record.outcome.sentence}{place}"
+    )
