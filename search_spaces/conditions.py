@@ -1,14 +1,15 @@
 """The rules of `when`: what a condition may ask for."""
 
 from collections.abc import Iterable, Mapping
+from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
 from search_spaces.errors import MISSING, KeyPath, Problem, nearest
-from search_spaces.parameters import FloatRange, Parameter, labels, plain_text, same
+from search_spaces.parameters import Parameter, labels, place_of, plain_text
 from search_spaces.space import Space
 
-MOST_VALUES = 1000
-"""Values of a range that conditions may ask about: each is a case of its own."""
+MOST_LISTED = 30
+"""Values that a message lists; of a longer range it shows the ends."""
 
 
 def condition_problems(space: Space, base: Mapping[str, Any]) -> list[Problem]:
@@ -32,34 +33,25 @@ def condition_problems(space: Space, base: Mapping[str, Any]) -> list[Problem]:
 
 
 def _never_taken(path: KeyPath, wanted: Iterable[Any], parent: Parameter | None, fixed: Any) -> list[Problem]:
-    if isinstance(parent, FloatRange) and parent.values() is None:
+    taken = [fixed] if parent is None else labels(parent)
+    if taken is None:
         return [Problem(path, "a condition cannot ask for a value of a float range; it needs a list of choices")]
-    taken = [fixed] if parent is None else labels(parent) or []
-    if len(taken) > MOST_VALUES:
-        rule = f"a condition cannot ask for one of {len(taken):,} values of a range; it needs a list of choices"
-        return [Problem(path, rule)]
-    choices = tuple(plain_text(value) for value in taken)
-    return [
-        Problem(path, f"{path[-1]} never takes this value, so the parameter would never be searched", value, choices)
-        for value in wanted
-        if not any(same(value, other) for other in taken)
-    ]
+    if len(taken) <= MOST_LISTED:
+        choices, allowed = tuple(plain_text(value) for value in taken), None
+    else:
+        shown = [plain_text(taken[index]) for index in (0, 1, -1)]
+        choices, allowed = (), f"{shown[0]}, {shown[1]}, ..., {shown[2]}"
+    rule = f"{path[-1]} never takes this value, so the parameter would never be searched"
+    return [Problem(path, rule, value, choices, allowed) for value in wanted if place_of(taken, value) is None]
 
 
 def _cycle(space: Space) -> list[str]:
-    """Return the names of one cycle of conditions, if there is any."""
-    finished: set[str] = set()
-
-    def visit(name: str, above: list[str]) -> list[str]:
-        if name in above:
-            return above[above.index(name) :]
-        if name in finished:
-            return []
-        for parent in space[name].when:
-            found = visit(parent, [*above, name]) if parent in space else []
-            if found:
-                return found
-        finished.add(name)
-        return []
-
-    return next((found for name in space if (found := visit(name, []))), [])
+    """Return the names of one cycle of conditions, each before the one it asks for; empty if there is none."""
+    sorter = TopologicalSorter({name: [key for key in space[name].when if key in space] for name in space})
+    try:
+        sorter.prepare()
+    except CycleError as error:
+        names: list[str] = error.args[1][:0:-1]
+        first = names.index(min(names, key=list(space).index))
+        return names[first:] + names[:first]
+    return []

@@ -2,11 +2,13 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, JsonValue, Tag, model_validator
 
 from search_spaces.errors import BrokenRule, Problem, show_value
+from search_spaces.steps import Steps, is_whole, num_steps
 
 Scalar = None | bool | int | float | str
 Item = TypeVar("Item")
@@ -26,12 +28,20 @@ def as_tuple(value: Any) -> Any:
 
 
 def same(left: object, right: object) -> bool:
-    """Return whether two values are one and the same setting: true is not 1, but 2 is 2.0."""
-    return isinstance(left, bool) == isinstance(right, bool) and left == right
+    """Return whether two values are one and the same setting: true is not 1, but 2 is 2.0, and 3 * 0.1 is 0.3."""
+    if isinstance(left, bool) or isinstance(right, bool):
+        return left is right
+    if isinstance(left, float) and isinstance(right, int | float):
+        return left == right or math.isclose(left, right, rel_tol=_LAST_DIGITS)
+    return left == right
 
 
+_LAST_DIGITS = 1e-12
+"""Relative difference that only the way of computing a number makes."""
 MOST_STEPS = 1_000_000
 """Steps of a range that can still be told apart from no step at all."""
+LARGEST_INT = 2**53
+"""The largest whole number of a range: beyond it samplers, which compute with floats, miss every other one."""
 
 
 class _Conditional(SpecModel):
@@ -48,6 +58,7 @@ class Choice(_Conditional):
     @model_validator(mode="after")
     def _check_values(self) -> "Choice":
         problems: list[Problem] = []
+        seen: set[Scalar] = set()
         if not self.choices:
             problems.append(Problem((), "an empty list leaves nothing to choose from"))
         for index, value in enumerate(self.choices):
@@ -55,8 +66,10 @@ class Choice(_Conditional):
                 problems.append(_structured_item(index, value))
             elif isinstance(value, float) and not math.isfinite(value):
                 problems.append(Problem(("choices", index), "must be a finite number", value))
-            elif any(value == other for other in self.choices[:index]):  # the study cannot tell true from 1
+            elif value in seen:  # the study cannot tell true from 1
                 problems.append(Problem(("choices", index), "this choice is given twice", value))
+            else:
+                seen.add(value)
         _raise_any(problems)
         return self
 
@@ -122,13 +135,11 @@ class FloatRange(_Conditional):
         _raise_any(_range_problems(self, smallest))
         return self
 
-    def values(self) -> list[float] | None:
-        """Return every value of the range, or None where they cannot be counted."""
+    def values(self) -> Sequence[float] | None:
+        """Return every value of the range, or None if they cannot be counted."""
         if self.low == self.high:
             return [self.low]
-        if self.step is None:
-            return None
-        return [self.low + index * self.step for index in range(round((self.high - self.low) / self.step) + 1)]
+        return None if self.step is None else Steps(self.low, self.high, self.step)
 
 
 class IntRange(_Conditional):
@@ -163,23 +174,56 @@ def _raise_any(problems: list[Problem]) -> None:
 
 def _range_problems(given: FloatRange | IntRange, smallest: str) -> list[Problem]:
     """Return the rules between its fields that a range breaks; `smallest` is what log asks of a low that is too low."""
-    problems = []
-    if given.low > given.high:
-        got = f"but got low {show_value(given.low)} and high {show_value(given.high)}"
-        problems.append(Problem((), f"low <= high must hold, {got}"))
+    problems = _end_problems(given)
     if smallest:
         problems.append(Problem(("low",), f"must be {smallest} where log is true", given.low))
     if given.step is not None:
-        steps = (given.high - given.low) / given.step if given.step > 0 else 0.0
         if given.step <= 0:
             problems.append(Problem(("step",), "must be greater than 0", given.step))
         elif given.log:
             problems.append(Problem(("step",), "cannot be combined with log; leave one of them out", given.step))
-        elif steps > MOST_STEPS:
-            problems.append(Problem(("step",), f"makes more than {MOST_STEPS:,} values; leave it out", given.step))
-        elif abs(steps - round(steps)) > 1e-8 * max(1.0, steps):
-            problems.append(Problem(("step",), "must lead from low to high in a whole number of steps", given.step))
+        elif not problems:
+            problems += _step_problems(given, given.step)
     return problems
+
+
+def _end_problems(given: FloatRange | IntRange) -> list[Problem]:
+    ends: list[tuple[str, float]] = [("low", given.low), ("high", given.high)]
+    if isinstance(given, IntRange):
+        rule = f"must be between {-LARGEST_INT} and {LARGEST_INT}: samplers cannot tell larger ones apart"
+        if wide := [Problem((key,), rule, value) for key, value in ends if abs(value) > LARGEST_INT]:
+            return wide
+    elif math.isinf(given.high - given.low):
+        return [Problem(("high",), "is too far from low: their difference is no finite number", given.high)]
+    if given.low <= given.high:
+        return []
+    got = f"but got low {show_value(given.low)} and high {show_value(given.high)}"
+    return [Problem((), f"low <= high must hold, {got}")]
+
+
+def _step_problems(given: FloatRange | IntRange, step: float) -> list[Problem]:
+    """Return why a range cannot be walked in steps of this width: by one rule, which makes `high` the last value."""
+    steps = num_steps(given.low, given.high, step)
+    if isinstance(given, IntRange):
+        is_exact = (given.high - given.low) % step == 0
+    elif steps > MOST_STEPS:
+        return [Problem(("step",), f"makes more than {MOST_STEPS:,} values; leave it out", step)]
+    elif step < math.ulp(max(abs(given.low), abs(given.high))):
+        return [Problem(("step",), "is too small to tell neighbouring values apart; leave it out", step)]
+    else:
+        is_exact = is_whole(steps) and (round(steps) > 0 or given.low == given.high)
+    if is_exact:
+        return []
+    ends = [_end(given, int(steps) + more, step) for more in (0, 1)]
+    allowed = f"high: {show_value(ends[0])} or high: {show_value(ends[1])}, or another step"
+    rule = "must lead from low to high in a whole number of steps"
+    return [Problem(("step",), rule, step, allowed=allowed)]
+
+
+def _end(given: FloatRange | IntRange, steps: int, step: float) -> float:
+    if isinstance(given, IntRange):
+        return given.low + steps * int(step)
+    return float(Decimal(repr(given.low)) + steps * Decimal(repr(step)))
 
 
 def _kind(value: Any) -> str | None:
@@ -235,3 +279,15 @@ def labels(parameter: Parameter) -> Sequence[Any] | None:
 def value_of(parameter: Parameter, label: Any) -> Any:
     """Return the value a label stands for: the structure of a name, else the label itself."""
     return parameter.choices[label] if isinstance(parameter, NamedChoice) else label
+
+
+def place_of(labels: Sequence[Any], wanted: Any) -> int | None:
+    """Return where among labels a condition's value stands, None if it is not there; no range is walked through."""
+    if not isinstance(labels, Steps | range):
+        return next((place for place, label in enumerate(labels) if same(label, wanted)), None)
+    if isinstance(wanted, bool) or not isinstance(wanted, int | float) or not math.isfinite(wanted):
+        return None
+    if isinstance(labels, Steps):
+        place = labels.place(wanted)
+        return place if same(labels[place], wanted) else None
+    return labels.index(int(wanted)) if wanted == int(wanted) and int(wanted) in labels else None

@@ -5,10 +5,9 @@ import re
 from search_spaces.conditions import condition_problems
 from search_spaces.errors import Problem, show_value
 from search_spaces.parameters import FloatRange, IntRange
-from search_spaces.sections import SpecFields
+from search_spaces.sections import ENDING_BOUNDS, SpecFields
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-_ENDING_BOUNDS = ("trials", "hours", "core_hours", "patience_trials")
 
 
 def rule_problems(spec: SpecFields) -> list[Problem]:
@@ -103,12 +102,12 @@ def _repeats(spec: SpecFields) -> list[Problem]:
 
 
 def _budget(spec: SpecFields) -> list[Problem]:
-    if spec.is_grid or any(getattr(spec.budget, key) is not None for key in _ENDING_BOUNDS):
+    if spec.is_grid or spec.budget.ends:
         return []
     rule = "the search would never end: only a grid ends by itself"
     if spec.budget.target is not None:
         rule = "a target may never be reached, and the search would never end"
-    return [Problem(("budget",), rule, allowed=f"at least one of {', '.join(_ENDING_BOUNDS)}")]
+    return [Problem(("budget",), rule, allowed=f"at least one of {', '.join(ENDING_BOUNDS)}")]
 
 
 def _resources(spec: SpecFields) -> list[Problem]:

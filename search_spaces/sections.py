@@ -73,6 +73,10 @@ class Repeats(SpecModel):
         return self
 
 
+ENDING_BOUNDS = ("trials", "hours", "core_hours", "patience_trials")
+"""Bounds of a budget that every search reaches; it may never reach its target."""
+
+
 class Budget(SpecModel):
     """When the search ends: whichever comes first."""
 
@@ -86,6 +90,11 @@ class Budget(SpecModel):
     """Value of the objective that is good enough."""
     patience_trials: int | None = Field(default=None, ge=1)
     """Finished trials in a row without a better one."""
+
+    @property
+    def ends(self) -> bool:
+        """Whether the search is sure to end by it."""
+        return any(getattr(self, bound) is not None for bound in ENDING_BOUNDS)
 
 
 class Resources(SpecModel):

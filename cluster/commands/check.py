@@ -17,14 +17,14 @@ from cluster.study.configurations import Configuration, Configurations, choose_c
 from cluster.tracking.installed import tracking_problems
 from search_spaces.errors import Problem, as_text_choices, nearest, show_value
 from search_spaces.parameters import FloatRange, IntRange
-from search_spaces.space import grid_size, resolve
+from search_spaces.space import resolve
 from search_spaces.spec import Spec, SpecFile
 from search_spaces.validation import explain_validation
 from trainables._shared.config import ConfigError, MethodConfig
 from trainables._shared.discovery import UnknownMethodError, load_config_type
 
 LARGEST_GRID = 100_000
-"""Configurations of a grid: a driver holds them all, and a million trials is no grid that anybody waits for."""
+"""Configurations of a grid that nothing else ends: more are no grid that anybody waits for."""
 NUM_EXAMPLES = 3
 """Configurations shown of those that one reason rules out."""
 
@@ -72,12 +72,13 @@ def check(file: SpecFile, *, here: bool = True) -> CheckReport:
             raise source.error(problems)
 
     config_type = find_config_type(file)
-    refuse([*_unknown_keys(spec, config_type), *(_machine_problems(spec) if here else ()), *_sampler_problems(spec)])
+    chosen = choose_configurations(spec)
+    problems = [*_unknown_keys(spec, config_type), *(_machine_problems(spec) if here else ())]
+    refuse([*problems, *_sampler_problems(spec, chosen.size)])
     refuse(tracking_problems(spec))
     refuse(_storage_problems(spec))
     written = Written(file)
     refuse(value_problems(spec, config_type, written))
-    chosen = choose_configurations(spec)
     built, ruled_out = _build(spec, config_type, chosen.points, written)
     refuse(_ruled_out_problems(ruled_out, chosen))
     configs = [configuration.config for configuration in built]
@@ -126,15 +127,21 @@ def _machine_problems(spec: Spec) -> list[Problem]:
     return problems
 
 
-def _sampler_problems(spec: Spec) -> list[Problem]:
+def _sampler_problems(spec: Spec, size: int | None) -> list[Problem]:
     if spec.sampler.name == "gp" and not _has_torch():
         rule = "this sampler needs PyTorch, which is not installed: pip install 'swell[gp]'"
         return [Problem(("sampler", "name"), rule, "gp")]
-    size = grid_size(spec) if spec.is_grid else None
-    if size is None or size <= LARGEST_GRID:
+    if not spec.is_grid:
         return []
-    rule = f"this grid has {size:,} configurations, at most {LARGEST_GRID:,} can be expanded"
-    return [Problem(("sampler", "name"), rule, "grid", allowed="fewer values, or random, qmc, tpe with budget.trials")]
+    path = ("sampler", "name")
+    if size is None:
+        rule = "the conditions of this space are too entangled for its configurations to be counted, as a grid must be"
+        return [Problem(path, rule, "grid", allowed="fewer conditions with several keys, or random, qmc, tpe")]
+    if size <= LARGEST_GRID or spec.budget.ends:
+        return []
+    rule = f"this grid has {size:,} configurations, and nothing else ends the search"
+    allowed = "fewer values, a bound under budget (trials, hours, ...), or random, qmc, tpe with one"
+    return [Problem(path, rule, "grid", allowed=allowed)]
 
 
 def _storage_problems(spec: Spec) -> list[Problem]:
@@ -237,15 +244,14 @@ def _report(spec: Spec, chosen: Configurations, built: Sequence[Configuration], 
         ProgramUse(found[0].config.model_dump(mode="json"), found[0].params, len(found))
         for found in group_by_program(built)
     )
-    size = grid_size(spec)
     return CheckReport(
         spec=spec,
-        num_configurations=size,
-        num_trials=num_trials(spec, size),
+        num_configurations=chosen.size,
+        num_trials=num_trials(spec, chosen.size),
         num_checked=len(built),
         sampled=chosen.sampled,
         programs=uses,
-        notes=tuple(_notes(spec, size)),
+        notes=tuple(_notes(spec, chosen.size)),
         warnings=(*warnings, *_repeat_warnings(spec)),
     )
 

@@ -1,5 +1,6 @@
 """From a trial to its configuration: what the sampler chooses, resolved by the spec and checked by the method."""
 
+import warnings
 from typing import Any
 
 from optuna.trial import Trial
@@ -8,6 +9,7 @@ from pydantic import ValidationError
 from cluster.state.notes import ASSIGNED
 from search_spaces.space import FloatRange, IntRange, Parameter, is_active, order, resolve
 from search_spaces.spec import Spec
+from search_spaces.steps import Steps
 from search_spaces.validation import explain_validation
 from trainables._shared.config import ConfigError, MethodConfig
 
@@ -22,11 +24,20 @@ def suggest(trial: Trial, spec: Spec) -> dict[str, Any]:
 
 
 def _suggest(trial: Trial, name: str, parameter: Parameter) -> Any:
-    if isinstance(parameter, FloatRange):
-        return trial.suggest_float(name, parameter.low, parameter.high, log=parameter.log, step=parameter.step)
     if isinstance(parameter, IntRange):
         return trial.suggest_int(name, parameter.low, parameter.high, log=parameter.log, step=parameter.step or 1)
-    return trial.suggest_categorical(name, parameter.labels)
+    if not isinstance(parameter, FloatRange):
+        return trial.suggest_categorical(name, parameter.labels)
+    values = parameter.values()
+    if not isinstance(values, Steps):
+        return trial.suggest_float(name, parameter.low, parameter.high, log=parameter.log)
+    with warnings.catch_warnings():
+        # A step like 1/3 has no exact digits: Optuna, which rounds down, would leave out the last value.
+        warnings.filterwarnings("ignore", "The distribution is specified by")
+        end = values.high if values.is_exact else values.high + values.step / 2
+        suggested = trial.suggest_float(name, values.low, end, step=values.step)
+    # Optuna's values end in digits of its own, which conditions and the method's bounds do not know.
+    return values[values.place(suggested)]
 
 
 def assign(trial: Trial, spec: Spec, config_type: type[MethodConfig]) -> tuple[dict[str, Any], str]:

@@ -1,11 +1,14 @@
 """Which configurations of a search are looked at before launch: all of them, or a sample that misses no choice."""
 
+import math
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from search_spaces.space import FloatRange, IntRange, Parameter, grid_points, grid_size, is_active, order, resolve
+from search_spaces.grid import grid_points, grid_size
+from search_spaces.parameters import place_of
+from search_spaces.space import FloatRange, IntRange, Parameter, is_active, labels, order, resolve
 from search_spaces.spec import Spec
 from trainables._shared.config import MethodConfig, numeric, structural_key
 
@@ -28,7 +31,13 @@ class Configurations:
     """Labels by parameter, of all configurations or of a sample."""
 
     points: Sequence[Mapping[str, Any]]
-    sampled: bool
+    size: int | None
+    """How many there are in all; None if they cannot be counted."""
+
+    @property
+    def sampled(self) -> bool:
+        """Whether the points are a sample."""
+        return self.size is None or self.size > MOST
 
 
 def choose_configurations(spec: Spec) -> Configurations:
@@ -38,7 +47,7 @@ def choose_configurations(spec: Spec) -> Configurations:
     """
     size = grid_size(spec)
     if size is not None and size <= MOST:
-        return Configurations(grid_points(spec), sampled=False)
+        return Configurations(grid_points(spec), size)
     rng = random.Random(spec.sampler.seed)
     points: dict[str, dict[str, Any]] = {}
     for name, parameter in spec.space.items():
@@ -46,7 +55,7 @@ def choose_configurations(spec: Spec) -> Configurations:
             _add(points, _draw(spec, rng, {**_needed(spec, name), name: value}))
     for _ in range(SAMPLE - len(points)):
         _add(points, _draw(spec, rng, {}))
-    return Configurations(list(points.values()), sampled=True)
+    return Configurations(list(points.values()), size)
 
 
 def group_by_program(built: Sequence[Configuration]) -> list[list[Configuration]]:
@@ -76,9 +85,16 @@ def _landmarks(parameter: Parameter) -> list[Any]:
 def _needed(spec: Spec, name: str) -> dict[str, Any]:
     """Return values of other parameters under which this one is active."""
     needed: dict[str, Any] = {}
-    for parent, allowed in spec.space[name].when.items():
-        if parent in spec.space:
-            needed |= {**_needed(spec, parent), parent: allowed[0]}
+    asking = [name]
+    while asking:
+        for parent, allowed in spec.space[asking.pop()].when.items():
+            if parent in spec.space and parent not in needed:
+                countable = labels(spec.space[parent])
+                assert countable is not None
+                place = place_of(countable, allowed[0])
+                assert place is not None, "a condition that never holds is refused before"
+                needed[parent] = countable[place]
+                asking.append(parent)
     return needed
 
 
@@ -92,12 +108,14 @@ def _draw(spec: Spec, rng: random.Random, forced: Mapping[str, Any]) -> dict[str
 
 
 def _random_value(parameter: Parameter, rng: random.Random) -> Any:
-    if isinstance(parameter, FloatRange) and parameter.step is None:
-        return rng.uniform(parameter.low, parameter.high)
-    if isinstance(parameter, FloatRange | IntRange):
-        step = parameter.step or 1
-        return parameter.low + step * rng.randrange(round((parameter.high - parameter.low) / step) + 1)
-    return rng.choice(parameter.labels)
+    countable = labels(parameter)
+    if countable is not None:
+        return rng.choice(countable)
+    assert isinstance(parameter, FloatRange)
+    if parameter.log:
+        value = math.exp(rng.uniform(math.log(parameter.low), math.log(parameter.high)))
+        return min(max(value, parameter.low), parameter.high)
+    return rng.uniform(parameter.low, parameter.high)
 
 
 def largest_num_steps(spec: Spec, config_type: type[MethodConfig]) -> int | None:

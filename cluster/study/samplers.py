@@ -6,12 +6,14 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import optuna
-from optuna.distributions import BaseDistribution
+from optuna.distributions import BaseDistribution, FloatDistribution
 from optuna.samplers import BaseSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
+from search_spaces.grid import Grid
 from search_spaces.spec import Spec
+from search_spaces.steps import Steps
 
 KNOW_CONSTRAINTS = ("tpe", "gp", "nsga2")
 """Samplers that heed a trial's constraints; the others warn of them."""
@@ -19,6 +21,14 @@ KNOW_CONSTRAINTS = ("tpe", "gp", "nsga2")
 
 def _seed_of(seed: int, number: int, parameter: str = "") -> int:
     return int.from_bytes(hashlib.sha256(f"{seed}/{number}/{parameter}".encode()).digest()[:4], "big")
+
+
+def _on_step(value: Any, distribution: BaseDistribution) -> Any:
+    """Return a value of a stepped range with the digits that it has in the spec's list of values."""
+    if not isinstance(distribution, FloatDistribution) or distribution.step is None:
+        return value
+    steps = Steps(distribution.low, distribution.high, distribution.step)
+    return steps[steps.place(value)]
 
 
 class NumberedSampler(BaseSampler):
@@ -68,7 +78,8 @@ class NumberedSampler(BaseSampler):
         """Return jointly sampled values."""
         if trial.number % self._repeats:
             return {}
-        return self._inner(trial).sample_relative(study, trial, search_space)
+        values = self._inner(trial).sample_relative(study, trial, search_space)
+        return {name: _on_step(value, search_space[name]) for name, value in values.items()}
 
     def sample_independent(
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
@@ -79,7 +90,7 @@ class NumberedSampler(BaseSampler):
             return leader.params[param_name]
         # Its own seed for each parameter: a search killed between two of them goes on with the same values.
         inner = self._fresh(_seed_of(self._seed, trial.number, param_name))
-        return inner.sample_independent(study, trial, param_name, param_distribution)
+        return _on_step(inner.sample_independent(study, trial, param_name, param_distribution), param_distribution)
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
         """Prepare the inner sampler."""
@@ -94,9 +105,11 @@ class NumberedSampler(BaseSampler):
 class GridSampler(BaseSampler):
     """The points of a grid, one per trial number (and repetition); Optuna's own keeps no order across a resume."""
 
-    def __init__(self, points: Sequence[Mapping[str, Any]], repeats: int) -> None:
-        self._points = points
+    def __init__(self, grid: Grid, seed: int, repeats: int) -> None:
+        self._grid = grid
+        self._shuffle = Shuffle(grid.size, seed)
         self._repeats = repeats
+        self._current: tuple[int, Mapping[str, Any]] = (-1, {})
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """Return nothing: every value follows from the number."""
@@ -112,24 +125,54 @@ class GridSampler(BaseSampler):
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
         """Return the point's value."""
-        return self._points[trial.number // self._repeats][param_name]
+        place = trial.number // self._repeats
+        if self._current[0] != place:
+            self._current = (place, self._grid[self._shuffle[place]])
+        return self._current[1][param_name]
 
 
-def shuffled(points: Sequence[Mapping[str, Any]], seed: int) -> list[Mapping[str, Any]]:
-    """Return a grid's points in an order fixed by the seed, so that a part of the grid still covers it."""
-    return [
-        points[i] for i in sorted(range(len(points)), key=lambda i: hashlib.sha256(f"{seed}:{i}".encode()).digest())
-    ]
+class Shuffle:
+    """An order of 0 ... size - 1 fixed by a seed, so that a part of a grid covers it; no list, where that is large."""
+
+    LISTED = 100_000
+    """The largest size that is sorted by hashes; a larger one is walked through by a Feistel network over them."""
+
+    def __init__(self, size: int, seed: int) -> None:
+        self._size = size
+        self._seed = seed
+        self._half = max(1, ((size - 1).bit_length() + 1) // 2)
+        self._listed = sorted(range(size), key=lambda i: self._hash(f"{i}")) if size <= self.LISTED else None
+
+    def __getitem__(self, index: int) -> int:
+        if not 0 <= index < self._size:
+            raise IndexError(index)
+        if self._listed is not None:
+            return self._listed[index]
+        index = self._permuted(index)
+        while index >= self._size:  # the network knows powers of four only; walking on stays a permutation
+            index = self._permuted(index)
+        return index
+
+    def _permuted(self, index: int) -> int:
+        mask = (1 << self._half) - 1
+        left, right = index >> self._half, index & mask
+        for turn in range(4):
+            mixed = int.from_bytes(self._hash(f"{turn}:{right}"), "big")
+            left, right = right, left ^ (mixed & mask)
+        return left << self._half | right
+
+    def _hash(self, text: str) -> bytes:
+        return hashlib.sha256(f"{self._seed}:{text}".encode()).digest()
 
 
-def build_sampler(spec: Spec, points: Sequence[Mapping[str, Any]] | None) -> BaseSampler:
+def build_sampler(spec: Spec, grid: Grid | None) -> BaseSampler:
     """Return the spec's sampler; every option is set here, since Optuna's defaults change between versions."""
     samplers = optuna.samplers
     seed, name = spec.sampler.seed, spec.sampler.name
     repeats = len(spec.seeds)
     if name == "grid":
-        assert points is not None
-        return GridSampler(shuffled(points, seed), repeats)
+        assert grid is not None
+        return GridSampler(grid, seed, repeats)
 
     def qmc(own_seed: int) -> BaseSampler:
         # One scrambled sequence for the whole search: its place in it is in the study. What it leaves to independent

@@ -27,7 +27,7 @@ from cluster.study.configurations import largest_num_steps
 from cluster.study.roster import LOOK_EVERY_S, Roster, SharedRoster, end_order
 from cluster.study.samplers import build_pruner, build_sampler
 from cluster.study.tell_optuna import finish, last_step, score
-from search_spaces.space import grid_points
+from search_spaces.grid import Grid
 from search_spaces.spec import Spec
 from trainables._shared.config import MethodConfig
 
@@ -73,7 +73,7 @@ class SearchStudy:
         self.spec = spec
         self._paths = paths
         self._config_type = config_type
-        self.points = list(grid_points(spec)) if spec.is_grid else None
+        self.grid = Grid(spec) if spec.is_grid else None
         storage = open_storage(paths, spec.storage, to_write=True, lock_patience_s=lock_patience_s)
         assert storage is not None
         self._opened = storage
@@ -84,7 +84,7 @@ class SearchStudy:
             study_name=storage.study_name,
             load_if_exists=True,
             directions=["minimize" if o.mode == "min" else "maximize" for o in spec.objectives],
-            sampler=build_sampler(spec, self.points),
+            sampler=build_sampler(spec, self.grid),
             pruner=build_pruner(spec, largest_num_steps(spec, config_type)),
         )
         self._running: dict[int, Trial] = {}
@@ -122,8 +122,8 @@ class SearchStudy:
     def max_trials(self) -> int | None:
         """The most trials this search may have; None for no bound."""
         bounds = [self.spec.budget.trials] if self.spec.budget.trials else []
-        if self.points is not None:
-            bounds.append(len(self.points) * len(self.spec.seeds))
+        if self.grid is not None:
+            bounds.append(self.grid.size * len(self.spec.seeds))
         return min(bounds, default=None)
 
     def ask(self, is_called_off: Callable[[], bool] = lambda: False) -> Assignment | None:

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from search_spaces.space import grid_points, grid_size, is_active, order, resolve
+from search_spaces.grid import grid_points, grid_size
+from search_spaces.space import is_active, order, resolve
 from search_spaces.spec import Spec
 
 FIXED = {"name": "t", "trainable": "t", "objective": {"metric": "m"}, "sampler": {"name": "grid"}}
@@ -144,6 +145,7 @@ def test_true_is_not_one():
         ({"low": 2, "high": 4, "type": "int"}, [2, 3, 4]),
         ({"low": 2, "high": 8, "type": "int", "step": 3}, [2, 5, 8]),
         ({"low": 0, "high": 1, "step": 0.25}, [0.0, 0.25, 0.5, 0.75, 1.0]),
+        ({"low": 0, "high": 0.3, "step": 0.1}, [0.0, 0.1, 0.2, 0.3]),
         ({"low": 3, "high": 3}, [3.0]),
     ],
 )

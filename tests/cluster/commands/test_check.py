@@ -9,7 +9,8 @@ import search_spaces
 from cluster.commands.check import check
 from cluster.commands.check_command import check_command
 from search_spaces.errors import SpecError
-from search_spaces.space import grid_points, resolve
+from search_spaces.grid import grid_points
+from search_spaces.space import resolve
 from search_spaces.spec import load_spec
 from trainables._shared.discovery import load_config_type
 
@@ -285,5 +286,7 @@ def test_a_range_of_a_billion_values_is_sampled_and_a_grid_of_it_refused(tmp_pat
     assert report.num_configurations == 10**9
     assert report.sampled
     path.write_text(text + "sampler: {name: grid}\n")
-    with pytest.raises(SpecError, match=r"this grid has 1,000,000,000 configurations, at most 100,000 can be expanded"):
+    assert check(load_spec(path)).num_trials == 4
+    path.write_text(text.replace("budget: {trials: 4}\n", "sampler: {name: grid}\n"))
+    with pytest.raises(SpecError, match=r"this grid has 1,000,000,000 configurations, and nothing else ends"):
         check(load_spec(path))

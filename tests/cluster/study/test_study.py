@@ -1,3 +1,4 @@
+import hashlib
 import itertools
 import json
 import math
@@ -8,7 +9,9 @@ from optuna.trial import Trial, TrialState
 
 from cluster.state.outcomes import Outcome
 from cluster.state.records import load_trials, record_of
-from tests.searching import WIDE, result
+from cluster.study.configurations import choose_configurations
+from cluster.study.samplers import Shuffle
+from tests.searching import WIDE, make_spec, result
 
 GRID = {"shift": {"low": -1.0, "high": 1.0, "step": 0.5}, "size": [2, 3]}
 RUNGS = {"name": "asha", "grace_steps": 10, "reduction": 2}
@@ -614,3 +617,74 @@ def test_a_trial_taken_up_again_keeps_the_config_it_began_with(make_search):
     trial = study._running[0]
     trial.set_user_attr("assigned", {"configuration": 0, "config": {**begun, "size": 7}})  # an older default
     assert search.open().ask().config == {**begun, "size": 7}
+
+
+# -- stepped ranges and huge grids
+
+STEPPED = {"low": 0.0, "high": 0.95, "step": 0.05}
+
+
+@pytest.mark.parametrize("sampler", ["random", "tpe", "cmaes", "nsga2", "qmc", "grid"])
+def test_every_sampler_takes_the_values_of_a_stepped_range_with_their_own_digits(make_search, sampler):
+    space = {"shift": STEPPED, "optional": {"choices": [0.5], "when": {"shift": [0.15, 0.35, 0.6, 0.7, 0.95]}}}
+    search = make_search(space=space, sampler={"name": sampler}, budget={"trials": 20})
+    configs = search.run(lambda config: {"val_error": (config["shift"] - 0.6) ** 2})
+    listed = [float(f"{place * 5 / 100:.2f}") for place in range(20)]
+    shifts = [config["shift"] for config in configs.values()]
+    assert set(shifts) <= set(listed)
+    assert [record.params["shift"] for record in load_trials(search.paths)] == shifts
+    for config in configs.values():
+        assert (config["optional"] == 0.5) is (config["shift"] in (0.15, 0.35, 0.6, 0.7, 0.95))
+    if sampler == "grid":
+        assert sorted(shifts) == listed
+
+
+def test_a_step_without_exact_digits_reaches_high(make_search):
+    third = {"low": 0.0, "high": 1.0, "step": 0.3333333333333333}
+    for step in (third, third | {"step": 0.3333333334}):
+        search = make_search(space={"shift": step}, budget={"trials": 15})
+        shifts = {config["shift"] for config in search.run(lambda config: {"val_error": 1.0}).values()}
+        assert len(shifts) == 4
+        assert max(shifts) == 1.0
+
+
+def test_a_grid_of_a_trillion_points_is_walked_through_without_a_list(make_search):
+    space = {"shift": {"low": 0.0, "high": 9.999, "step": 0.001}, "learning_rate": {"low": 1, "high": 2, "step": 1e-4}}
+    space["steps"] = {"low": 1, "high": 10_000, "type": "int"}
+    search = make_search(space=space, sampler={"name": "grid"}, budget={"trials": 6})
+    half = search.run(lambda config: {"val_error": 1.0}, most=3)
+    configs = half | search.run(lambda config: {"val_error": 1.0})
+    points = {tuple(config[name] for name in space) for config in configs.values()}
+    assert len(points) == len(configs) == 6
+    assert search.open().grid.size == 10_000 * 10_001 * 10_000
+    undisturbed = make_search(space=space, sampler={"name": "grid"}, budget={"trials": 6})
+    assert undisturbed.run(lambda config: {"val_error": 1.0}) == configs
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4, 5, 64, 100, 257])
+def test_a_large_grid_is_shuffled_to_every_point_once(size, monkeypatch):
+    listed = Shuffle(size, 3)
+    assert [listed[index] for index in range(size)] == sorted(
+        range(size), key=lambda index: hashlib.sha256(f"3:{index}".encode()).digest()
+    )
+    monkeypatch.setattr(Shuffle, "LISTED", 0)
+    walked = [Shuffle(size, 3)[index] for index in range(size)]
+    assert sorted(walked) == list(range(size))
+    if size >= 64:
+        assert walked != list(range(size))
+        assert walked != [Shuffle(size, 4)[index] for index in range(size)]
+    with pytest.raises(IndexError):
+        Shuffle(size, 3)[size]
+
+
+def test_a_space_of_conditional_pairs_is_sampled_before_launch_and_not_expanded():
+    space = {}
+    for number in range(22):
+        space[f"use_{number}"] = [True, False]
+        space[f"mag_{number}"] = {"low": 1, "high": 10, "type": "int", "when": {f"use_{number}": True}}
+    chosen = choose_configurations(make_spec(space=space, sampler={"name": "tpe"}))
+    assert chosen.size == 11**22
+    assert chosen.sampled
+    for number in range(22):
+        assert {1, 10} <= {point.get(f"mag_{number}") for point in chosen.points}
+        assert all((f"mag_{number}" in point) is point[f"use_{number}"] for point in chosen.points)
