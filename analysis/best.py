@@ -13,6 +13,7 @@ from cluster.machine.files import read_json, write_json
 from cluster.state.outcomes import Outcome
 from cluster.state.paths import SearchPaths
 from cluster.state.records import TrialRecord, load_history, load_spec, load_trials, ranked_trials
+from search_spaces.errors import UserError
 
 EXPORT_FILE = "export.json"
 """Which trial was exported, and to which files."""
@@ -23,7 +24,7 @@ CODE = "code"
 """The folder with the search's code, where that is a W&B artifact."""
 
 
-class ExportError(ValueError):
+class ExportError(UserError):
     """The folder cannot take an export."""
 
 

@@ -5,9 +5,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich.console import Console
 from rich.text import Text
 
+from cluster.console import Console
 from cluster.installation import own_folder
 from cluster.state.outcomes import Outcome
 from cluster.state.paths import SearchPaths
@@ -259,7 +259,7 @@ def show_crashed(paths: SearchPaths, console: Console) -> int:
     """Print a search's failed trials by group, and how to look at one; return the exit status, always 0."""
     crashes = find_crashes(paths)
     for line in describe(crashes, paths.name, MOST_RANGES if console.is_terminal else None):
-        console.print(line, soft_wrap=True, highlight=False)
+        console.print(line, soft_wrap=True)
     return 0
 
 

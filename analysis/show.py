@@ -4,21 +4,20 @@ import sys
 from pathlib import Path
 
 import pandas as pd
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from analysis.best import Exported
 from analysis.formats import Format, render, write
 from analysis.table import TrialTable, by_configuration, load_table
+from cluster.console import Console, on_one_line
 from cluster.state.paths import SearchPaths
 from cluster.state.records import is_feasible, load_spec
-from search_spaces.errors import nearest
+from search_spaces.errors import UserError, nearest
 
 ROWS_AT_THE_END = 10
 
 
-class TableError(ValueError):
+class TableError(UserError):
     """The user asked for a table that cannot be made."""
 
 
@@ -79,7 +78,9 @@ def terminal_table(frame: pd.DataFrame) -> Table:
     """Return a frame as a table for the terminal."""
     table = Table(box=None, header_style="bold")
     for name, column in frame.items():
-        table.add_column(str(name), justify="right" if pd.api.types.is_numeric_dtype(column.dtype) else "left")
+        table.add_column(
+            on_one_line(str(name)), justify="right" if pd.api.types.is_numeric_dtype(column.dtype) else "left"
+        )
     for row in frame.itertuples(index=False):
         table.add_row(*map(_cell, row))
     return table
@@ -89,7 +90,7 @@ def _cell(value: object) -> str:
     if value is None or value is pd.NA or value != value:
         return ""
     if isinstance(value, bool) or not isinstance(value, float):
-        return escape(str(value))
+        return on_one_line(str(value))
     return f"{value:.4g}"
 
 
@@ -110,6 +111,6 @@ def show_exported(paths: SearchPaths, exported: Exported) -> None:
     console.print(f"trial {record.number} of {paths.name}: {', '.join(exported.files)} in", soft_wrap=True)
     console.print(str(exported.folder), soft_wrap=True)
     if "model.npz" not in exported.files:
-        console.print("[yellow]its checkpoint was not kept (keep: in the spec), so there is no model[/]")
+        console.print("its checkpoint was not kept (keep: in the spec), so there is no model", style="yellow")
     if not is_feasible(load_spec(paths), record.metrics):
-        console.print("[yellow]it breaks a constraint of the spec (none keeps them all, or you chose it)[/]")
+        console.print("it breaks a constraint of the spec (none keeps them all, or you chose it)", style="yellow")

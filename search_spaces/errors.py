@@ -1,7 +1,31 @@
-"""What can be wrong in a search's YAML file, said so that its author can mend it.
+"""What is the user's to mend, said so that it can be: `swell` prints such an error as it stands, with exit status 2.
 
-SpecError (ValueError)      a file that cannot be run: one line per Problem, ready for the terminal
-BrokenRule (ValueError)     raised inside pydantic validators: a rule between fields, with the key that breaks it
+UserError                   any of them; all others are faults of ours and keep their traceback
+ ├ SpecError                a search's YAML file cannot be run: one line per Problem, ready for the terminal
+ ├ SearchNotFoundError      no search has that name or path
+ ├ SearchNameError          a name is not fit for a search's directory
+ ├ ScratchError             a scratch or cache folder cannot be used
+ ├ OversubscribedError      a trial needs more CPUs or memory than this machine has for it
+ ├ TooFewGpusError          a trial needs more GPUs than this machine has
+ ├ SearchBusyError          another supervisor works on the search
+ ├ StorageError             a study's storage cannot be used
+ │  └ StorageAwayError      it cannot be reached now
+ ├ ArtifactError            a data set or code could not be fetched from W&B
+ ├ SyncError                runs cannot be uploaded to W&B
+ ├ RequestError             a site cannot give what is asked of it
+ ├ SlurmError               SLURM does not answer, or refuses
+ ├ SubmissionError          SLURM did not take a job
+ ├ LaunchError              a search could not be started; nothing of the attempt is left
+ │  └ StillQueuedError      but a job of it may be in the queue
+ ├ BusyError                a search to be resumed is queued or running
+ ├ NotRunningError          a search to be stopped is not running
+ ├ NoLogError               there is no such log
+ ├ RerunError               a trial cannot be run again
+ ├ TableError               such a table cannot be made
+ └ ExportError              a folder cannot take an export
+    └ NoBestTrialError      there is no such trial to export
+
+BrokenRule (ValueError) is raised inside pydantic validators: a rule between fields, with the key that breaks it.
 """
 
 import difflib
@@ -107,7 +131,11 @@ class Problem:
         return self.value if isinstance(self.value, str) and self.value not in self.path[-1:] else self.path[-1]
 
 
-class SpecError(ValueError):
+class UserError(Exception):
+    """Something that the user can mend; its text is ready for the terminal: what is wrong, and the way out."""
+
+
+class SpecError(UserError):
     """A search's file that cannot be run; its text is one line per problem, ready for the terminal."""
 
     def __init__(self, problems: Sequence[Problem]) -> None:

@@ -10,10 +10,10 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from rich.console import Console
 
 from cluster.commands.rerun import rerun_command
 from cluster.commands.rerun_worker import Rerun
+from cluster.console import Console
 from cluster.state.outcomes import Outcome, outcome_of
 from cluster.state.records import load_history
 from tests.methods.ripple import Config, method
@@ -26,7 +26,7 @@ TRACEBACK = "Traceback (most recent call last):"
 WATCHED = """\
 import sys
 from pathlib import Path
-from rich.console import Console
+from cluster.console import Console
 from cluster.state.paths import SearchPaths
 from cluster.commands.rerun import rerun_command
 sys.exit(rerun_command(SearchPaths(Path(sys.argv[1])), int(sys.argv[2]), here="--here" in sys.argv, console=Console()))

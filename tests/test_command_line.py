@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,10 +10,12 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+import cluster.commands
 import swell
 from cluster.machine.processes import identity
 from cluster.state.outcomes import Outcome
 from cluster.state.storage_errors import StorageError
+from search_spaces import errors
 from tests.searching import result
 
 ROOT = Path(__file__).parents[1]
@@ -127,6 +130,37 @@ def test_the_command_line_is_frozen():
         "clean": {"--foreign", "--dry-run", "--older-than-h"},
         "doctor": {"spec", "--site", "--submit"},
     }
+
+
+def test_a_command_is_found_by_its_file_and_ends_with_the_status_that_it_returns(tmp_path, monkeypatch):
+    (tmp_path / "say_so_command.py").write_text(
+        'PLACE = 4\n\n\ndef say_so(loud: bool = False) -> int:\n    """Say so."""\n    return 7 if loud else 0\n'
+    )
+    monkeypatch.setattr("cluster.commands.__path__", [*cluster.commands.__path__, str(tmp_path)])
+    names = list(typer.main.get_command(swell.app).commands)
+    assert names[names.index("resume") : names.index("stop")] == ["resume", "say-so"]
+    assert CliRunner().invoke(swell.app, ["say-so", "--loud"]).exit_code == 7
+    assert CliRunner().invoke(swell.app, ["say-so"]).exit_code == 0
+
+
+def test_the_errors_that_are_the_users_are_drawn_as_they_are():
+    sources = [
+        file.read_text()
+        for folder in ("search_spaces", "cluster", "analysis")
+        for file in (ROOT / folder).rglob("*.py")
+    ]
+    bases = dict(
+        found for source in sources for found in re.findall(r"^class (\w+Error)\((\w+)\):", source, re.MULTILINE)
+    )
+
+    def ancestry(name):
+        return (*ancestry(bases[name]), name) if name in bases else (name,)
+
+    drawn, above = set(), []
+    for indent, name in re.findall(r"^([ │├└]*)(\w+Error) {2,}\S", errors.__doc__, re.MULTILINE):
+        above = [*above[: (len(indent) + 1) // 3], name]
+        drawn.add(("Exception", *above))
+    assert drawn == {line for line in map(ancestry, bases) if line[1] == "UserError"}
 
 
 def test_every_command_and_every_option_is_explained():

@@ -1,1 +1,1 @@
-"""One module for each command of `swell`, and what only it needs."""
+"""The commands of `swell`: each is declared in a file `NAME_command.py`, beside what only it needs."""

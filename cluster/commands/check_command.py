@@ -1,105 +1,23 @@
-"""`swell check`: prints what is known of a search before its launch."""
+"""Declares `swell check`."""
 
-from pathlib import Path
+from typing import Annotated
 
-from rich.console import Console
-from rich.markup import escape
+import typer
 
-from cluster.commands.check import CheckReport, check
-from cluster.commands.probe import Estimate, Probe, estimate, probe_programs
-from cluster.machine.scratch import ScratchError, node_cache
-from search_spaces.errors import SpecError, show_value
-from search_spaces.spec import load_spec
+from cluster.commands.options import SpecPath
 
-FAILED, INVALID = 1, 2
+PLACE = 1
 
 
-def check_command(path: Path, *, probe: bool = False, max_programs: int = 8, console: Console, errors: Console) -> int:
-    """Print what is known of a spec, and with `probe` what it will cost; return the exit status.
+def check(
+    spec: SpecPath,
+    probe: Annotated[
+        bool, typer.Option("--probe", help="Run one short trial per distinct program; estimate time and memory.")
+    ] = False,
+    max_programs: Annotated[int, typer.Option(min=1, help="Probe at most this many programs.")] = 8,
+) -> int:
+    """Validate everything that can be known before launch, and say how many trials there will be."""
+    from cluster.commands.check_output import check_command
+    from cluster.console import Console
 
-    Problems go to `errors`, one line each.
-    """
-    try:
-        report = check(load_spec(path))
-    except SpecError as error:
-        errors.print(str(error), markup=False, highlight=False, soft_wrap=True)
-        return INVALID
-    for line in describe(report):
-        console.print(line, highlight=False, soft_wrap=True)
-    for warning in report.warnings:
-        console.print(f"[yellow]warning[/]  {escape(warning)}", highlight=False, soft_wrap=True)
-    if probe:
-        try:
-            node_cache()  # before anything is read from it
-        except ScratchError as error:
-            errors.print(str(error), markup=False, highlight=False, soft_wrap=True)
-            return INVALID
-        return _probe(report, max_programs, console)
-    return 0
-
-
-def describe(report: CheckReport) -> list[str]:
-    """Return a search's report as lines for the terminal."""
-    spec = report.spec
-    size = "too many to count" if report.num_configurations is None else f"{report.num_configurations:,}"
-    checked = f"{report.num_checked:,} sampled" if report.sampled else f"all {report.num_checked:,}"
-    trials = "as many as the time allows" if report.num_trials is None else f"{report.num_trials:,}"
-    repeats = f", {len(spec.seeds)} seeds of each configuration" if spec.repeats else ""
-    programs = f"{'at least ' if report.sampled else ''}{len(report.programs):,}"
-    lines = [
-        f"[bold]{escape(spec.name)}[/] is a valid search of {escape(spec.trainable)}",
-        f"  configurations  {size} ({checked} built and held against the data)",
-        f"  trials          {trials}{repeats}, by {spec.sampler.name}",
-        f"  programs        {programs} to compile",
-    ]
-    return [*lines, *(f"  note            {escape(note)}" for note in report.notes)]
-
-
-def _probe(report: CheckReport, max_programs: int, console: Console) -> int:
-    probes = []
-    num = min(max_programs, len(report.programs))
-    for probe in probe_programs(report, max_programs):
-        probes.append(probe)
-        line = f"  probe {len(probes)} of {num}    {describe_probe(probe)}"
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
-    found = estimate(report, probes)
-    if found is None:
-        console.print("[red]no probe worked, so there is no estimate[/]", highlight=False)
-        return FAILED
-    for line in describe_estimate(found):
-        console.print(line, highlight=False, soft_wrap=True)
-    return 0
-
-
-def describe_probe(probe: Probe) -> str:
-    """Return what one program costs, or why it could not be measured, and the configuration it was measured with."""
-    configuration = show_value(probe.program.params, 200)
-    if not probe.step_s:
-        return f"failed: {probe.failure}; {configuration}"
-    paces = ", ".join(f"{1 / seconds:.1f}" for seconds in probe.step_s)
-    failure = f"{probe.failure}; " if probe.failure else ""
-    return (
-        f"{failure}{paces} steps/s, {probe.training_s:.0f} s to train, {probe.compile_s:.1f} s to compile, "
-        f"{probe.peak_memory_mb:.0f} MB; {configuration}"
-    )
-
-
-def describe_estimate(found: Estimate) -> list[str]:
-    """Return an estimate as lines for the terminal."""
-    failed = f", {found.num_failed} of them failed" if found.num_failed else ""
-    lines = [
-        f"  probed          {found.num_probed} of {found.num_programs} programs{failed}",
-        f"  one trial       {_duration(found.trial_s)}, at most {found.memory_mb:.0f} MB; {found.slots} at once",
-    ]
-    if found.total_s is not None and found.core_hours is not None:
-        lines.append(
-            f"  whole search    about {_duration(found.total_s)} ({found.core_hours:.2f} core hours), "
-            "if no trial is stopped early"
-        )
-    return lines
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+    return check_command(spec, probe=probe, max_programs=max_programs, console=Console())

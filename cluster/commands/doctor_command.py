@@ -1,124 +1,29 @@
-"""`swell doctor`: prints what was found of this machine, by topic."""
+"""Declares `swell doctor`."""
 
-import socket
-import textwrap
-from collections.abc import Sequence
-from itertools import groupby
 from pathlib import Path
+from typing import Annotated
 
-from rich.console import Console
-from rich.text import Text
+import typer
 
-from cluster.commands.check import find_config_type
-from cluster.commands.check_code import with_code
-from cluster.doctor.examination import examine, needs_of
-from cluster.doctor.findings import Finding, Needs, Verdict
-from cluster.jobs.sites import load_site
-from cluster.wording import count
-from search_spaces.errors import SpecError
-from search_spaces.spec import load_spec
-
-FAILED, INVALID = 1, 2
-MOST_NAME, LEAST_TEXT = 16, 24
-"""Columns that a name may take beside its text, and that a text has at least."""
-STYLES = {Verdict.OK: "green", Verdict.WARNING: "yellow", Verdict.PROBLEM: "bold red"}
+PLACE = 15
 
 
-def doctor_command(spec_path: Path | None, *, console: Console, errors: Console) -> int:
-    """Print what was found of this machine, for a search's spec where one is given; return the exit status.
+def doctor(
+    spec: Annotated[Path | None, typer.Argument(help="A search's YAML file, to be held against this machine.")] = None,
+    site: Annotated[
+        str | None, typer.Option("--site", help="Instead: a cluster, by a name of slurm/sites or by a YAML file.")
+    ] = None,
+    submit: Annotated[bool, typer.Option("--submit", help="With --site: send a tiny job, and wait for it.")] = False,
+) -> int:
+    """Show what this machine gives a search (CPUs, threads, memory, disks), or whether a cluster is as described."""
+    from cluster.commands.doctor import doctor_command, site_command
+    from cluster.console import Console
+    from search_spaces.errors import UserError
 
-    0: nothing keeps a search from running here; 1: something does; 2: the spec is wrong, which goes to `errors`.
-    """
-    try:
-        needs = Needs() if spec_path is None else _needs(spec_path)
-    except SpecError as error:
-        errors.print(str(error), markup=False, highlight=False, soft_wrap=True)
-        return INVALID
-    what = f"for {spec_path}" if spec_path else "for a search with the default resources"
-    console.print(Text(f"{socket.gethostname()}, {what}"), highlight=False, soft_wrap=True)
-    with console.status("Looking ..."):  # on a terminal alone
-        findings = examine(needs)
-    for line in draw(findings, console.width):
-        console.print(line, highlight=False, soft_wrap=True)
-    console.print(summary(findings), highlight=False, soft_wrap=True)
-    return exit_status(findings)
-
-
-def site_command(name: str, *, submit: bool, console: Console, errors: Console) -> int:
-    """Print what was found of a cluster for a site, with `submit` also by a tiny job; return the exit status."""
-    from cluster.doctor.site import examine_site
-    from cluster.doctor.site_job import submit_and_wait
-
-    try:
-        site = load_site(name)
-    except SpecError as error:
-        errors.print(str(error), markup=False, highlight=False, soft_wrap=True)
-        return INVALID
-    console.print(Text(f"{socket.gethostname()}, for site {site.name}"), highlight=False, soft_wrap=True)
-    with console.status("Looking ..."):  # on a terminal alone
-        findings = examine_site(site)
-    if submit and exit_status(findings) == 0:
-        findings += submit_and_wait(site, console)
-    for line in draw(findings, console.width):
-        console.print(line, highlight=False, soft_wrap=True)
-    console.print(summary(findings), highlight=False, soft_wrap=True)
-    if submit and not any(finding.topic == "A job" for finding in findings):
-        console.print("No job was submitted: mend the problems first.", highlight=False)
-    elif not submit:
-        console.print("Whether a node can run it: the same with --submit, which sends a tiny job.", highlight=False)
-    return exit_status(findings)
-
-
-def exit_status(findings: Sequence[Finding]) -> int:
-    """Return 1 where there is a problem, else 0: a warning keeps no search from running."""
-    return FAILED if any(finding.verdict is Verdict.PROBLEM for finding in findings) else 0
-
-
-def _needs(path: Path) -> Needs:
-    # Not the whole of `swell check`: it refuses a spec that is too large for this machine, which is for us to explain.
-    file, code = with_code(load_spec(path))
-    find_config_type(file)
-    return needs_of(file.spec, code)
-
-
-def draw(findings: Sequence[Finding], width: int) -> list[Text]:
-    """Return findings as lines by topic, with what to do below each that is not well; nothing is cut off."""
-    names = max((len(finding.name) for finding in findings), default=0)
-    indent = 2 + max(map(len, Verdict)) + 2 + min(names, MOST_NAME) + 2
-    lines: list[Text] = []
-    for topic, group in groupby(findings, key=lambda finding: finding.topic):
-        lines += [Text(), Text(topic, style="bold")]
-        for finding in group:
-            lines += _lines(finding, indent, width)
-    return [*lines, Text()]
-
-
-def _lines(finding: Finding, indent: int, width: int) -> list[Text]:
-    style, space = STYLES[finding.verdict], max(width - indent, LEAST_TEXT)
-    start = f"  {finding.verdict.value:7}  {finding.name}"
-    found = _fold(finding.found, space)
-    if len(start) + 2 > indent:  # a long name has a line of its own
-        lines = [Text(line) for line in _fold(start, width)]
-    else:
-        lines = [Text(start.ljust(indent) + found.pop(0))]
-    lines[0].stylize(style, 2, 2 + len(finding.verdict.value))
-    lines += [Text(" " * indent + line) for line in found]
-    advice = _fold(f"-> {finding.advice}", space) if finding.advice else []
-    return lines + [Text(" " * indent + line, style=style) for line in advice]
-
-
-def _fold(text: str, width: int) -> list[str]:
-    return textwrap.wrap(text, width, break_on_hyphens=False, drop_whitespace=True) or [""]
-
-
-def summary(findings: Sequence[Finding]) -> Text:
-    """Return one line: how many problems and warnings there are."""
-    problems, warnings = (
-        sum(finding.verdict is verdict for finding in findings) for verdict in (Verdict.PROBLEM, Verdict.WARNING)
-    )
-    said = [count(problems, "problem")] if problems else []
-    said += [count(warnings, "warning")] if warnings else []
-    if not said:
-        return Text("A search can run here.", style=STYLES[Verdict.OK])
-    end = "a search cannot run here as it is" if problems else "a search can run here"
-    return Text(f"{', '.join(said)}: {end}.", style=STYLES[Verdict.PROBLEM if problems else Verdict.WARNING])
+    if spec is not None and site is not None:
+        raise UserError("SPEC --site: give one of them")
+    if submit and site is None:
+        raise UserError("--submit: only with --site")
+    if site is not None:
+        return site_command(site, submit=submit, console=Console())
+    return doctor_command(spec, console=Console())

@@ -11,10 +11,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from rich.console import Console
-
 from cluster.commands.check import CheckReport, check
 from cluster.commands.search import create_search
+from cluster.console import Console
 from cluster.jobs.launched import Launch
 from cluster.jobs.request import Options, Request, RequestError, make_request, partition_of
 from cluster.jobs.sites import DEFAULT_SITE, Site, expanded, load_site
@@ -26,7 +25,7 @@ from cluster.machine.processes import python_path
 from cluster.machine.resources import CPUS
 from cluster.state.paths import SearchPaths, new_search_directory
 from cluster.supervision.job_main import submitted
-from search_spaces.errors import Problem
+from search_spaces.errors import Problem, UserError
 from search_spaces.spec import SpecFile, load_spec
 
 INTERRUPTED = 130
@@ -34,7 +33,7 @@ START_PATIENCE_S = 120.0
 """How long a detached process may take until it works on its search."""
 
 
-class LaunchError(RuntimeError):
+class LaunchError(UserError):
     """The search could not be started; nothing of the attempt is left."""
 
 
@@ -71,9 +70,7 @@ def launch_command(
 
     Warnings go to `errors`.
 
-    Raises SpecError, RequestError, SubmissionError, LaunchError, SlurmError, SearchNameError, ScratchError,
-    OversubscribedError or OSError, all of them ready for the terminal, with nothing of the search left behind unless it
-    is a StillQueuedError.
+    Raises a UserError or an OSError with nothing of the search left behind, unless it is a StillQueuedError.
     """
     target.check()
     if dry_run and target.on != "slurm":
@@ -92,7 +89,7 @@ def launch_command(
         return
     with _new_search(report, spec, name) as paths:
         launch = submit_search(paths, request, site, target.site)
-    console.print(describe(paths, launch, by_path=moved), soft_wrap=True, highlight=False, markup=False)
+    console.print(describe(paths, launch, by_path=moved), soft_wrap=True)
 
 
 def ask_for(options: Options, site: Site, file: SpecFile, *, needs_slurm: bool = True) -> Request:
@@ -195,7 +192,7 @@ def _launch_local(
         raise file.source.error([Problem(("resources", "cpus_per_trial"), rule, per_trial)])
     with _new_search(report, spec, name) as paths:
         launch = start_local(paths, cpus)
-    console.print(describe(paths, launch), soft_wrap=True, highlight=False, markup=False)
+    console.print(describe(paths, launch), soft_wrap=True)
 
 
 @contextmanager
@@ -214,7 +211,7 @@ def _new_search(report: CheckReport, spec: Path, name: str | None) -> Iterator[S
 
 def _warn(report: CheckReport, errors: Console) -> None:
     for warning in report.warnings:
-        errors.print(f"warning: {warning}", markup=False, highlight=False, soft_wrap=True)
+        errors.print(f"warning: {warning}", soft_wrap=True)
 
 
 def _use_searches_root(site: Site) -> bool:

@@ -5,18 +5,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich.console import Console
-
+from cluster.console import Console
 from cluster.jobs.job_logs import NOT_OURS, job_logs, tail
 from cluster.jobs.launched import read_launch
 from cluster.state.paths import SearchPaths
+from search_spaces.errors import UserError
 
 POLL_S = 0.5
 LOOK_S = 5.0
 """How often it is asked whether a search that is followed has ended."""
 
 
-class NoLogError(ValueError):
+class NoLogError(UserError):
     """There is no such log."""
 
 
@@ -112,8 +112,8 @@ def show_logs(
 
 def _head(console: Console, paths: SearchPaths, log: Path) -> None:
     place = log.relative_to(paths.root) if log.is_relative_to(paths.root) else log
-    console.print(f"==> {place} <==", style="bold", markup=False, highlight=False, soft_wrap=True)
+    console.print(f"==> {place} <==", style="bold", soft_wrap=True)
 
 
 def _print(console: Console, text: str) -> None:
-    console.print(text, markup=False, highlight=False, soft_wrap=True)
+    console.print(text, soft_wrap=True)

@@ -12,14 +12,14 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
-from rich.console import Console
-
 from cluster.commands.rerun_comparison import Run, describe
+from cluster.console import Console
 from cluster.machine.files import read_json, write_json
-from cluster.machine.scratch import ScratchError, node_cache, scratch_root
+from cluster.machine.scratch import node_cache, scratch_root
 from cluster.state.paths import SearchPaths
 from cluster.state.records import TrialRecord, launched_from, load_spec, load_trials, method_folders
 from cluster.worker.environment import training_environment
+from search_spaces.errors import UserError
 from search_spaces.sections import Budget, EarlyStopping, Keep, Sampler
 from search_spaces.spec import Spec
 from trainables._shared.datasets import ARTIFACTS
@@ -32,7 +32,7 @@ TWICE_S = 3.0
 """Seconds between two presses of Ctrl-C that end the process at once: the first is the method's, or its debugger's."""
 
 
-class RerunError(ValueError):
+class RerunError(UserError):
     """The user asked for a trial that cannot be run again."""
 
 
@@ -111,21 +111,18 @@ def rerun_name(search: str, trial: int) -> str:
 
 
 def create_rerun(paths: SearchPaths, spec: Spec, record: TrialRecord) -> SearchPaths:
-    """Make the search directory of a trial's rerun; raises RerunError where it cannot be made."""
+    """Make the search directory of a trial's rerun; raises ScratchError or OSError if it cannot be made."""
     from cluster.commands.search import create_search
 
     again = rerun_spec(spec, record, rerun_name(paths.name, record.number))
     # JSON is YAML, and quotes every text that YAML would read as something else.
     text = json.dumps(again.model_dump(mode="json", exclude_defaults=True), indent=1, ensure_ascii=False)
-    try:
-        scratch_root()  # before there is a search directory
-        node_cache()
-        with tempfile.NamedTemporaryFile("w", suffix=".yaml") as source:
-            source.write(f"# trial {record.number} of {paths.name}, again\n{text}\n")
-            source.flush()
-            made = create_search(again, Path(source.name), origin=paths)
-    except (ScratchError, OSError) as error:
-        raise RerunError(str(error)) from error
+    scratch_root()  # before there is a search directory
+    node_cache()
+    with tempfile.NamedTemporaryFile("w", suffix=".yaml") as source:
+        source.write(f"# trial {record.number} of {paths.name}, again\n{text}\n")
+        source.flush()
+        made = create_search(again, Path(source.name), origin=paths)
     origin = {"search": str(paths.root), "trial": record.number}
     # A user's own method is found from where the first search was launched.
     known = {**read_json(made.provenance), "working_directory": str(launched_from(paths)), "rerun_of": origin}
@@ -137,10 +134,7 @@ def _run_search(again: SearchPaths, spec: Spec, recorded: Run, console: Console)
     from cluster.supervision.foreground import run_search
 
     _print(console, [f"running it again as {again.name}, in {again.root}"])
-    try:
-        status = run_search(again)
-    except ValueError as error:  # what this machine cannot carry; nobody else works on a new search
-        raise RerunError(str(error)) from error
+    status = run_search(again)
     records = load_trials(again)
     if status == INTERRUPTED or not records:
         return status
@@ -157,7 +151,7 @@ def _objectives(spec: Spec) -> list[str]:
 
 def _print(console: Console, lines: Sequence[str]) -> None:
     for line in lines:
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        console.print(line, soft_wrap=True)
 
 
 # -- here
@@ -173,10 +167,7 @@ def _run_here(paths: SearchPaths, spec: Spec, record: TrialRecord, recorded: Run
     ended = f"{recorded.outcome or 'open'} at step {recorded.step}"
     _print(console, [f"trial {record.number} of {paths.name} ({ended}), from step 0, in this terminal"])
     console.file.flush()  # before the worker writes to the same terminal
-    try:
-        environment = training_environment(spec.resources, method_folders(paths)) | {ARTIFACTS: str(paths.artifacts)}
-    except ScratchError as error:
-        raise RerunError(str(error)) from error
+    environment = training_environment(spec.resources, method_folders(paths)) | {ARTIFACTS: str(paths.artifacts)}
     status = _run_worker(request, environment)
     if status == -signal.SIGINT:
         return INTERRUPTED

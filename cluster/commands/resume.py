@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from pydantic import ValidationError
-from rich.console import Console
 
 from cluster.commands.launch import Target, ask_for, describe, interrupts, start_local, submit_search
+from cluster.console import Console
 from cluster.jobs.launched import Launch, clean_submission, read_launch
 from cluster.jobs.request import Options, RequestError
 from cluster.jobs.sites import DEFAULT_SITE, Site, load_site
@@ -16,12 +16,12 @@ from cluster.jobs.standing import load_snapshot, standing_of
 from cluster.machine.resources import CPUS
 from cluster.state.paths import SearchPaths
 from cluster.state.records import load_spec
-from search_spaces.errors import Source
+from search_spaces.errors import Source, UserError
 from search_spaces.spec import SpecFile
 from search_spaces.validation import explain_validation
 
 
-class BusyError(RuntimeError):
+class BusyError(UserError):
     """The search is queued or running already."""
 
 
@@ -119,7 +119,7 @@ def resume_elsewhere(paths: SearchPaths, on: str | None, site: str | None, optio
         with interrupts():
             _go_on(paths, way, console)
     else:
-        console.print(f"{paths.name} is finished: nothing is left to do.", highlight=False)
+        console.print(f"{paths.name} is finished: nothing is left to do.")
     return True
 
 
@@ -133,4 +133,4 @@ def _go_on(paths: SearchPaths, way: Way, console: Console) -> None:
         assert way.target.on == "local", way.target
         prepare(paths)
         launch = start_local(paths, way.target.options.cpus)
-    console.print(describe(paths, launch), soft_wrap=True, highlight=False, markup=False)
+    console.print(describe(paths, launch), soft_wrap=True)

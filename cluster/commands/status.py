@@ -5,10 +5,11 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from rich.console import Console, Group
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from cluster.console import Console
 from cluster.jobs.job_logs import last_words
 from cluster.jobs.launched import clean_submission, read_launch
 from cluster.jobs.standing import Standing, ask_queue, load_snapshot, standing_of
@@ -41,7 +42,7 @@ def show_one(paths: SearchPaths) -> None:
         console.print(f"  {number} {name}: {Outcome(name).sentence}", style="red", soft_wrap=True)
     for line in (_last_wave(snapshot), _freed(paths)):
         if line:
-            console.print(line, style="dim", soft_wrap=True, highlight=False)
+            console.print(line, style="dim", soft_wrap=True)
     for line in _where(paths, standing, snapshot):
         console.print(Text(line), soft_wrap=True)
     if standing.is_over:

@@ -6,21 +6,21 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from rich.console import Console
-
+from cluster.console import Console
 from cluster.jobs.launched import Launch, read_launch
 from cluster.jobs.slurm_queue import SlurmError, cancel, jobs
 from cluster.jobs.standing import Standing, load_snapshot, standing_of, supervisors_at_work
 from cluster.machine.files import write_json
 from cluster.machine.processes import is_alive
 from cluster.state.paths import SearchPaths
+from search_spaces.errors import UserError
 
 LINE_EVERY_S = 15.0
 ASK_EVERY_S = 3.0
 """How often SLURM is asked whether a job has ended."""
 
 
-class NotRunningError(ValueError):
+class NotRunningError(UserError):
     """There is nothing to be stopped, or nothing that can be stopped from here."""
 
 
@@ -46,9 +46,9 @@ def stop_search(paths: SearchPaths, console: Console, *, now: bool = False, wait
         gone = _Gone(paths)
     if wait:
         _wait(gone, console)
-        console.print(f"Stopped. Go on with: swell resume {paths.name}", soft_wrap=True, highlight=False)
+        console.print(f"Stopped. Go on with: swell resume {paths.name}", soft_wrap=True)
     else:
-        console.print(f"Asked to stop; `swell status {paths.name}` says when it has.", soft_wrap=True, highlight=False)
+        console.print(f"Asked to stop; `swell status {paths.name}` says when it has.", soft_wrap=True)
 
 
 def _signal(here: Sequence[Mapping[str, Any]], now: bool) -> None:
@@ -70,7 +70,7 @@ def _take_out_of_the_queue(paths: SearchPaths, launch: Launch, console: Console)
             f"the queue: {error}. Try again, or: scancel {' '.join(launch.job_ids)}"
         ) from None
     if waiting:
-        console.print(f"Out of the queue: {', '.join(waiting)}", highlight=False, soft_wrap=True)
+        console.print(f"Out of the queue: {', '.join(waiting)}", soft_wrap=True)
 
 
 class _Gone:
@@ -93,5 +93,5 @@ def _wait(gone: Callable[[], bool], console: Console) -> None:
     while not gone():
         if time.monotonic() - said > LINE_EVERY_S:
             said = time.monotonic()
-            console.print(f"{said - began:.0f} s: running trials save at their next report", highlight=False)
+            console.print(f"{said - began:.0f} s: running trials save at their next report")
         time.sleep(0.1)

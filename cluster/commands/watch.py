@@ -3,11 +3,12 @@
 import time
 from collections.abc import Callable
 
-from rich.console import Console, RenderableType
+from rich.console import RenderableType
 from rich.live import Live
 from rich.text import Text
 
 from cluster.commands.status import show_one
+from cluster.console import Console
 from cluster.jobs.launched import read_launch
 from cluster.jobs.standing import Standing, load_snapshot, standing_of
 from cluster.state.paths import SearchPaths
@@ -41,7 +42,7 @@ class _Look:
         return self._standing
 
 
-def watch(paths: SearchPaths, console: Console) -> int:
+def watch_search(paths: SearchPaths, console: Console) -> int:
     """Show a search's progress until it ends, then how; return the exit code."""
     look = _Look(paths, time.monotonic)
     progress = Progress(paths, load_spec(paths), is_ours=False)
@@ -77,5 +78,5 @@ def _lines(look: Callable[[], Standing], progress: Progress, console: Console) -
             said = ""
         elif (line := _line(standing)) != said or time.monotonic() - said_at > 4 * LINE_EVERY_S:
             said, said_at = line, time.monotonic()
-            console.print(line, markup=False, highlight=False, soft_wrap=True)
+            console.print(line, soft_wrap=True)
         time.sleep(SHOW_EVERY_S)

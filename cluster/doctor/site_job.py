@@ -12,8 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
+from cluster.console import Console
 from cluster.doctor.disks import mount_of, try_writing
 from cluster.doctor.findings import Finding, Verdict
 from cluster.jobs.request import Request

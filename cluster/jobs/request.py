@@ -8,11 +8,11 @@ from typing import Any
 from cluster.jobs.sites import Site
 from cluster.jobs.slurm_queue import Partition
 from cluster.wording import count
-from search_spaces.errors import Problem, nearest
+from search_spaces.errors import Problem, UserError, nearest
 from search_spaces.spec import Spec, SpecFile
 
 
-class RequestError(ValueError):
+class RequestError(UserError):
     """What is asked for cannot be had; a line per reason, ready for the terminal."""
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cluster.machine.asking import ask
+from search_spaces.errors import UserError
 
 PATIENCE_S = 8.0
 """How long one of SLURM's commands may take: a controller that is down keeps some of them for minutes."""
@@ -64,7 +65,7 @@ ENDS = {
 """How a job ended, in words."""
 
 
-class SlurmError(RuntimeError):
+class SlurmError(UserError):
     """SLURM cannot be asked: its commands are not here, fail, or do not answer in time."""
 
 

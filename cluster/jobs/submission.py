@@ -19,6 +19,8 @@ os.environ["SUBMITIT_LOG_LEVEL"] = "NOCONFIG"
 from submitit.core.utils import FailedJobError, FailedSubmissionError
 from submitit.slurm.slurm import SlurmExecutor
 
+from search_spaces.errors import UserError
+
 PROGRAMS = ("sbatch", "srun")
 NEVER = 10**6
 """Of submitit's own countdown of time limits: our function saves and queues again by itself, as often as it takes."""
@@ -27,7 +29,7 @@ FOREIGN = ("SLURM_", "SLURMD_", "SRUN_", "SBATCH_", "SUBMITIT_")
 KEPT = frozenset({"SLURM_CONF"})
 
 
-class SubmissionError(RuntimeError):
+class SubmissionError(UserError):
     """SLURM does not take the job: its commands are not here, or it says why."""
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from cluster.machine.memory import available_memory_gb, total_memory_gb
 from cluster.machine.resources import cpu_limits, pool_id, slots
 from cluster.machine.scratch import living_owners, scratch_root
+from search_spaces.errors import UserError
 from search_spaces.sections import Resources
 
 MEMORY_SHARE = 0.9
@@ -18,7 +19,7 @@ USUAL = 0.9
 """Share of the trials that take no more than the usual one."""
 
 
-class OversubscribedError(ValueError):
+class OversubscribedError(UserError):
     """A trial, as the spec asks for it, is larger than this machine."""
 
 

@@ -5,6 +5,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from search_spaces.errors import UserError
+
 if TYPE_CHECKING:  # a worker counts its threads with this module, and has no use for specs
     from search_spaces.sections import Resources
 
@@ -122,7 +124,7 @@ def gpu_count(dev: Path = Path("/dev")) -> int:
     return count
 
 
-class TooFewGpusError(ValueError):
+class TooFewGpusError(UserError):
     """A trial needs more GPUs than there are."""
 
 

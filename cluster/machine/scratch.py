@@ -12,6 +12,7 @@ from typing import Any
 
 from cluster.machine.disks import used_bytes
 from cluster.machine.processes import identity, is_alive
+from search_spaces.errors import UserError
 
 OWNER_FILE = "owner.json"
 PREFIX = "swell-"
@@ -20,7 +21,7 @@ LONGEST_ROOT = 43 - len("/swell-12345678/r")
 """Characters of a root below which Ray's socket paths, 64 more, stay within a socket's 107 bytes."""
 
 
-class ScratchError(ValueError):
+class ScratchError(UserError):
     """The folder for scratch cannot be used."""
 
 

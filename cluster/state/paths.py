@@ -4,6 +4,7 @@ import os
 import re
 from pathlib import Path
 
+from search_spaces.errors import UserError
 from trainables._shared.artifact_names import folder_name
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -15,11 +16,11 @@ def searches_root() -> Path:
     return Path(os.environ.get("SWELL_ROOT") or "searches")
 
 
-class SearchNotFoundError(ValueError):
+class SearchNotFoundError(UserError):
     """No search of that name or path."""
 
 
-class SearchNameError(ValueError):
+class SearchNameError(UserError):
     """A name that is not fit for a search's directory."""
 
 

@@ -7,13 +7,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from cluster.machine.files import write_json
-from search_spaces.errors import hide_passwords
+from search_spaces.errors import UserError, hide_passwords
 
 AWAY = (errno.ESTALE, errno.EIO, errno.ENOTCONN, errno.ESHUTDOWN, errno.ETIMEDOUT)
 """What a network's file system answers while its server is away, or has put this machine out."""
 
 
-class StorageError(ValueError):
+class StorageError(UserError):
     """A storage that cannot be used; the message is for the user, and names no password."""
 
     def __init__(self, address: str, reason: str) -> None:

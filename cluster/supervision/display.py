@@ -4,11 +4,12 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from cluster.console import Console
 from cluster.jobs.standing import load_snapshot
 from cluster.state.outcomes import Outcome
 from cluster.state.paths import SearchPaths
@@ -72,7 +73,7 @@ class Progress:
         elapsed = duration(time.monotonic() - self._started) if self._is_ours else time.strftime("%H:%M:%S")
         doing = snapshot.get("doing", "starting")
         line = f"{elapsed}  wave {snapshot.get('wave', 1)}, {doing}: {one_line(snapshot)}, about {left} left"
-        console.print(line, soft_wrap=True, highlight=False)
+        console.print(line, soft_wrap=True)
 
     def render(self) -> RenderableType:
         """Return the display as it is now."""

@@ -5,10 +5,10 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from cluster.console import Console
 from cluster.state.paths import SearchPaths
 from cluster.state.records import load_spec, load_status
 from cluster.supervision.display import Progress, one_line
@@ -66,7 +66,7 @@ def _show(console: Console, progress: Progress, supervisor: Supervisor, over: th
     def say_stopping() -> None:
         nonlocal said
         while said < min(supervisor.stop_requests, len(STOPPING)):
-            console.print(f"[yellow]{STOPPING[said]}")
+            console.print(STOPPING[said], style="yellow")
             said += 1
 
     if console.is_terminal:
@@ -115,11 +115,11 @@ def conclude(paths: SearchPaths, ending: Ending, console: Console) -> int:
     elif ending.state == "failed":
         lines = [Text.assemble(("The search failed: ", "red"), ending.reason)]
     else:
-        lines = [f"Finished: {one_line(snapshot)} ({ending.reason})"]
+        lines = [Text(f"Finished: {one_line(snapshot)} ({ending.reason})")]
         if snapshot.get("outcomes", {}).get("completed"):
             code = 0
         else:
-            lines.append(f"[red]Not one trial completed;[/] see: swell crashed {paths.name}")
+            lines.append(Text.assemble(("Not one trial completed;", "red"), f" see: swell crashed {paths.name}"))
     with suppress(OSError, SystemExit):  # nobody may be there to see it
         for line in lines:
             console.print(line, soft_wrap=True)

@@ -11,18 +11,16 @@ import sys
 import time
 from pathlib import Path
 
-from rich.console import Console
-
+from cluster.console import Console
 from cluster.jobs.allocation import JOB_END_TIME
 from cluster.jobs.place import NODE, NODES, Place
 from cluster.jobs.slurm_queue import SlurmError, ask_slurm, hours_of
-from cluster.machine.capacity import OversubscribedError
 from cluster.machine.files import write_json
-from cluster.machine.scratch import ScratchError
 from cluster.state.paths import SearchPaths
 from cluster.supervision.foreground import conclude, supervise
 from cluster.supervision.node import LeaderLostError, NodeSupervisor
-from cluster.supervision.supervisor import Ending, SearchBusyError, Supervisor, clean_up_after_the_dead
+from cluster.supervision.supervisor import Ending, Supervisor, clean_up_after_the_dead
+from search_spaces.errors import UserError
 
 log = logging.getLogger(__name__)
 
@@ -59,8 +57,8 @@ def lead(paths: SearchPaths, place: Place) -> int:
     supervisor = Supervisor(paths, LOCK_PATIENCE_S if job else 0.0)
     try:
         ending = supervise(paths, supervisor, console)
-    except (SearchBusyError, ScratchError, OversubscribedError) as error:
-        console.print(str(error), highlight=False, markup=False)
+    except UserError as error:
+        console.print(str(error))
         return 2
     finally:
         if place.num_nodes > 1:
@@ -94,15 +92,15 @@ def requeue(job: str, paths: SearchPaths, console: Console) -> bool:
         try:
             state = ask_slurm("squeue", "--noheader", "--states=all", f"--jobs={job}", "--format=%T").strip()
             if state != "RUNNING":  # one that was cancelled must not come back, one that was preempted does by itself
-                console.print(f"Stopped; SLURM says that job {job} is {state.lower()}", highlight=False)
+                console.print(f"Stopped; SLURM says that job {job} is {state.lower()}")
                 return state in ("PREEMPTED", "PENDING", "REQUEUED")
-            console.print(f"Every trial has saved; job {job} goes back into the queue.", highlight=False)
+            console.print(f"Every trial has saved; job {job} goes back into the queue.")
             ask_slurm("scontrol", "requeue", job)
             break
         except SlurmError as error:  # its controller may be busy, or be started again
             if time.monotonic() > until or paths.stop_request.exists():
                 said = f"job {job} could not be put back into the queue: {error}"
-                console.print(said, highlight=False, markup=False)
+                console.print(said)
                 return False
         time.sleep(REQUEUE_PAUSE_S)
     time.sleep(END_PATIENCE_S)  # it ends this process
@@ -128,7 +126,7 @@ def follow(paths: SearchPaths, place: Place) -> int:
             time.sleep(place.rank * REQUEUE_PAUSE_S)  # one of us is enough
             requeue(place.slurm_job, paths, Console(stderr=True, soft_wrap=True))
         return 1
-    except (ScratchError, OversubscribedError) as error:
+    except UserError as error:
         log.error("%s", error)
         print(error, file=sys.stderr)
         return 2

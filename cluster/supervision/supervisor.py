@@ -32,6 +32,7 @@ from cluster.tracking.spool import make_room
 from cluster.tracking.tracker_process import Tracking
 from cluster.wire.orders import PREDECESSOR_PATIENCE_S, DriverExit, Order
 from cluster.worker.environment import TOKEN, driver_environment
+from search_spaces.errors import UserError
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +53,7 @@ not be reached; doubled each time."""
 MOST_DISK_PAUSE_S = 60.0
 
 
-class SearchBusyError(RuntimeError):
+class SearchBusyError(UserError):
     """Another supervisor works on this search."""
 
 

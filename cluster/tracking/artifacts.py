@@ -18,11 +18,12 @@ from typing import Any
 
 from cluster.state.paths import SearchPaths
 from cluster.tracking.installed import has_wandb
+from search_spaces.errors import UserError
 from search_spaces.spec import Spec
 from trainables._shared.artifact_names import PREFIX, folder_name, is_artifact, is_exact
 
 
-class ArtifactError(OSError):
+class ArtifactError(UserError):
     """A data set or code could not be fetched; the message is for the user."""
 
 

@@ -24,6 +24,7 @@ from cluster.tracking.installed import has_wandb
 from cluster.tracking.spool import Run, Spool
 from cluster.tracking.tracker_process import wandb_process
 from cluster.tracking.upload_worker import NOT_LOGGED_IN, NOT_REACHED
+from search_spaces.errors import UserError
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +35,7 @@ SECONDS_A_RUN = 300.0
 LOOK_EVERY_S = 0.5
 
 
-class SyncError(ValueError):
+class SyncError(UserError):
     """The runs cannot be uploaded, and what the user can do about it; nothing is lost."""
 
 

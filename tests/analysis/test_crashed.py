@@ -5,9 +5,9 @@ import traceback
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
 from analysis.crashed import describe, find_crashes, parse_traceback, ranges, show_crashed, worth_naming
+from cluster.console import Console
 from cluster.state.outcomes import Outcome
 
 ROOT = Path(__file__).parents[2]

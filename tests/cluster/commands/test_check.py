@@ -3,11 +3,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
 import search_spaces
 from cluster.commands.check import check
-from cluster.commands.check_command import check_command
+from cluster.commands.check_output import check_command
+from cluster.console import Console
 from search_spaces.errors import SpecError
 from search_spaces.grid import grid_points
 from search_spaces.space import resolve
@@ -257,11 +257,10 @@ def test_check_needs_neither_jax_nor_ray_nor_optuna():
     assert done.stdout == "[]\n"
 
 
-def test_the_command_prints_numbers_and_tells_problems_on_stderr(tmp_path, capsys):
+def test_the_command_prints_numbers_and_raises_problems(tmp_path, capsys):
     file = tmp_path / "s.yaml"
     file.write_text(HEAD + "space: {depth: [2, 3]}\nsampler: {name: grid}\n")
-    console, errors = Console(width=200), Console(stderr=True, width=40)
-    assert check_command(file, console=console, errors=errors) == 0
+    assert check_command(file, console=Console(width=200)) == 0
     assert capsys.readouterr().out.splitlines() == [
         "try is a valid search of two_body",
         "  configurations  2 (all 2 built and held against the data)",
@@ -269,10 +268,10 @@ def test_the_command_prints_numbers_and_tells_problems_on_stderr(tmp_path, capsy
         "  programs        2 to compile",
     ]
     file.write_text(HEAD + "space: {depth: [2, x]}\nsampler: {name: grid}\n")
-    assert check_command(file, console=console, errors=errors) == 2
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    assert captured.err == f"{file}:4: space.depth[1] = 'x': must be a whole number, but is text\n"
+    with pytest.raises(SpecError) as error:
+        check_command(file, console=Console(width=200))
+    assert str(error.value) == f"{file}:4: space.depth[1] = 'x': must be a whole number, but is text"
+    assert capsys.readouterr().out == ""
 
 
 def test_a_range_of_a_billion_values_is_sampled_and_a_grid_of_it_refused(tmp_path):

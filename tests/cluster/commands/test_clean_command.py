@@ -7,12 +7,12 @@ import time
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
 from cluster.commands.clean import RAY, UNFINISHED, Places, find, own_places
-from cluster.commands.clean_command import clean_command
+from cluster.commands.clean_output import clean_command
+from cluster.console import Console
 from cluster.machine.processes import identity
-from cluster.machine.scratch import OWNER_FILE
+from cluster.machine.scratch import OWNER_FILE, ScratchError
 from tests.cleaning import BEFORE_ALL, dead, needs_root
 
 
@@ -84,6 +84,5 @@ def test_own_places_are_where_our_scratch_searches_ray_and_wandb_lie(tmp_path, m
 
 def test_a_root_for_scratch_that_cannot_be_used_is_the_users_error(tmp_path, monkeypatch):
     monkeypatch.setenv("SWELL_SCRATCH", str(tmp_path / ("x" * 80)))
-    code, text = run(None, dry_run=True)
-    assert code == 2
-    assert "Set SWELL_SCRATCH to a shorter path" in text
+    with pytest.raises(ScratchError, match="Set SWELL_SCRATCH to a shorter path"):
+        run(None, dry_run=True)

@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from cluster.commands.check import CheckReport, ProgramUse
-from cluster.commands.check_command import describe_estimate, describe_probe
+from cluster.commands.check_output import describe_estimate, describe_probe
 from cluster.commands.probe import ProbeError, choose_programs, estimate, probe_programs
 from search_spaces.spec import Spec
 

@@ -5,10 +5,11 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from rich.console import Console
 
 from cluster.commands.rerun import RerunError, create_rerun, find_trial, rerun_command, rerun_name, rerun_spec
+from cluster.console import Console
 from cluster.machine.files import read_json
+from cluster.machine.scratch import ScratchError
 from cluster.state.records import load_spec, load_trials
 from cluster.study.study import SearchStudy
 from search_spaces.spec import load_spec as read_spec
@@ -132,6 +133,6 @@ def test_the_name_of_a_rerun_is_fit_for_a_spec_and_a_directory(search, name):
 def test_a_scratch_that_cannot_be_used_leaves_no_directory(recorded, monkeypatch, searches):
     paths = recorded()
     monkeypatch.setenv("SWELL_SCRATCH", "/" + "x" * 100)
-    with pytest.raises(RerunError, match="SWELL_SCRATCH"):
+    with pytest.raises(ScratchError, match="SWELL_SCRATCH"):
         rerun_command(paths, 0, here=False, console=Console())
     assert [path.name for path in searches.iterdir()] == ["try"]

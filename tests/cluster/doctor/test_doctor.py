@@ -1,3 +1,4 @@
+import io
 import json
 import os
 import re
@@ -8,14 +9,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
-from cluster.commands.doctor_command import doctor_command, draw, exit_status, summary
+from cluster.commands.doctor import doctor_command, draw, exit_status, summary
+from cluster.console import Console
 from cluster.doctor.findings import Finding, Needs, Verdict
 from cluster.doctor.machine import Cpus, Memory, cpu_findings, gpu_findings, memory_findings, read_cpus, read_memory
 from cluster.doctor.threads import WorkerError, measure_trial, method_findings, run_worker, thread_findings
 from cluster.machine.asking import Answer, ask
 from cluster.machine.resources import THREAD_VARIABLES, cgroup_cpus, thread_caps
+from search_spaces.errors import SpecError
 from search_spaces.sections import Resources
 
 ROOT = Path(__file__).parents[3]
@@ -323,9 +325,9 @@ def test_only_problems_keep_a_search_from_running():
 EXAMINE = """
 import json, sys
 from pathlib import Path
-from rich.console import Console
-from cluster.commands.doctor_command import doctor_command
-status = doctor_command(Path(sys.argv[1]), console=Console(width=80, file=sys.stderr), errors=Console(width=80))
+from cluster.console import Console
+from cluster.commands.doctor import doctor_command
+status = doctor_command(Path(sys.argv[1]), console=Console(width=80, file=sys.stderr))
 print(json.dumps([status, sorted({"ray", "jax", "optuna", "wandb", "pandas"} & set(sys.modules))]))
 """
 
@@ -359,10 +361,10 @@ def test_the_command_examines_for_a_spec_and_stays_small(tmp_path):
         (SPEC.replace("tests.methods.ripple", "riple"), "is not a method"),
     ],
 )
-def test_a_wrong_spec_is_exit_code_2_and_nothing_else(tmp_path, text, said):
+def test_a_wrong_spec_is_said_before_anything_is_printed(tmp_path, text, said):
     (tmp_path / "s.yaml").write_text(text)
-    with (tmp_path / "out").open("w") as out, (tmp_path / "err").open("w") as err:
-        status = doctor_command(tmp_path / "s.yaml", console=Console(file=out), errors=Console(file=err))
-    assert (status, (tmp_path / "out").read_text()) == (2, "")
-    assert (tmp_path / "err").read_text().startswith(f"{tmp_path}/s.yaml:")
-    assert said in (tmp_path / "err").read_text()
+    out = io.StringIO()
+    with pytest.raises(SpecError, match=said) as error:
+        doctor_command(tmp_path / "s.yaml", console=Console(file=out))
+    assert out.getvalue() == ""
+    assert str(error.value).startswith(f"{tmp_path}/s.yaml:")

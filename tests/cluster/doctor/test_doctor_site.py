@@ -3,10 +3,10 @@ import json
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 from typer.testing import CliRunner
 
 import swell
+from cluster.console import Console
 from cluster.doctor.findings import Verdict
 from cluster.doctor.site import (
     account_findings,

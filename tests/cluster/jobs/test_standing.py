@@ -7,10 +7,10 @@ import sys
 import time
 
 import pytest
-from rich.console import Console
 from typer.testing import CliRunner
 
 import swell
+from cluster.console import Console
 from cluster.jobs.launched import Launch, read_launch
 from cluster.jobs.slurm_queue import Job, SlurmError, ask_slurm, associations, hours_of, jobs, partitions, starts_in_s
 from cluster.jobs.standing import HEARTBEAT_PATIENCE_S, Queue, expand, is_worked_on, load_snapshot, standing_of
@@ -498,7 +498,7 @@ def test_a_finished_search_is_not_submitted_again(launched, slurm, call):
 
 
 def test_watching_ends_with_the_search_and_says_how_it_ended(launched, slurm, monkeypatch):
-    from cluster.commands.watch import watch
+    from cluster.commands.watch import watch_search
 
     paths = launched()
     say(paths, doing="running trials")
@@ -515,7 +515,7 @@ def test_watching_ends_with_the_search_and_says_how_it_ended(launched, slurm, mo
 
     monkeypatch.setattr("cluster.jobs.standing.ask_queue", ask)
     console = Console(file=io.StringIO(), width=120)
-    assert watch(paths, console) == 1
+    assert watch_search(paths, console) == 1
     said = console.file.getvalue().splitlines()
     assert said[0] == "queued (job 4711): others are before it in the queue (Priority)"
     assert said[1] == "unknown: SLURM could not be asked: squeue: no answer"

@@ -2,9 +2,9 @@ import io
 import os
 
 import pytest
-from rich.console import Console
 
 from cluster.commands.status import show_all, show_one, state_of
+from cluster.console import Console
 from cluster.driver.board import Board
 from cluster.machine.capacity import Capacity
 from cluster.machine.files import write_json

@@ -5,8 +5,8 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
-from rich.console import Console
 
+from cluster.console import Console
 from cluster.jobs.place import Place
 from cluster.machine.files import write_json
 from cluster.machine.processes import usr2_held_back

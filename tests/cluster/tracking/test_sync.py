@@ -8,14 +8,15 @@ import sys
 import time
 
 import pytest
-from rich.console import Console
 
-from cluster.commands.sync_command import sync_command
+from cluster.commands.sync import sync_command
+from cluster.console import Console
 from cluster.machine.files import write_json
 from cluster.machine.processes import identity
 from cluster.tracking.source import run_id, search_id
 from cluster.tracking.spool import Spool, delete_synced
 from cluster.tracking.upload import SyncError, all_runs, sync_lock
+from search_spaces.errors import UserError
 from tests.tracking import environment, run_trials, track
 from tests.wandb_server import KEY, wandb_server
 
@@ -45,7 +46,11 @@ def here(server, tmp_path, monkeypatch):
 def sync(search, **options):
     out, err = io.StringIO(), io.StringIO()
     consoles = {"console": Console(file=out, width=200), "errors": Console(file=err, width=200)}
-    return sync_command(search.paths, **consoles, **options), out.getvalue(), err.getvalue()
+    try:
+        status = sync_command(search.paths, **consoles, **options)
+    except UserError as error:
+        return 2, out.getvalue(), f"{error}\n"
+    return status, out.getvalue(), err.getvalue()
 
 
 def rows(text):
@@ -139,8 +144,8 @@ def test_a_killed_sync_goes_on_where_it_was(search, server, tmp_path):
     env = environment(tmp_path, WANDB_BASE_URL=server.url, WANDB_API_KEY=KEY, SWELL_ROOT=str(search.paths.root.parent))
     script = (
         "import sys; import cluster.machine.scratch; cluster.machine.scratch.LONGEST_ROOT = 200\n"
-        "from rich.console import Console; from cluster.state.paths import find_search\n"
-        "from cluster.commands.sync_command import sync_command\n"
+        "from cluster.console import Console; from cluster.state.paths import find_search\n"
+        "from cluster.commands.sync import sync_command\n"
         "sys.exit(sync_command(find_search(sys.argv[1]), console=Console(), errors=Console()))"
     )
     command = [sys.executable, "-c", script, search.paths.name]

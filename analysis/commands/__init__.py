@@ -1,0 +1,1 @@
+"""The commands of `swell` that read what has happened: each in a file `NAME_command.py`."""

@@ -1,0 +1,33 @@
+"""Arguments and options that several commands have, and what a command that ends a search returns.
+
+Nothing heavy is imported here, nor by any `*_command.py`: all of them are for `swell --help`.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from cluster.state.paths import SearchPaths
+
+SpecPath = Annotated[Path, typer.Argument(help="The search's YAML file.")]
+SearchName = Annotated[str, typer.Argument(help="A search, by its name or by its path.")]
+NewName = Annotated[str | None, typer.Option("--name", help="Name of the search; the spec's by default.")]
+SiteName = Annotated[
+    str | None, typer.Option("--site", help="The cluster: a name of slurm/sites, or a YAML file; generic by default.")
+]
+Nodes = Annotated[int | None, typer.Option(min=1, help="Nodes of one job, which work on the search together.")]
+Jobs = Annotated[int | None, typer.Option(min=1, help="Instead: as many jobs of one node, which share the search.")]
+Cpus = Annotated[int | None, typer.Option(min=1, help="CPUs of each node; the spec's, else the site's by default.")]
+Hours = Annotated[float | None, typer.Option(min=0.01, help="Time limit of a job; the site's by default.")]
+
+
+@dataclass(frozen=True)
+class SearchEnded:
+    """A command has worked on a search until it ended: its trials are still to be shown."""
+
+    paths: "SearchPaths"
+    status: int
+    """The exit status of `swell`."""
