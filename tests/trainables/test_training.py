@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from tests.methods.ripple import Config, Model, Ripple, method
 from trainables._shared import program as program_module
+from trainables._shared import recovery
 from trainables._shared.checkpoint import CheckpointError, read_checkpoint, write_checkpoint
 from trainables._shared.config import ConfigError, numeric, structural_key
 from trainables._shared.conformance import CHECKS, Case, saved_model_is_the_trained_one
@@ -20,7 +21,7 @@ from trainables._shared.datasets import DatasetStore, default_cache
 from trainables._shared.discovery import UnknownMethodError, load_config_type, load_method, method_names
 from trainables._shared.program import MAX_BAD_STEPS, Program, ProgramCache
 from trainables._shared.saved import load_model
-from trainables._shared.training import Training
+from trainables._shared.training import Training, traced_numbers
 
 ROOT = Path(__file__).parents[2]
 
@@ -97,6 +98,32 @@ class _Averaging(Ripple):
         return super().validate(config, hyper, Model(model.mean), data)
 
 
+class _Cliff(Ripple):
+    """Starts far from its minimum, and has no finite loss a little beyond it: whoever arrives with momentum falls."""
+
+    def init(self, config, hyper, key):
+        return Model(jax.numpy.full((config.size,), 5.0))
+
+    def loss(self, config, hyper, model, batch, key, step):
+        loss = super().loss(config, hyper, model, batch, key, step)
+        return loss._replace(value=jax.numpy.where((model.x < 0.9).any(), jax.numpy.nan, loss.value))
+
+
+CLIFF = _Cliff()
+
+
+class _BadNow(Ripple):
+    """The steps that `bad` names have an infinite loss."""
+
+    def __init__(self, *bad):
+        self.bad = bad
+
+    def loss(self, config, hyper, model, batch, key, step):
+        loss = super().loss(config, hyper, model, batch, key, step)
+        unlucky = jax.numpy.isin(step, jax.numpy.asarray(self.bad))
+        return loss._replace(value=jax.numpy.where(unlucky, jax.numpy.inf, loss.value))
+
+
 # -- the loop
 
 
@@ -132,7 +159,8 @@ def test_what_is_not_trained_by_gradients_changes_with_the_steps_that_count():
     assert training.state.params.steps == 10
     np.testing.assert_allclose(training.state.params.mean, mean, rtol=1e-5)
     assert rates[0] == pytest.approx(0.01, rel=1e-3)  # Adam's first step is the learning rate, and the factor 1
-    assert rates[3] == rates[7] == 0
+    assert rates[3] == pytest.approx(rates[2] / 2, rel=1e-3)  # a bad step takes half of the one before back
+    assert rates[7] == pytest.approx(rates[6] / 2, rel=1e-3)
     assert rates[11] < 0.002
     assert {leaf.shape for leaf in jax.tree.leaves(training.state.moments)} == {(), (3,)}  # none of the average's
 
@@ -145,7 +173,8 @@ def test_a_method_with_untrained_leaves_keeps_the_contract(check, tmp_path):
 
 def test_a_report_has_the_mean_training_loss_the_validation_and_the_components():
     (*_, last) = _to_the_end(_training())
-    assert set(last.metrics) == {"train_loss", "train_first", "val_error", "skipped_steps"}
+    assert set(last.metrics) == {"train_loss", "train_first", "val_error", "skipped_steps", "recoveries"}
+    assert last.metrics["recoveries"] == 0
     assert last.metrics["skipped_steps"] == 0
 
 
@@ -175,6 +204,116 @@ def test_a_bad_first_step_is_survived_whatever_the_size_of_the_losses():
     assert report.ending == "completed"
     assert report.metrics["skipped_steps"] == 1
     assert float(training.state.first_loss) > 1000
+
+
+def _momentum(state):
+    (adam,) = [one for one in state.moments if hasattr(one, "mu")]
+    return np.array(adam.mu.x), np.array(adam.nu.x)
+
+
+PLAIN, CLIPPED = {}, {"clip_norm": 0.1, "schedule": "cosine", "warmup_steps": 4, "weight_decay": 0.1}
+
+
+@pytest.mark.parametrize("fields", [PLAIN, CLIPPED], ids=["plain", "clipped, on a schedule"])
+def test_bad_steps_take_back_ever_more_of_the_last_move_and_halve_the_momentum(fields):
+    config = Config(steps=12, report_every=1, **fields)
+    training = _training(config, program=Program(_BadNow(5, 6, 7), config), of=_BadNow(5, 6, 7))
+    for _ in range(4):
+        training.advance()
+    before = np.array(training.state.params.x)
+    training.advance()
+    moved, (mu, nu) = np.array(training.state.params.x), _momentum(training.state)
+    assert not np.array_equal(moved, before)
+    for left in (0.5, 0.25, 0.125):
+        training.advance()
+        np.testing.assert_allclose(training.state.params.x, before + left * (moved - before), rtol=1e-6)
+        np.testing.assert_array_equal(_momentum(training.state)[0], np.float32(left) * mu)
+        np.testing.assert_array_equal(_momentum(training.state)[1], nu)
+    assert training.state.skipped == 3
+    assert training.state.recovery.recoveries == 0
+    assert [training.advance().metrics["recoveries"] for _ in range(4)] == [0, 0, 1, 1]
+
+
+def test_a_training_recovers_from_parameters_that_have_no_loss():
+    training = _training(Config(steps=100, report_every=100, learning_rate=0.5), CLIFF)
+    report = training.advance()
+    assert report.ending == "completed"
+    assert report.metrics["skipped_steps"] >= 1
+    assert report.metrics["recoveries"] >= 1
+    assert report.metrics["val_error"] < 0.1
+
+
+def test_without_going_back_it_would_be_lost(monkeypatch):
+    monkeypatch.setattr(recovery, "SHARE_BACK", 0.0)
+    config = Config(steps=100, report_every=100, learning_rate=0.5)
+    report = _training(config, CLIFF, Program(CLIFF, config)).advance()
+    assert (report.ending, report.metrics["skipped_steps"]) == ("diverged", MAX_BAD_STEPS)
+
+
+def test_a_training_that_never_had_a_bad_step_is_what_it_would_be_without_recoveries(monkeypatch):
+    with_them = _training(Config(steps=40, report_every=40))
+    monkeypatch.setattr(recovery, "SHARE_BACK", 0.0)
+    monkeypatch.setattr(recovery, "MOMENTUM_KEPT", 1.0)
+    without = _training(Config(steps=40, report_every=40), program=Program(method, Config(steps=40)))
+    assert with_them.advance() == without.advance()
+    assert np.array_equal(with_them.state.params.x, without.state.params.x)
+
+
+@pytest.mark.parametrize(
+    ("bad", "ending"),
+    [(lambda step: step % 3 == 2, "completed"), (lambda step: step % 3, "diverged")],
+    ids=["every third", "two of three"],
+)
+def test_a_training_that_is_bad_most_of_the_time_fails(bad, ending):
+    steps = _BadNow(*filter(bad, range(60)))
+    config = Config(steps=60, report_every=60)
+    report = _training(config, steps, Program(steps, config)).advance()
+    assert report.ending == ending
+    assert report.step == (60 if ending == "completed" else 3 * (MAX_BAD_STEPS - 1))
+
+
+def test_a_failed_training_stands_still():
+    training = _training(Config(trouble="nan", steps=100, report_every=10))
+    training.advance()
+    before = jax.tree.map(np.array, training.state)
+    assert before.failure
+    training.advance()
+    assert all(map(np.array_equal, jax.tree.leaves(before), jax.tree.leaves(training.state)))
+
+
+def test_a_recovery_is_the_same_however_often_it_is_saved_and_loaded(tmp_path):
+    config = Config(steps=60, report_every=1, learning_rate=0.5)
+    whole = _training(config, CLIFF)
+    reports = _to_the_end(whole)
+    assert reports[-1].metrics["skipped_steps"]
+    path, part = tmp_path / "trial.npz", _training(config, CLIFF)
+    for report in reports:
+        assert str(part.advance()) == str(report)  # in words: a bad step's loss is no number, which equals nothing
+        part.save(path)
+        part = _training(config, CLIFF)
+        part.load(path)
+        assert str(part.advance()) == str(report)
+
+
+def test_lanes_recover_as_single_trainings_do():
+    configs = [Config(seed=seed, steps=60, report_every=60, learning_rate=rate) for seed, rate in ((0, 0.5), (1, 0.01))]
+    program, numbers = _program(CLIFF, "none", 3), [traced_numbers(config) for config in configs]
+    hyper = jax.tree.map(lambda *lanes: jax.numpy.stack(lanes), *numbers)
+    rates = jax.numpy.asarray([config.learning_rate for config in configs])
+    data = jax.device_put(CLIFF.data(configs[0], DatasetStore()).phases[0])
+
+    def train(hyper, rate):
+        span = program_module.Span(*map(jax.numpy.asarray, (60, 0, 60)), rate)
+        return program.chunk(program.init(hyper), hyper, span, data)[0]
+
+    lanes = jax.jit(jax.vmap(train))(hyper, rates)
+    assert lanes.skipped.tolist()[0] > 0 == lanes.skipped.tolist()[1]
+    for index, config in enumerate(configs):
+        alone = _training(config, CLIFF)
+        alone.advance()
+        assert lanes.skipped[index] == alone.state.skipped
+        assert lanes.recovery.recoveries[index] == alone.state.recovery.recoveries
+        np.testing.assert_allclose(lanes.params.x[index], alone.state.params.x, rtol=1e-4)
 
 
 def test_a_method_that_reads_a_numeric_field_itself_gets_no_number():
@@ -307,7 +446,7 @@ def test_a_checkpoint_of_another_format_says_which(saved):
     header = json.loads(arrays["meta"].tobytes()) | {"format": 99}
     arrays["meta"] = np.frombuffer(json.dumps(header).encode(), np.uint8)
     np.savez(saved, **arrays)
-    with pytest.raises(CheckpointError, match="checkpoint format 99, this version reads 2"):
+    with pytest.raises(CheckpointError, match="checkpoint format 99, this version reads 2 and 3"):
         _training().load(saved)
 
 
@@ -315,6 +454,22 @@ def test_a_checkpoint_of_another_shape_is_refused(saved):
     checkpoint = read_checkpoint(saved)
     with pytest.raises(CheckpointError, match="its state does not fit"):
         checkpoint.tree("state", _training(Config(size=4)).state)
+
+
+def test_a_checkpoint_from_before_recoveries_goes_on_with_the_same_numbers(saved):
+    straight, continued = _training(), _training()
+    expected = _to_the_end(straight)
+    with np.load(saved) as file:
+        arrays = dict(file)
+    header = json.loads(arrays["meta"].tobytes()) | {"format": 2}
+    arrays["meta"] = np.frombuffer(json.dumps(header).encode(), np.uint8)
+    num = len(jax.tree.leaves(continued.state[:-1]))  # those of the recovery came after them
+    assert len(jax.tree.leaves(continued.state)) == num + 2
+    np.savez(
+        saved, **{name: array for name, array in arrays.items() if name not in (f"state/{num}", f"state/{num + 1}")}
+    )
+    continued.load(saved)
+    assert _to_the_end(continued) == expected
 
 
 def test_nothing_but_the_checkpoint_is_left_when_writing_it_fails(tmp_path):

@@ -11,7 +11,9 @@ import jax
 import numpy as np
 from jaxtyping import PyTree
 
-FORMAT = 2
+FORMAT = 3
+BEFORE_RECOVERY = 2
+"""Format of the checkpoints whose state ends before `TrainState.recovery`; they are still read."""
 
 
 class CheckpointError(ValueError):
@@ -64,7 +66,10 @@ class Checkpoint:
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
-    """Read a checkpoint; raises CheckpointError for a file that is damaged or of another format."""
+    """Read a checkpoint of this format or the one before.
+
+    Raises CheckpointError for a file that is damaged or of any other format.
+    """
     try:
         # Opened here: NumPy leaves a file that it cannot read open.
         with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
@@ -72,6 +77,6 @@ def read_checkpoint(path: Path) -> Checkpoint:
         meta = json.loads(arrays.pop("meta").tobytes())
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise CheckpointError(f"{path}: not a readable checkpoint ({error})") from error
-    if meta.get("format") != FORMAT:
-        raise CheckpointError(f"{path}: checkpoint format {meta.get('format')}, this version reads {FORMAT}")
+    if (found := meta.get("format")) not in (BEFORE_RECOVERY, FORMAT):
+        raise CheckpointError(f"{path}: checkpoint format {found}, this version reads {BEFORE_RECOVERY} and {FORMAT}")
     return Checkpoint(path, meta, arrays)

@@ -15,6 +15,14 @@ NUMERIC = _Numeric()
 """Annotation for a field whose change compiles nothing new: `Annotated[float, Field(gt=0), NUMERIC]`."""
 
 
+TRAINING_METRICS: Mapping[str, str] = {
+    "skipped_steps": "optimiser steps skipped because loss or gradient was not finite, the loss exploded or the solver "
+    "failed; each takes back half of what is left of the step before",
+    "recoveries": "how often training got over skipped steps: as many good ones followed",
+}
+"""Metrics of every report that the training loop itself makes, name to one sentence."""
+
+
 class ConfigError(ValueError):
     """A configuration that is well-formed but cannot be trained: names the field, the value and the way out."""
 

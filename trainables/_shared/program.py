@@ -14,9 +14,8 @@ from jaxtyping import Array, Float, Int, PyTree
 
 from trainables._shared.config import MethodConfig, numeric, structural_key
 from trainables._shared.contract import Hyper, Loss, Method
+from trainables._shared.recovery import MAX_BAD_STEPS, Recovery, go_back, reduce_momentum
 
-MAX_BAD_STEPS = 10
-"""A trial ends after this many skipped steps in a row: one bad batch is survived, a broken model is not."""
 EXPLOSION = 1e6
 """A loss this many times the first one counts as a bad step: weights of 1e8 can keep a loss finite for ever."""
 
@@ -30,10 +29,13 @@ class TrainState(NamedTuple):
     moments: PyTree[Array]
     step: Int[Array, ""]
     bad_steps: Int[Array, ""]
+    """By how many the bad steps outnumber the good ones that followed them."""
     skipped: Int[Array, ""]
+    """Bad steps so far."""
     failure: Int[Array, ""]
     """Index into FAILURES; a failed lane stands still."""
     first_loss: Float[Array, ""]
+    recovery: Recovery
 
 
 class Span(NamedTuple):
@@ -93,16 +95,13 @@ class Program:
         """Return the state before the first step."""
         model = self.method.init(self.config, hyper, jax.random.fold_in(jax.random.key(hyper["seed"]), 0))
         params = eqx.filter(model, eqx.is_array)
+        moments = self._adam.init(eqx.filter(params, self._trained))
         zero = jnp.zeros((), jnp.int32)
-        return TrainState(
-            params,
-            self._adam.init(eqx.filter(params, self._trained)),
-            zero,
-            zero,
-            zero,
-            zero,
-            jnp.full((), jnp.inf),
-        )
+        return TrainState(params, moments, zero, zero, zero, zero, jnp.full((), jnp.inf), self.no_recovery(params))
+
+    def no_recovery(self, params: PyTree[Array]) -> Recovery:
+        """Return the recovery of a training that knows of no step before these parameters."""
+        return Recovery(eqx.filter(params, self._trained), jnp.zeros((), jnp.int32))
 
     def chunk(
         self, state: TrainState, hyper: Hyper, span: Span, data: PyTree[Array]
@@ -160,16 +159,22 @@ class Program:
         rate = _rate(self.config, span, state.step) * factor
         moved = jax.tree.map(lambda p, u: p - rate * (u + hyper["weight_decay"] * p), trained, updates)
 
-        bad_steps = jnp.where(ok, 0, state.bad_steps + 1)
+        # Not just `~ok`: a failed lane stands still.
+        bad = (state.failure == 0) & ~ok
+        bad_steps = jnp.where(ok, jnp.maximum(state.bad_steps - 1, 0), state.bad_steps + bad)
         failure = jnp.where(bad_steps >= MAX_BAD_STEPS, jnp.where(loss.solved, 1, 2), 0)
+        back = _select(bad, go_back(trained, state.recovery.good), trained)
         new = TrainState(
-            params=eqx.combine(_select(ok, moved, trained), _select(ok, loss.model, fixed)),
-            moments=_select(ok, moments, state.moments),
+            params=eqx.combine(_select(ok, moved, back), _select(ok, loss.model, fixed)),
+            moments=_select(ok, moments, _select(bad, reduce_momentum(state.moments), state.moments)),
             step=state.step + (state.failure == 0),
             bad_steps=bad_steps,
-            skipped=state.skipped + ((state.failure == 0) & ~ok),
+            skipped=state.skipped + bad,
             failure=jnp.where(state.failure > 0, state.failure, failure),
             first_loss=jnp.where(jnp.isfinite(first), first, state.first_loss),
+            recovery=Recovery(
+                _select(ok, trained, state.recovery.good), state.recovery.recoveries + (ok & (state.bad_steps == 1))
+            ),
         )
         return new, {"loss": loss.value, **loss.components}, ok
 

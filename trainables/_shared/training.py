@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PyTree
 
-from trainables._shared.checkpoint import read_checkpoint, write_checkpoint
+from trainables._shared.checkpoint import BEFORE_RECOVERY, Checkpoint, read_checkpoint, write_checkpoint
 from trainables._shared.config import MethodConfig, numeric
 from trainables._shared.contract import TestResult, TrialData
 from trainables._shared.program import FAILURES, Program, Span, TrainState
@@ -103,6 +103,7 @@ class Training:
         metrics = {f"train_{name}": float(value) for name, value in terms.items()}
         metrics |= {name: float(value) for name, value in values.items()}
         metrics["skipped_steps"] = float(self.state.skipped)
+        metrics["recoveries"] = float(self.state.recovery.recoveries)
         self._keep_best(index, metrics)
         ending = FAILURES[int(self.state.failure)]
         if not ending and self.step >= starts[-1]:
@@ -161,7 +162,7 @@ class Training:
         """
         checkpoint = read_checkpoint(path)
         checkpoint.require_config(self.config.model_dump(mode="json"))
-        self.state = checkpoint.tree("state", self.state)
+        self.state = self._state(checkpoint)
         for name, entry in checkpoint.meta["bests"].items():
             best = Best(entry["value"], entry["step"], entry["metrics"], checkpoint.tree(name, self.state.params))
             if name == "best":
@@ -171,3 +172,9 @@ class Training:
         report = checkpoint.meta["report"]
         self._again = Report(**report) if report else None
         return checkpoint.meta["extra"]
+
+    def _state(self, checkpoint: Checkpoint) -> TrainState:
+        if checkpoint.meta["format"] != BEFORE_RECOVERY:
+            return checkpoint.tree("state", self.state)
+        older = checkpoint.tree("state", tuple(self.state)[:-1])
+        return TrainState(*older, recovery=self.program.no_recovery(older[0]))

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from trainables._shared.artifact_names import is_artifact
-from trainables._shared.config import NUMERIC, ConfigError, MethodConfig
+from trainables._shared.config import NUMERIC, TRAINING_METRICS, ConfigError, MethodConfig
 from trainables.jacobian_ode.metric_names import final_metric_names
 from trainables.jacobian_ode.recordings import Recording, read_recording
 from trainables.jacobian_ode.systems import SYSTEMS, System
@@ -41,7 +41,7 @@ class Config(MethodConfig):
         "weight is",
         "train_l1": "sum of the absolute weights of the network; 0 where its weight is",
         "train_alpha": "mean share of the observed sample in generalised teacher forcing",
-        "skipped_steps": "optimiser steps skipped because loss or gradient was not finite",
+        **TRAINING_METRICS,
     }
 
     system: Literal["lorenz", "van_der_pol", "lorenz96", "file"] = "lorenz"

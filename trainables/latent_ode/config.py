@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from trainables._shared.config import NUMERIC, ConfigError, MethodConfig
+from trainables._shared.config import NUMERIC, TRAINING_METRICS, ConfigError, MethodConfig
 from trainables.latent_ode.metric_names import final_metric_names
 
 DatasetName = Literal["spirals", "orbits", "file"]
@@ -39,7 +39,7 @@ class Config(MethodConfig):
         "train_reconstruction": "1/2 sum (y - yhat)^2 / noise_variance of a training series, mean",
         "train_kl": "KL(q(z0) || N(0, I)) in nats of a training series, mean; before its weight",
         "train_beta": "weight of the KL term after its warm-up so far",
-        "skipped_steps": "optimiser steps skipped because loss or gradient was not finite or the solver failed",
+        **TRAINING_METRICS,
     }
 
     learning_rate: Annotated[float, Field(gt=0), NUMERIC] = 1e-2

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal, NamedTuple
 from pydantic import Field, field_validator, model_validator
 
 from trainables._shared.artifact_names import is_artifact
-from trainables._shared.config import NUMERIC, ConfigError, FrozenModel, MethodConfig
+from trainables._shared.config import NUMERIC, TRAINING_METRICS, ConfigError, FrozenModel, MethodConfig
 from trainables.two_body.dataset_names import DatasetName, parse_dataset
 from trainables.two_body.metric_names import final_metric_names
 from trainables.two_body.windows import NUM_SAMPLES, Sampling, num_missing, usable_starts, window_samples
@@ -80,7 +80,7 @@ class Config(MethodConfig):
         "train_nmse": "root of the normalised mean square error of the training segments, in percent",
         "train_mse": "mean square error of the training segments, in units with mu = 1",
         "train_attraction": "mean outward part of a.r along the training segments, before its weight",
-        "skipped_steps": "optimiser steps skipped because loss or gradient was not finite or the solver failed",
+        **TRAINING_METRICS,
     }
 
     dataset: str = "complex_TBP_planar_10_train"
