@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, JsonValue, Tag, model_validator
 
 from search_spaces.errors import BrokenRule, Problem, show_value
+from search_spaces.loader import plain_scalar
 from search_spaces.steps import Steps, is_whole, num_steps
 
 Scalar = None | bool | int | float | str
@@ -254,8 +255,13 @@ def _parameter(value: Any) -> Any:
 
 
 def plain_text(value: object) -> str:
-    """Return a value as a list in YAML would have it."""
-    return value if isinstance(value, str) else show_value(value)
+    """Return a value as a list in YAML would have it: text without quotes, unless it would then be no text."""
+    if not isinstance(value, str):
+        return show_value(value)
+    try:
+        return value if isinstance(plain_scalar(value), str) else show_value(value)
+    except ValueError:  # digits without end
+        return show_value(value)
 
 
 Parameter = Choice | NamedChoice | FloatRange | IntRange

@@ -1,10 +1,12 @@
 """The rules between a spec's fields; what one field alone can get wrong is in its own model."""
 
+import math
 import re
+from collections.abc import Iterator, Mapping
 
 from search_spaces.conditions import condition_problems
-from search_spaces.errors import Problem, show_value
-from search_spaces.parameters import FloatRange, IntRange
+from search_spaces.errors import KeyPath, Problem, show_value
+from search_spaces.parameters import FloatRange, IntRange, NamedChoice
 from search_spaces.sections import ENDING_BOUNDS, SpecFields
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -12,7 +14,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 def rule_problems(spec: SpecFields) -> list[Problem]:
     """Return every rule that a spec breaks."""
-    rules = (_name, _code, _keys, _objectives, _sampler, _repeats, _budget, _resources)
+    rules = (_name, _code, _keys, _finite, _objectives, _sampler, _repeats, _budget, _resources)
     conditions = condition_problems(spec.space, spec.base)
     return [problem for rule in rules for problem in rule(spec)] + conditions
 
@@ -38,6 +40,31 @@ def _keys(spec: SpecFields) -> list[Problem]:
         for key in spec.space
         if key in spec.base
     ]
+
+
+def _finite(spec: SpecFields) -> list[Problem]:
+    """Refuse what the records, which are JSON, cannot hold; a parameter's own values are checked with it."""
+    given: list[tuple[KeyPath, object]] = [(("base",), spec.base)]
+    for name, parameter in spec.space.items():
+        if isinstance(parameter, NamedChoice):
+            given.append((("space", name, "choices"), parameter.choices))
+    return [
+        Problem(path, "must be a finite number", value)
+        for start, values in given
+        for path, value in _numbers(start, values)
+        if not math.isfinite(value)
+    ]
+
+
+def _numbers(path: KeyPath, value: object) -> Iterator[tuple[KeyPath, float]]:
+    if isinstance(value, float):
+        yield path, value
+    elif isinstance(value, Mapping):
+        for key, inside in value.items():
+            yield from _numbers((*path, key), inside)
+    elif isinstance(value, list | tuple):
+        for index, inside in enumerate(value):
+            yield from _numbers((*path, index), inside)
 
 
 def _objectives(spec: SpecFields) -> list[Problem]:

@@ -120,8 +120,10 @@ def _wrong_type(path: KeyPath, value: object, wanted: str, keys: tuple[str, ...]
     hint = ""
     if isinstance(value, str):
         hint = ", but is text"
-        if wanted in ("a number", "a whole number") and re.fullmatch(r"[-+0-9.eE_]+", value):
-            hint = ", but is text: write it as a plain number, without quotes or underscores"
+        if wanted in ("a number", "a whole number") and re.fullmatch(r"[-+0-9.eE_]+|0[xo][0-9a-fA-F]+|[0-9:]+", value):
+            hint = ", but is text: write it as a plain decimal number, without quotes, underscores or colons"
+    elif wanted == "text" and isinstance(value, bool | int | float):
+        hint = f", but is {'true or false' if isinstance(value, bool) else 'a number'}: put it in quotes"
     elif isinstance(value, bool) and wanted != "true or false":
         hint = ", but is true or false"
     elif isinstance(value, list | tuple):

@@ -69,7 +69,25 @@ def test_every_key_and_entry_has_its_line():
         ("a: 1\n\tb: 2\n", "sweep.yaml:2: a tab stands where YAML wants spaces; indent with spaces"),
         ("a: 1\n? [x]\n: 2\n", "sweep.yaml:2: a key must be a single word, not a list or a mapping"),
         ("a: &x\n  b: *x\n", "sweep.yaml:1: a.b: refers to itself through its own anchor"),
-        ("a: !!python/name:os.system\n", "sweep.yaml:1: a: the tag tag:yaml.org,2002:python/name:os.system is not "),
+        ("a: &x\n  <<: *x\n", "sweep.yaml:2: a: refers to itself through its own anchor"),
+        ("a: {<<: 3}\n", "sweep.yaml:1: a: the merge key << takes a mapping, or a list of mappings: <<: *anchor, or"),
+        (
+            "a:\n  b: !!python/name:os.system\n",
+            "sweep.yaml:2: a.b: has the tag !!python/name:os.system, and tags are not supported; write the plain value",
+        ),
+        ("a: !!set {x, y}\n", "sweep.yaml:1: a: has the tag !!set, and tags are not supported; write a list: [a, b] i"),
+        ("a: !!binary aGk=\n", "sweep.yaml:1: a: has the tag !!binary, and tags are not supported; write text, or the"),
+        ("a: !!str 5\n", "sweep.yaml:1: a: has the tag !!str, and tags are not supported; put the text in quotes inst"),
+        ("a: !!int '5'\n", "sweep.yaml:1: a: has the tag !!int, and tags are not supported; write the plain value ins"),
+        ("a: !include b.yaml\n", "sweep.yaml:1: a: has the tag !include, and tags are not supported; write the plain"),
+        ("!!str a: 5\n", "sweep.yaml:1: a: has the tag !!str, and tags are not supported; put the text in quotes"),
+        ("a: 1\n---\nb: 2\n", "sweep.yaml:2: a second document begins here (---): a file is one search, put it into"),
+        ("? \n: 1\n", "sweep.yaml:1: a key is missing before the colon"),
+        ("a: 1\nb: x\x07y\n", "sweep.yaml:2: there is a control character (U+0007), which YAML does not allow; delete"),
+        ("a: 1\n  \tb: 2\n", "sweep.yaml:2: a tab stands where YAML wants spaces; indent with spaces"),
+        ('a: b: "x\ty"\n', "sweep.yaml:1: this is not valid YAML (mapping values are not allowed here)"),
+        ("a: " + "9" * 5000 + "\n", "sweep.yaml:1: a: is a number of 5,000 digits; no number here is that long"),
+        ("[" * 3000, "sweep.yaml: lists and mappings are nested too deeply in one another"),
     ],
 )
 def test_what_is_no_plain_mapping_is_refused(text, message):
@@ -90,3 +108,34 @@ def test_a_missing_file_and_a_binary_one_are_refused(tmp_path):
 
 def test_an_anchor_may_be_used_again():
     assert read("a: &x [1, 2]\nb: *x\n") == {"a": [1, 2], "b": [1, 2]}
+
+
+def test_a_merge_key_brings_in_what_is_not_given_with_the_lines_where_it_stands():
+    text = "a: &lr\n  low: 1\n  high: 2\nb: &two {high: 5, log: true}\nc:\n  <<: [*lr, *two]\n  low: 0\nd: {'<<': 1}\n"
+    values, source = parse_yaml(text, FILE)
+    assert values["c"] == {"low": 0, "high": 2, "log": True}
+    assert [source.line(("c", key)) for key in ("low", "high", "log")] == [7, 3, 4]
+    assert values["d"] == {"<<": 1}
+
+
+def test_anchors_that_stand_for_billions_of_values_are_refused():
+    text = "a: &a [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]\n"
+    for before, name in zip("abcdefgh", "bcdefghi", strict=True):
+        text += f"{name}: &{name} [{', '.join([f'*{before}'] * 10)}]\n"
+    assert refused(text) == (
+        "sweep.yaml: its anchors stand for more than 200,000 values in all; write out what the search needs"
+    )
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_key_and_other_encodings_are_named_by_line(tmp_path):
+    file = tmp_path / "s.yaml"
+    file.write_bytes(b"\xef\xbb\xbfname: x\n")
+    assert load_yaml(file)[0] == {"name": "x"}
+    file.write_bytes("name: x\nbase: {café: 1}\n".encode("latin-1"))
+    with pytest.raises(SpecError, match=r"s\.yaml:2: the file is not text in UTF-8 \(byte 0xe9\); save it as UTF-8"):
+        load_yaml(file)
+
+
+def test_one_document_may_have_its_marks():
+    assert read("%YAML 1.1\n---\na: 1\n...\n") == {"a": 1}
+    assert read("1: x\ntrue: y\n2026-11-29: z\n") == {"1": "x", "true": "y", "2026-11-29": "z"}

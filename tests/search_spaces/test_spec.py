@@ -1,3 +1,4 @@
+import math
 from pathlib import Path
 
 import pytest
@@ -124,7 +125,11 @@ def test_a_single_value_in_the_space_is_refused_with_both_ways_out():
         ("{low: 1, hihg: 2}", "space.depth.high: is required but not given"),
         ("{low: 0, high: 1, step: 0.3}", "space.depth.step = 0.3: must lead from low to high in a whole number of st"),
         ("{low: 1, high: 3, step: 1, log: true}", "space.depth.step = 1.0: cannot be combined with log; leave one"),
-        ("{low: '1e-4', high: 1}", "space.depth.low = '1e-4': must be a number, but is text: write it as a plain numb"),
+        ("{low: '1e-4', high: 1}", "space.depth.low = '1e-4': must be a number, but is text: write it as a plain deci"),
+        ("{low: 0x10, high: 20}", "space.depth.low = '0x10': must be a number, but is text: write it as a plain deci"),
+        ("{low: 1:30, high: 2}", "space.depth.low = '1:30': must be a number, but is text: write it as a plain decim"),
+        ("{low: 2026-11-29, high: 2}", "space.depth.low = '2026-11-29': must be a number, but is text"),
+        ("{low: 1, high: off}", "space.depth.high = 'off': must be a number, but is text"),
         ("{lo: 1}", "space.depth = {lo: 1}: is a mapping without choices, and without low and high. Allowed: a list"),
         ("{choices: {a: [1], b: [1]}}", "space.depth.choices.b: has the same value as 'a'"),
         ("{choices: {}}", "space.depth: an empty mapping leaves nothing to choose from"),
@@ -140,6 +145,18 @@ def test_a_parameter_that_makes_no_sense_is_refused(entry, message):
     [
         ({"name": "a/b"}, "s.yaml:1: name = 'a/b': must be fit for a directory's name. Allowed: letters, digits"),
         ({"name": ".."}, "s.yaml:1: name = '..': must be fit for a directory's name"),
+        ({"name": 2026}, "s.yaml:1: name = 2026: must be text, but is a number: put it in quotes"),
+        ({"name": True}, "s.yaml:1: name = true: must be text, but is true or false: put it in quotes"),
+        ({"base": {"r": [1, {"x": math.inf}]}}, "s.yaml:6: base.r[1].x = inf: must be a finite number"),
+        (
+            {"space": {"p": {"choices": {"a": [math.nan], "b": 1}}}},
+            "s.yaml:4: space.p.choices.a[0] = nan: must be a finite number",
+        ),
+        (
+            {"space": {"p": {"choices": {"1": [1], "b": 2}}, "q": {"choices": [1, 2], "when": {"p": 1}}}},
+            "s.yaml:4: space.q.when.p = 1: p never takes this value, so the parameter would never be searched. "
+            "Allowed: '1', b",
+        ),
         ({"trainable": None}, "s.yaml:1: trainable: is required but not given"),
         ({"objective": []}, "s.yaml:3: objective = []: must have at least 1 entries, but has 0"),
         ({"objective": {"metric": "e", "mode": "low"}}, "s.yaml:3: objective.mode = 'low': is not one of the choices"),
