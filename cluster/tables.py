@@ -11,6 +11,8 @@ from pathlib import Path
 
 import search_spaces
 import trainables
+from cluster.state.figures import figures_of
+from cluster.state.outcomes import Outcome
 from search_spaces.loader import load_yaml
 from trainables._shared.discovery import method_names
 
@@ -56,7 +58,44 @@ def _methods() -> Iterator[tuple[str, ...]]:
         yield f"`{name}`", what[:1].lower() + what[1:], ", ".join(searches[name]), found
 
 
-TABLES = (Table("README.md", ("method", "what it learns", "its searches in `search_spaces/`", "results"), _methods),)
+def _commands() -> Iterator[tuple[str, ...]]:
+    from swell import Found  # the command line finds them by their files: here and in analysis/
+
+    found = Found()
+    for name in found:
+        command = found[name]
+        arguments = [
+            parameter.name.upper() if parameter.required else f"[{parameter.name.upper()}]"
+            for parameter in command.params
+            if parameter.param_type_name == "argument"
+        ]
+        options = [
+            f"`{max(parameter.opts, key=len)}`" for parameter in command.params if parameter.param_type_name == "option"
+        ]
+        what = " ".join((command.help or "").split())
+        yield f"`{' '.join(['swell', name, *arguments])}`", what, ", ".join(options)
+
+
+def _outcomes() -> Iterator[tuple[str, ...]]:
+    for outcome in Outcome:
+        yield f"`{outcome.value}`", outcome.sentence, outcome.fault.value, outcome.told.value, outcome.stays.value
+
+
+def _figures() -> Iterator[tuple[str, ...]]:
+    for one in figures_of():
+        yield f"`{one.column}`", one.unit, one.sentence
+
+
+TABLES = (
+    Table("README.md", ("method", "what it learns", "its searches in `search_spaces/`", "results"), _methods),
+    Table("docs/commands.md", ("command", "what it does", "options"), _commands),
+    Table(
+        "docs/searches.md",
+        ("outcome", "meaning", "brought about by", "told to the sampler", "taken up again"),
+        _outcomes,
+    ),
+    Table("docs/searches.md", ("column", "unit", "what it says of a trial"), _figures),
+)
 
 
 def write_tables(root: Path = ROOT) -> None:
