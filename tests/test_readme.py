@@ -4,7 +4,6 @@ import re
 import sys
 
 import pytest
-import typer
 import yaml
 
 from cluster.tables import TABLES
