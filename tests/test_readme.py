@@ -57,7 +57,6 @@ def test_every_command_shown_exists():
     assert {"check", "run", "launch", "table"} <= shown <= set(Found())
 
 
-
 def test_no_placeholder_is_left_and_every_link_leads_somewhere():
     pages = [ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md")]
     for page in pages:
