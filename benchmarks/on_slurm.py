@@ -21,7 +21,8 @@ from rich.console import Console
 from rich.table import Table
 
 from cluster.state.paths import SearchPaths
-from cluster.state.records import load_history, load_status, load_trials, load_waves
+from cluster.state.records import load_history, load_trials, load_waves
+from cluster.state.snapshot import load_status
 
 ROOT = Path(__file__).resolve().parents[1]
 TESTBED = ROOT / "slurm" / "testbed" / "testbed.sh"

@@ -299,7 +299,7 @@ def test_a_valid_spec_is_described(call, tmp_path):
         (["--help"], ["pydantic", "yaml", "pandas", "numpy"]),
         (["table", "--help"], ["yaml", "pandas", "numpy"]),
         (["check", "search_spaces/two_body_heads.yaml"], ["pandas"]),
-        (["status"], ["pandas"]),
+        (["status"], ["pandas", "numpy", "yaml", "search_spaces.spec", "filelock"]),
     ],
 )
 def test_a_quick_command_imports_nothing_heavy(arguments, barred, searches):

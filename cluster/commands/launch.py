@@ -111,7 +111,7 @@ def submit_search(paths: SearchPaths, request: Request, site: Site, given: str |
 
     Raises SubmissionError or OSError, with nothing written and nothing queued, or StillQueuedError.
     """
-    launch = Launch.new("slurm", request, site, site_given=given)
+    launch = Launch.new("slurm", **request.as_dict(), site=site.model_dump(mode="json"), site_given=given)
     # Written down at once: the job may start before sbatch has returned.
     with _written(paths, launch), _taken_back(paths, launch) as ids:
         ids += submit(request, site, paths, submitted)

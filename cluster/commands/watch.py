@@ -7,7 +7,7 @@ from rich.console import RenderableType
 from rich.live import Live
 from rich.text import Text
 
-from cluster.commands.status import show_one
+from cluster.commands.status_one import show_one
 from cluster.console import Console
 from cluster.jobs.launched import read_launch
 from cluster.jobs.standing import Standing, load_snapshot, standing_of

@@ -16,7 +16,7 @@ from cluster.machine.guard import GB, Action, judge, limits_on, max_scratch_gb
 from cluster.machine.scratch import others_can_change, scratch_folder
 from cluster.state.paths import searches_root
 from search_spaces.sections import Guard
-from trainables._shared.datasets import default_cache
+from trainables._shared.node_cache import default_cache
 
 DISKS = "Disks"
 SEARCHES, SCRATCH, CACHE = "search directory", "scratch", "node cache"

@@ -7,8 +7,6 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from cluster.jobs.request import Request
-from cluster.jobs.sites import Site
 from cluster.machine.files import read_json, write_json
 from cluster.state.paths import SearchPaths
 
@@ -36,11 +34,9 @@ class Launch:
     launched_at: float = 0.0
 
     @classmethod
-    def new(cls, on: str, request: Request | None = None, site: Site | None = None, **more: Any) -> "Launch":
+    def new(cls, on: str, **asked: Any) -> "Launch":
         """Return a launch of now, from here."""
-        asked = request.as_dict() if request else {}
-        resolved = site.model_dump(mode="json") if site else None
-        return cls(on, site=resolved, host=socket.gethostname(), launched_at=time.time(), **{**asked, **more})
+        return cls(on, host=socket.gethostname(), launched_at=time.time(), **asked)
 
     def write(self, paths: SearchPaths, job_ids: Sequence[str] = ()) -> "Launch":
         """Write it to the search directory, with the ids it has got; return it with them."""

@@ -12,7 +12,7 @@ from cluster.jobs.slurm_queue import Job, SlurmError, jobs, starts_in_s
 from cluster.machine.liveness import was_touched_within
 from cluster.machine.processes import is_alive
 from cluster.state.paths import SearchPaths
-from cluster.state.records import load_status
+from cluster.state.snapshot import load_status
 from cluster.state.supervisor_record import supervisor_of
 
 SUBMIT_PATIENCE_S = 300.0

@@ -13,6 +13,7 @@ from typing import Any
 from cluster.machine.disks import used_bytes
 from cluster.machine.processes import identity, is_alive
 from search_spaces.errors import UserError
+from trainables._shared.node_cache import default_cache
 
 OWNER_FILE = "owner.json"
 PREFIX = "swell-"
@@ -49,8 +50,6 @@ def node_cache() -> Path:
 
     Raises ScratchError for one that cannot be used: what lies there is executed.
     """
-    from trainables._shared.datasets import default_cache  # brings NumPy: most commands need neither
-
     return private_folder(default_cache(), "node cache", "SWELL_CACHE")
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cluster.state.paths import SearchPaths
-from trainables._shared.datasets import default_cache
+from trainables._shared.node_cache import default_cache
 
 log = logging.getLogger(__name__)
 

@@ -153,11 +153,6 @@ def load_history(paths: SearchPaths) -> Iterator[dict[str, Any]]:
                 yield entry
 
 
-def load_status(paths: SearchPaths) -> dict[str, Any]:
-    """Return the last snapshot of a search's progress; empty where there is none yet."""
-    return read_json(paths.status) or {}
-
-
 def violations(spec: Spec, metrics: Mapping[str, float]) -> list[float]:
     """Return how far each constraint is violated, in the metric's unit; infinite where it was not measured."""
     amounts = []

@@ -13,20 +13,10 @@ from cluster.console import Console
 from cluster.jobs.standing import load_snapshot
 from cluster.state.outcomes import Outcome
 from cluster.state.paths import SearchPaths
+from cluster.wording import duration
 from search_spaces.spec import Spec
 
 MAX_RUNNING_SHOWN = 8
-
-
-def duration(seconds: float | None) -> str:
-    """Return a duration as people say it: 45 s, 12:03, 3:07:41."""
-    if seconds is None:
-        return "?"
-    seconds = round(seconds)
-    if seconds < 60:
-        return f"{seconds} s"
-    hours, minutes = seconds // 3600, seconds // 60 % 60
-    return f"{hours}:{minutes:02d}:{seconds % 60:02d}" if hours else f"{minutes}:{seconds % 60:02d}"
 
 
 def counts(snapshot: Mapping[str, Any]) -> dict[str, int]:

@@ -10,7 +10,8 @@ from rich.text import Text
 
 from cluster.console import Console
 from cluster.state.paths import SearchPaths
-from cluster.state.records import load_spec, load_status
+from cluster.state.records import load_spec
+from cluster.state.snapshot import load_status
 from cluster.supervision.display import Progress, one_line
 from cluster.supervision.supervisor import Ending, Supervisor
 

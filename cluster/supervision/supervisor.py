@@ -25,7 +25,8 @@ from cluster.machine.scratch import Scratch, node_cache, orphans, scratch_root
 from cluster.state.guarding import folders_in_use, note_guard_event
 from cluster.state.outcomes import is_disk_full
 from cluster.state.paths import SearchPaths
-from cluster.state.records import load_spec, load_status
+from cluster.state.records import load_spec
+from cluster.state.snapshot import load_status
 from cluster.state.supervisor_record import busy_message, worked_on_elsewhere
 from cluster.supervision.watcher import HEAD, RayServers, Watcher
 from cluster.tracking.spool import make_room

@@ -12,7 +12,8 @@ import pytest
 
 from cluster.state.outcomes import Outcome
 from cluster.state.paths import SearchPaths
-from cluster.state.records import load_history, load_status, load_trials
+from cluster.state.records import load_history, load_trials
+from cluster.state.snapshot import load_status
 
 pytestmark = pytest.mark.slow
 

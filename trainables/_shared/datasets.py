@@ -12,6 +12,7 @@ import numpy as np
 from filelock import FileLock
 
 from trainables._shared.artifact_names import folder_name
+from trainables._shared.node_cache import default_cache
 
 ARTIFACTS = "SWELL_ARTIFACTS"
 """Variable that says where the files of fetched data sets lie, for all nodes of a search."""
@@ -19,14 +20,6 @@ ARTIFACTS = "SWELL_ARTIFACTS"
 
 class NotFetchedError(ValueError):
     """A data set that comes from elsewhere, and has not been fetched."""
-
-
-def default_cache() -> Path:
-    """Return the node's cache: `$SWELL_CACHE`, else `swell` under the user's cache folder."""
-    chosen = os.environ.get("SWELL_CACHE")
-    if chosen:
-        return Path(chosen)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "swell"
 
 
 class DatasetStore:

@@ -15,7 +15,6 @@ from cluster.state.records import (
     launched_from,
     load_history,
     load_spec,
-    load_status,
     load_trials,
     load_waves,
     method_folders,
@@ -23,6 +22,7 @@ from cluster.state.records import (
     ranked,
     violations,
 )
+from cluster.state.snapshot import load_status
 from tests.searching import make_spec, result
 
 BOUND = [{"metric": "loop", "max": 1.5}, {"metric": "gain", "min": 0.0, "max": 2.0}]

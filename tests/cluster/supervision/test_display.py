@@ -3,14 +3,15 @@ import os
 
 import pytest
 
-from cluster.commands.status import show_all, show_one, state_of
+from cluster.commands.status_all import show_all
+from cluster.commands.status_one import show_one, state_of
 from cluster.console import Console
 from cluster.driver.board import Board
 from cluster.machine.capacity import Capacity
 from cluster.machine.files import write_json
 from cluster.machine.processes import identity
 from cluster.state.outcomes import Outcome
-from cluster.state.records import load_status
+from cluster.state.snapshot import load_status
 from cluster.supervision.display import Progress, counts, duration, one_line
 from tests.searching import result
 

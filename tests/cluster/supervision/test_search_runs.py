@@ -16,7 +16,8 @@ import pytest
 from cluster.machine.processes import carrying
 from cluster.state.outcomes import Outcome
 from cluster.state.paths import SearchPaths
-from cluster.state.records import load_history, load_status, load_trials, load_waves
+from cluster.state.records import load_history, load_trials, load_waves
+from cluster.state.snapshot import load_status
 
 pytestmark = pytest.mark.slow
 

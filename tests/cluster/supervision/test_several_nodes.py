@@ -16,7 +16,8 @@ from cluster.commands.search import create_search
 from cluster.machine.processes import carrying
 from cluster.state.guarding import load_guard_events
 from cluster.state.outcomes import Outcome
-from cluster.state.records import load_status, load_trials
+from cluster.state.records import load_trials
+from cluster.state.snapshot import load_status
 from search_spaces.spec import load_spec
 
 pytestmark = pytest.mark.slow

@@ -17,7 +17,7 @@ from cluster.machine.processes import boot_id, identity
 from cluster.machine.scratch import Scratch
 from cluster.state.guarding import load_guard_events
 from cluster.state.paths import SearchPaths
-from cluster.state.records import load_status
+from cluster.state.snapshot import load_status
 from cluster.state.supervisor_record import worked_on_elsewhere
 from cluster.supervision.supervisor import SearchBusyError, Supervisor
 from cluster.wire.orders import DriverExit

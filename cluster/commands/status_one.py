@@ -1,27 +1,26 @@
-"""`swell status`: how far one search is, or all of them, read from its files and the queue."""
+"""`swell status SEARCH`: how far one search is, read from its files and the queue."""
 
 import socket
-import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from rich.console import Group
-from rich.table import Table
 from rich.text import Text
 
 from cluster.console import Console
 from cluster.jobs.job_logs import last_words
 from cluster.jobs.launched import clean_submission, read_launch
-from cluster.jobs.standing import Standing, ask_queue, load_snapshot, standing_of
+from cluster.jobs.standing import Standing, load_snapshot, standing_of
 from cluster.machine.disks import read_disks
 from cluster.machine.guard import Action, judge
 from cluster.machine.scratch import scratch_folder
 from cluster.state.guarding import folders_in_use, load_guard_events
 from cluster.state.outcomes import Outcome
-from cluster.state.paths import SearchPaths, all_searches, searches_root
+from cluster.state.paths import SearchPaths
 from cluster.state.records import load_spec
 from cluster.state.supervisor_record import supervisor_of
-from cluster.supervision.display import body_of, duration
+from cluster.supervision.display import body_of
+from cluster.wording import duration
 
 
 def state_of(paths: SearchPaths, snapshot: Mapping[str, Any]) -> str:
@@ -88,31 +87,3 @@ def _last_wave(snapshot: Mapping[str, Any]) -> str:
 def _freed(paths: SearchPaths) -> str:
     freed = [event["freed_bytes"] for event in load_guard_events(paths) if event["what"] == "cleaned"]
     return f"scratch: {sum(freed) / 1e9:.3g} GB freed at the end of {len(freed)} Ray sessions" if freed else ""
-
-
-def show_all() -> None:
-    """Print a list of all searches."""
-    console, searches = Console(), all_searches()
-    if not searches:
-        console.print(f"No searches in {searches_root()} yet.", soft_wrap=True)
-        return
-    snapshots = [load_snapshot(paths) for paths in searches]
-    launches = [read_launch(paths) for paths in searches]
-    unfinished = zip(launches, snapshots, strict=True)
-    queue = ask_queue(launch for launch, snapshot in unfinished if not snapshot.get("finished"))
-    table = Table("search", "state", "trials", "best", "age", "where", box=None)
-    for paths, snapshot in zip(searches, snapshots, strict=True):
-        standing = standing_of(paths, snapshot, queue)
-        best, total = snapshot.get("best"), snapshot.get("max_trials")
-        ended = sum(snapshot.get("outcomes", {}).values())
-        table.add_row(
-            paths.name,
-            standing.state,
-            f"{ended}/{total}" if total else str(ended),
-            f"{best['value']:.4g}" if best else "",
-            duration(time.time() - paths.spec.stat().st_mtime),
-            standing.where if standing.is_active else "",
-        )
-    console.print(table)
-    if queue.trouble:
-        console.print(Text(f"SLURM could not be asked about jobs: {queue.trouble}"), soft_wrap=True)

@@ -1,0 +1,40 @@
+"""`swell status`: a list of all searches. It reads no spec, so that it is quick."""
+
+import time
+
+from rich.table import Table
+from rich.text import Text
+
+from cluster.console import Console
+from cluster.jobs.launched import read_launch
+from cluster.jobs.standing import ask_queue, load_snapshot, standing_of
+from cluster.state.paths import all_searches, searches_root
+from cluster.wording import duration
+
+
+def show_all() -> None:
+    """Print a list of all searches."""
+    console, searches = Console(), all_searches()
+    if not searches:
+        console.print(f"No searches in {searches_root()} yet.", soft_wrap=True)
+        return
+    snapshots = [load_snapshot(paths) for paths in searches]
+    launches = [read_launch(paths) for paths in searches]
+    unfinished = zip(launches, snapshots, strict=True)
+    queue = ask_queue(launch for launch, snapshot in unfinished if not snapshot.get("finished"))
+    table = Table("search", "state", "trials", "best", "age", "where", box=None)
+    for paths, snapshot in zip(searches, snapshots, strict=True):
+        standing = standing_of(paths, snapshot, queue)
+        best, total = snapshot.get("best"), snapshot.get("max_trials")
+        ended = sum(snapshot.get("outcomes", {}).values())
+        table.add_row(
+            paths.name,
+            standing.state,
+            f"{ended}/{total}" if total else str(ended),
+            f"{best['value']:.4g}" if best else "",
+            duration(time.time() - paths.spec.stat().st_mtime),
+            standing.where if standing.is_active else "",
+        )
+    console.print(table)
+    if queue.trouble:
+        console.print(Text(f"SLURM could not be asked about jobs: {queue.trouble}"), soft_wrap=True)
