@@ -39,10 +39,11 @@ class Search:
         source.write_text("")
         self.spec = spec
         self.paths = create_search(spec, source)
+        self.config_type = Config
 
     def open(self, job=None, **options):
         """Open the study as a new wave driver does, of one job of several where it has a number."""
-        return SearchStudy(SearchPaths(self.paths.root, job), self.spec, Config, **options)
+        return SearchStudy(SearchPaths(self.paths.root, job), self.spec, self.config_type, **options)
 
     def wave(self, study, number=1, most=100, capacity=None, left_s=lambda: None, **options):
         """Return a wave of a study, with room and time for all unless told otherwise."""

@@ -24,6 +24,15 @@ class Failure(TypedDict):
     error: str
 
 
+class Redone(TypedDict):
+    """An end that was taken back, as somebody asked for the trial to be taken up again."""
+
+    outcome: str
+    error: str
+    failures: list[Failure]
+    at: str
+
+
 class Orphaned(TypedDict):
     """How many drivers in a row died while a trial ran, and what it had reached by then."""
 
@@ -75,6 +84,7 @@ RESULT: Note[dict[str, Any]] = Note("result", dict)
 ATTEMPTS: Note[int] = Note("attempts", lambda: 1)
 """How often the trial was started."""
 FAILURES: Note[list[Failure]] = Note("failures", list)
+REDONE: Note[list[Redone]] = Note("redone", list)
 ORPHANED: Note[Orphaned | None] = Note("orphaned", _none)
 OWNER: Note[Owner | None] = Note("owner", _none)
 """None also for a trial that was left to whoever comes first."""

@@ -60,6 +60,6 @@ def assign(trial: Trial, spec: Spec, config_type: type[MethodConfig]) -> tuple[d
         reason = "; ".join(map(str, explain_validation(error, config_type, values)))
     except ConfigError as error:
         reason = str(error)
-    if known is None or reason:
+    if known is None or reason or values != known["config"]:
         ASSIGNED.write(trial, {"configuration": trial.number // len(spec.seeds), "config": values})
     return values, reason

@@ -1,0 +1,104 @@
+"""Failed trials that are taken up again under their own numbers, and what speaks against going on with those begun."""
+
+import time
+from collections.abc import Collection, Iterator
+from typing import Any
+
+import optuna
+from optuna.trial import FrozenTrial, Trial
+from pydantic import ValidationError
+
+from cluster.state.notes import ASSIGNED, ATTEMPTS, FAILURES, ORPHANED, REDONE, RESULT
+from cluster.state.outcomes import Outcome, Told
+from cluster.state.paths import SearchPaths
+from cluster.state.records import TrialRecord, open_study, record_of
+from cluster.state.reopening import reopen_in_database, reopen_in_journal
+from cluster.state.storage import JOURNAL, Storage, open_storage
+from search_spaces.spec import Spec
+from search_spaces.validation import explain_validation
+from trainables._shared.config import MethodConfig
+
+CAN_FAIL = tuple(outcome for outcome in Outcome if outcome.is_failure)
+BY_DEFAULT = tuple(outcome for outcome in CAN_FAIL if outcome.told is Told.FAILED)
+"""What is taken up again unless it is said: not those that trained, and left the finite numbers by themselves."""
+
+
+def reopen_failed(paths: SearchPaths, spec: Spec, outcomes: Collection[Outcome]) -> list[int]:
+    """Have every trial that ended so be taken up again, as a further attempt; return their numbers.
+
+    It keeps its number and its configuration, so that a grid or a random search ends with the table it would have had.
+    Samplers see a trial that runs. How it failed stays noted in the study. Only while nobody works on the search.
+    """
+    storage = open_storage(paths, spec.storage, to_write=True)
+    assert storage is not None
+    try:
+        return _reopen(paths, spec, storage, outcomes)
+    finally:
+        storage.close()
+
+
+def _reopen(paths: SearchPaths, spec: Spec, storage: Storage, outcomes: Collection[Outcome]) -> list[int]:
+    try:
+        study = optuna.load_study(study_name=storage.study_name, storage=storage.optuna)
+    except KeyError:
+        return []  # it has never begun
+    found: dict[int, TrialRecord] = {}
+    for trial in study.get_trials(deepcopy=False):
+        record = record_of(trial)
+        if not record.is_open and record.outcome in outcomes:
+            found[trial._trial_id] = record
+    if not found:
+        return []
+    worst = [one for one, record in found.items() if _was_told_worst(spec, record)]
+    if spec.storage != JOURNAL:
+        reopen_in_database(storage, list(found), worst)
+    else:
+        reopen_in_journal(paths.journal, list(found), worst)
+    storage.close()
+    again = open_storage(paths, spec.storage, to_write=True)  # the first one has read what is no more
+    assert again is not None
+    try:
+        study = optuna.load_study(study_name=again.study_name, storage=again.optuna)
+        for one, record in found.items():
+            _note(Trial(study, one), record)
+    finally:
+        again.close()
+    return sorted(record.number for record in found.values())
+
+
+def _was_told_worst(spec: Spec, record: TrialRecord) -> bool:
+    assert record.outcome is not None
+    return record.outcome.told is Told.WORST and not spec.is_multi_objective
+
+
+def _note(trial: Trial, record: TrialRecord) -> None:
+    assert record.outcome is not None
+    result: dict[str, Any] = {**RESULT.of(trial), "outcome": Outcome.STOPPED.value, "metrics": {}}
+    error = result.pop("error", "")
+    before = {"outcome": record.outcome.value, "error": error, "failures": record.failures}
+    REDONE.write(trial, [*REDONE.of(trial), {**before, "at": time.strftime("%Y-%m-%dT%H:%M:%S%z")}])
+    FAILURES.write(trial, [])  # its retries begin anew
+    ORPHANED.write(trial, None)
+    ATTEMPTS.write(trial, ATTEMPTS.of(trial) + 1)
+    RESULT.write(trial, result)
+
+
+def begun_problems(paths: SearchPaths, config_type: type[MethodConfig]) -> Iterator[str]:
+    """Yield, for each trial that has begun and not ended, why the method does not take its configuration any more."""
+    for trial in _open_trials(paths):
+        assigned = ASSIGNED.of(trial)
+        if assigned is None:
+            continue
+        try:
+            config_type.model_validate(assigned["config"])
+        except ValidationError as error:
+            said = "; ".join(map(str, explain_validation(error, config_type, assigned["config"])))
+            yield f"trial {trial.number}: {said}"
+        except ValueError as error:
+            yield f"trial {trial.number}: {error}"
+
+
+def _open_trials(paths: SearchPaths) -> list[FrozenTrial]:
+    with open_study(paths) as study:
+        trials = study[0].get_all_trials(study[1], deepcopy=False) if study else []
+    return [trial for trial in trials if not trial.state.is_finished()]
