@@ -18,6 +18,8 @@ UserError                   any of them; all others are faults of ours and keep 
  ├ LaunchError              a search could not be started; nothing of the attempt is left
  │  └ StillQueuedError      but a job of it may be in the queue
  ├ BusyError                a search to be resumed is queued or running
+ ├ RefusedError             going on with it would lose trials that have begun
+ ├ NothingLeftError         its budget would end it at once
  ├ NotRunningError          a search to be stopped is not running
  ├ NoLogError               there is no such log
  ├ RerunError               a trial cannot be run again

@@ -117,7 +117,10 @@ def test_the_command_line_is_frozen():
         "launch": {
             *("spec", "--on", "--site", "--nodes", "--jobs", "--cpus", "--hours", "--name", "--dry-run"),
         },
-        "resume": {"search", "--here", "--on", "--site", "--nodes", "--jobs", "--cpus", "--hours"},
+        "resume": {
+            *("search", "outcomes", "--here", "--on", "--site", "--nodes", "--jobs", "--cpus", "--job-hours"),
+            *("--failed", "--trials", "--hours", "--core-hours", "--target", "--patience-trials"),
+        },
         "status": {"search"},
         "table": {"search", "--format", "--output", "-o", "--top", "--columns", "--by-configuration"},
         "best": {"search", "--trial", "--output", "-o"},

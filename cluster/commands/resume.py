@@ -1,10 +1,12 @@
 """`swell resume`: goes on with a search under the same trial numbers, the way it was launched or another."""
 
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Container, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from typing import Any
 
+from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
 from cluster.commands.launch import Target, ask_for, describe, interrupts, start_local, submit_search
@@ -13,16 +15,29 @@ from cluster.jobs.launched import Launch, clean_submission, read_launch
 from cluster.jobs.request import Options, RequestError
 from cluster.jobs.sites import DEFAULT_SITE, Site, load_site
 from cluster.jobs.standing import load_snapshot, standing_of
+from cluster.machine.files import write_json
 from cluster.machine.resources import CPUS
+from cluster.state.outcomes import Outcome
 from cluster.state.paths import SearchPaths
-from cluster.state.records import load_spec
+from cluster.state.records import TrialRecord, load_spec, load_status, load_trials, method_folders
+from cluster.state.supervisor_record import busy_message
+from cluster.study.budget_change import changed_budget, progress_of, require_left, way_on, write_budget
+from cluster.study.second_try import BY_DEFAULT, CAN_FAIL, begun_problems, has_begun, reopen_failed
 from search_spaces.errors import Source, UserError
 from search_spaces.spec import SpecFile
 from search_spaces.validation import explain_validation
+from trainables._shared.discovery import found_in, load_config_type
+
+MOST_SHOWN = 5
+"""Trials that are named which keep a search from going on."""
 
 
 class BusyError(UserError):
     """The search is queued or running already."""
+
+
+class RefusedError(UserError):
+    """Going on would lose trials that have begun."""
 
 
 @dataclass(frozen=True)
@@ -102,14 +117,46 @@ def prepare(paths: SearchPaths) -> None:
     clean_submission(paths)
 
 
-def resume_elsewhere(paths: SearchPaths, on: str | None, site: str | None, options: Options, console: Console) -> bool:
-    """Go on with a search on a cluster or detached, where that is the way; return False for the foreground.
+@dataclass(frozen=True)
+class Changes:
+    """What is to be different from now on."""
 
-    Raises BusyError, RequestError, SpecError, SlurmError, SubmissionError or LaunchError.
+    budget: Mapping[str, float]
+    """New bounds by their keys under `budget`."""
+    failed: tuple[Outcome, ...] = ()
+    """How trials ended that are taken up again."""
+
+    @classmethod
+    def of(cls, budget: Mapping[str, float | None], failed: bool, outcomes: Sequence[str]) -> "Changes":
+        """Return the changes that the command line asks for; raises RequestError for an outcome that there is not."""
+        if outcomes and not failed:
+            raise RequestError(f"{' '.join(outcomes)}: the outcomes of trials to be taken up again need --failed")
+        known = {outcome.value: outcome for outcome in CAN_FAIL}
+        if wrong := [name for name in outcomes if name not in known]:
+            raise RequestError(f"--failed {' '.join(wrong)}: no trial fails so. Allowed: {', '.join(known)}")
+        chosen = tuple(known[name] for name in outcomes) or BY_DEFAULT
+        given = {key: value for key, value in budget.items() if value is not None}
+        return cls(given, chosen if failed else ())
+
+    def __bool__(self) -> bool:
+        return bool(self.budget or self.failed)
+
+
+def resume_elsewhere(
+    paths: SearchPaths, on: str | None, site: str | None, options: Options, changes: Changes, console: Console
+) -> bool:
+    """Go on with a search on a cluster or detached, if that is the way; return False for the foreground.
+
+    Raises a UserError, with nothing changed, if it cannot go on so.
     """
     way = way_of(paths, on, site, options)
     # Where it never was launched, its lock is all that can be taken.
-    left = check_free(paths) if read_launch(paths) is not None or not way.is_here else True
+    left = check_free(paths) if read_launch(paths) is not None or not way.is_here or changes else True
+    _require_begun_valid(paths)
+    if changes:
+        left = _change(paths, changes, console)
+    elif load_snapshot(paths).get("finished"):
+        console.print(f"{paths.name} is finished. {way_on(paths.name, load_spec(paths))}", soft_wrap=True)
     if way.is_here:
         prepare(paths)
         if way.target.options.cpus:
@@ -118,9 +165,72 @@ def resume_elsewhere(paths: SearchPaths, on: str | None, site: str | None, optio
     if left:
         with interrupts():
             _go_on(paths, way, console)
-    else:
-        console.print(f"{paths.name} is finished: nothing is left to do.")
     return True
+
+
+def _require_begun_valid(paths: SearchPaths) -> None:
+    """Raise RefusedError if the method does not take the configuration of a trial any more that has begun."""
+    if not has_begun(paths):
+        return
+    trainable, folders = load_spec(paths).trainable, method_folders(paths)
+    rest = "Nothing is lost: mend it (a renamed field, a syntax error), and resume then."
+    try:
+        with found_in(*folders):
+            config_type = load_config_type(trainable)
+    except (Exception, SystemExit) as error:  # whatever a user's own module raises
+        said, places = f"{type(error).__name__}: {error}", ", ".join(map(str, folders))
+        raise RefusedError(f"{trainable} cannot be imported, from {places} or from here: {said}. {rest}") from None
+    if problems := list(begun_problems(paths, config_type)):
+        listed = "\n".join(f"  {problem}" for problem in problems[:MOST_SHOWN])
+        more = f"\n  and {len(problems) - MOST_SHOWN} more" if len(problems) > MOST_SHOWN else ""
+        raise RefusedError(
+            f"{paths.name}: {trainable} does not take the configurations any more of trials that have begun:\n"
+            f"{listed}{more}\n{rest}"
+        )
+
+
+def _change(paths: SearchPaths, changes: Changes, console: Console) -> bool:
+    """Change a search that nobody works on, and say how; return True: there is something left to do.
+
+    Raises NothingLeftError, SpecError or BusyError, with nothing changed.
+    """
+    with _alone(paths):
+        spec, progress = load_spec(paths), progress_of(paths, load_spec(paths))
+        new = changed_budget(paths, spec, changes.budget, progress)
+        chosen = {outcome.value for outcome in changes.failed}
+        failed = [record.number for record in load_trials(paths) if not record.is_open and _ended_as(record, chosen)]
+        if changes.failed and not failed and not changes.budget:
+            raise RequestError(f"--failed: no trial of {paths.name} ended as {', '.join(sorted(chosen))}")
+        require_left(paths.name, new, replace(progress, num_open=progress.num_open + len(failed)))
+        write_budget(paths, spec, new)
+        for key in changes.budget:
+            before, now = getattr(spec.budget, key), getattr(new.budget, key)
+            console.print(f"budget.{key}: {'none' if before is None else f'{before:g}'} -> {now:g}")
+        if changes.failed:
+            again = reopen_failed(paths, new, changes.failed)
+            listed = f"{len(again)} failed trials are" if len(again) != 1 else "1 failed trial is"
+            console.print(f"{listed} taken up again{': ' if again else ''}{', '.join(map(str, again))}", soft_wrap=True)
+        for one in (paths, *paths.of_jobs()):
+            if (snapshot := load_status(one)).get("finished"):
+                write_json(one.status, {**snapshot, "finished": "", "stopped": snapshot["finished"]})
+    return True
+
+
+def _ended_as(record: TrialRecord, outcomes: Container[str]) -> bool:
+    return record.outcome is not None and record.outcome.value in outcomes
+
+
+@contextmanager
+def _alone(paths: SearchPaths) -> Iterator[None]:
+    """Keep every supervisor from working on a search, and wave drivers that are left of them; raises BusyError."""
+    with ExitStack() as locks:
+        for one in (paths, *paths.of_jobs()):
+            for lock in (one.lock, one.driver_lock):
+                try:
+                    locks.enter_context(FileLock(lock).acquire(timeout=0))
+                except Timeout:
+                    raise BusyError(busy_message(one)) from None
+        yield
 
 
 def _go_on(paths: SearchPaths, way: Way, console: Console) -> None:

@@ -51,8 +51,13 @@ class SearchPaths:
 
     @property
     def spec(self) -> Path:
-        """The resolved spec, immutable."""
+        """The resolved spec; of it only the budget ever changes, by `swell resume`."""
         return self.root / "spec.json"
+
+    @property
+    def budget_changes(self) -> Path:
+        """When the budget changed, from what to what: a list of `{"at", "from", "to"}`."""
+        return self.root / "budget-changes.json"
 
     @property
     def spec_source(self) -> Path:

@@ -8,7 +8,7 @@ import optuna
 from optuna.trial import FrozenTrial, Trial
 from pydantic import ValidationError
 
-from cluster.state.notes import ASSIGNED, ATTEMPTS, FAILURES, ORPHANED, REDONE, RESULT
+from cluster.state.notes import ASSIGNED, ATTEMPTS, FAILURES, ORPHANED, REDONE, RESULT, Redone
 from cluster.state.outcomes import Outcome, Told
 from cluster.state.paths import SearchPaths
 from cluster.state.records import TrialRecord, open_study, record_of
@@ -75,12 +75,18 @@ def _note(trial: Trial, record: TrialRecord) -> None:
     assert record.outcome is not None
     result: dict[str, Any] = {**RESULT.of(trial), "outcome": Outcome.STOPPED.value, "metrics": {}}
     error = result.pop("error", "")
-    before = {"outcome": record.outcome.value, "error": error, "failures": record.failures}
-    REDONE.write(trial, [*REDONE.of(trial), {**before, "at": time.strftime("%Y-%m-%dT%H:%M:%S%z")}])
+    now = time.strftime("%Y-%m-%dT%H:%M:%S%z")
+    before = Redone(outcome=record.outcome.value, error=error, failures=record.failures, at=now)
+    REDONE.write(trial, [*REDONE.of(trial), before])
     FAILURES.write(trial, [])  # its retries begin anew
     ORPHANED.write(trial, None)
     ATTEMPTS.write(trial, ATTEMPTS.of(trial) + 1)
     RESULT.write(trial, result)
+
+
+def has_begun(paths: SearchPaths) -> bool:
+    """Return whether a search has trials that have begun and not ended."""
+    return any(ASSIGNED.of(trial) is not None for trial in _open_trials(paths))
 
 
 def begun_problems(paths: SearchPaths, config_type: type[MethodConfig]) -> Iterator[str]:

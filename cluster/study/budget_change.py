@@ -1,0 +1,119 @@
+"""A search that goes on with another budget: held against what it has used, and written down with its date."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from cluster.machine.files import read_json, write_json, write_text
+from cluster.state.paths import SearchPaths
+from cluster.state.records import open_study, record_of
+from cluster.study.budget import Bound
+from search_spaces.errors import Problem, Source, UserError
+from search_spaces.grid import grid_size
+from search_spaces.spec import Spec, parse_spec
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a search has used of its budget."""
+
+    num_trials: int
+    """Trials that have begun, those that have ended among them."""
+    num_open: int
+    """Those of them that have not ended."""
+    hours: float
+    core_hours: float
+
+
+class NothingLeftError(UserError):
+    """A search that would end at once: the error says which bound of its budget keeps it from going on."""
+
+
+def progress_of(paths: SearchPaths, spec: Spec) -> Progress:
+    """Return what a search has used so far."""
+    with open_study(paths) as study:
+        if study is None:
+            return Progress(0, 0, 0.0, 0.0)
+        storage, study_id = study
+        records = [record_of(trial) for trial in storage.get_all_trials(study_id, deepcopy=False)]
+        active_s = float(storage.get_study_user_attrs(study_id).get("active_s", 0.0))
+    core_s = sum(record.seconds for record in records) * spec.resources.cpus_per_trial
+    return Progress(len(records), sum(record.is_open for record in records), active_s / 3600, core_s / 3600)
+
+
+def changed_budget(paths: SearchPaths, spec: Spec, changes: Mapping[str, Any], progress: Progress) -> Spec:
+    """Return a search's spec with other bounds of its budget.
+
+    Raises SpecError for bounds that no budget may have, or that are below what the search has used.
+    """
+    values = spec.model_dump(mode="json")
+    source = Source(paths.spec, {})
+    new = parse_spec(values | {"budget": values["budget"] | dict(changes)}, source)
+    used = {"trials": progress.num_trials, "hours": progress.hours, "core_hours": progress.core_hours}
+    problems = [
+        Problem(("budget", key), f"the search has used {used[key]:.6g}", value, allowed=f"at least {used[key]:.6g}")
+        for key, value in changes.items()
+        if key in used and value < used[key]
+    ]
+    if problems:
+        raise source.error(problems)
+    return new
+
+
+def write_budget(paths: SearchPaths, spec: Spec, new: Spec) -> None:
+    """Write a search's spec with its new budget, and when it changed from what to what."""
+    budgets = [one.budget.model_dump(mode="json", exclude_none=True) for one in (spec, new)]
+    if budgets[0] == budgets[1]:
+        return
+    change = {"at": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "from": budgets[0], "to": budgets[1]}
+    write_json(paths.budget_changes, [*load_budget_changes(paths), change])
+    write_text(paths.spec, new.model_dump_json(indent=1) + "\n")
+
+
+def load_budget_changes(paths: SearchPaths) -> list[dict[str, Any]]:
+    """Return when the budget changed, `from` what `to` what, the oldest first."""
+    return read_json(paths.budget_changes) or []
+
+
+def most_trials(spec: Spec) -> int | None:
+    """Return the most trials that a search may have; None for no bound."""
+    bounds = [spec.budget.trials] if spec.budget.trials else []
+    if spec.is_grid and (size := grid_size(spec)) is not None:
+        bounds.append(size * len(spec.seeds))
+    return min(bounds, default=None)
+
+
+def require_left(name: str, spec: Spec, progress: Progress) -> None:
+    """Raise NothingLeftError if a bound of a search's budget would end it at once."""
+    budget, most = spec.budget, most_trials(spec)
+    for bound, used, limit in (
+        (Bound.HOURS, progress.hours, budget.hours),
+        (Bound.CORE_HOURS, progress.core_hours, budget.core_hours),
+    ):
+        if limit is not None and used >= limit:
+            option = f"--{bound.value.replace('_', '-')}"
+            said = f"budget.{bound.value} = {limit:g}: {used:.3g} of it are used. Raise it too, with {option}"
+            raise NothingLeftError(f"{name}: {said}")
+    if most is not None and progress.num_trials >= most and not progress.num_open:
+        raise NothingLeftError(f"{name}: all {most} trials {'of its grid ' if is_grids_end(spec, most) else ''}"
+                               f"have ended. {way_on(name, spec)}")  # fmt: skip
+
+
+def is_grids_end(spec: Spec, num_trials: int) -> bool:
+    """Return whether so many trials are all that a search's grid has."""
+    size = grid_size(spec) if spec.is_grid else None
+    return size is not None and num_trials >= size * len(spec.seeds)
+
+
+def way_on(name: str, spec: Spec) -> str:
+    """Return how a finished search can go on."""
+    if is_grids_end(spec, most_trials(spec) or 0):
+        return (
+            "Every point of its grid has been tried: more values are a new search; failed trials are taken up again by "
+            f"swell resume {name} --failed"
+        )
+    bounds = spec.budget.model_dump(exclude_none=True)
+    has = ", ".join(f"{key} {value:g}" for key, value in bounds.items())
+    options = " ".join(f"--{key.replace('_', '-')} ..." for key in bounds)
+    return f"Its budget is {has}; to go on with more: swell resume {name} {options}"
