@@ -67,7 +67,7 @@ class Commands(TyperGroup):
             said = _to_be_mended(error)
             if not said:
                 raise
-            typer.echo(said, err=True)
+            _say(said)
             status = WRONG_INPUT
         raise typer.Exit(status or 0)
 
@@ -82,8 +82,14 @@ def _show_ending(ended: Any) -> int:
         said = _to_be_mended(error)
         if not said:
             raise
-        typer.echo(said, err=True)
+        _say(said)
     return ended.status
+
+
+def _say(message: str) -> None:
+    from cluster.wording import visible
+
+    typer.echo(visible(message), err=True)
 
 
 def _to_be_mended(error: Exception) -> str:

@@ -1,9 +1,11 @@
 """Tables as files and text: csv and parquet with everything, markdown and LaTeX for pasting."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pandas as pd
+
+from cluster.wording import visible
 
 Format = Literal["csv", "parquet", "markdown", "latex"]
 
@@ -16,7 +18,12 @@ def render(frame: pd.DataFrame, form: Format) -> str | bytes:
         return _parquet(frame)
     if form == "markdown":
         return _markdown(frame) + "\n"
-    return frame.to_latex(index=False, escape=True, float_format="%.4g", na_rep="")
+    shown = frame.rename(columns=_visible).map(_visible)
+    return shown.to_latex(index=False, escape=True, float_format="%.4g", na_rep="")
+
+
+def _visible(value: Any) -> Any:
+    return visible(value) if isinstance(value, str) else value
 
 
 def _markdown(frame: pd.DataFrame) -> str:
@@ -26,7 +33,7 @@ def _markdown(frame: pd.DataFrame) -> str:
     numeric = [pd.api.types.is_numeric_dtype(dtype) for dtype in frame.dtypes]
     return tabulate(
         [[_cell(value) for value in row] for row in frame.itertuples(index=False)],
-        headers=list(map(str, frame.columns)),
+        headers=[_cell(name) for name in frame.columns],
         tablefmt="pipe",
         disable_numparse=True,
         colalign=["right" if is_number else "left" for is_number in numeric],
@@ -37,7 +44,7 @@ def _cell(value: object) -> str:
     if value is None or value is pd.NA or value != value:
         return ""
     text = f"{value:.4g}" if isinstance(value, float) else str(value)
-    return " ".join(text.replace("|", "\\|").split())
+    return visible(" ".join(text.replace("|", "\\|").split()))
 
 
 def _parquet(frame: pd.DataFrame) -> bytes:

@@ -9,9 +9,10 @@ from rich.table import Table
 from analysis.best import Exported
 from analysis.formats import Format, render, write
 from analysis.table import TrialTable, by_configuration, load_table
-from cluster.console import Console, on_one_line
+from cluster.console import Console
 from cluster.state.paths import SearchPaths
 from cluster.state.records import is_feasible, load_spec
+from cluster.wording import on_one_line
 from search_spaces.errors import UserError, nearest
 
 ROWS_AT_THE_END = 10

@@ -1,6 +1,5 @@
 """The terminal: what users have written is printed as it is, never taken for markup or for orders to the terminal."""
 
-import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -8,18 +7,7 @@ from rich.console import Console as RichConsole
 from rich.console import ConsoleOptions, RenderableType
 from rich.segment import Segment
 
-_ORDERS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
-"""Control characters but tabs and ends of lines; what reverses a line's direction; halves of characters."""
-
-
-def visible(text: str) -> str:
-    r"""Return a text with `\x1b` for an escape character and the like: what terminals obey is shown to people."""
-    return _ORDERS.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
-
-
-def on_one_line(text: str) -> str:
-    r"""Return a text as `visible` does, with `\n` for the ends of its lines too."""
-    return visible(text).replace("\n", "\\n").replace("\t", "\\t")
+from cluster.wording import visible
 
 
 class Console(RichConsole):

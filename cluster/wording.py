@@ -1,5 +1,10 @@
 """Words for people."""
 
+import re
+
+_ORDERS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Control characters but tabs and ends of lines; what reverses a line's direction; halves of characters."""
+
 
 def count(number: int, noun: str) -> str:
     """Return a number with its noun: 1 CPU, 2 CPUs."""
@@ -15,3 +20,13 @@ def duration(seconds: float | None) -> str:
         return f"{seconds} s"
     hours, minutes = seconds // 3600, seconds // 60 % 60
     return f"{hours}:{minutes:02d}:{seconds % 60:02d}" if hours else f"{minutes}:{seconds % 60:02d}"
+
+
+def visible(text: str) -> str:
+    r"""Return a text with `\x1b` for an escape character and the like: what terminals obey is shown to people."""
+    return _ORDERS.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
+
+
+def on_one_line(text: str) -> str:
+    r"""Return a text as `visible` does, with `\n` for the ends of its lines too."""
+    return visible(text).replace("\n", "\\n").replace("\t", "\\t")

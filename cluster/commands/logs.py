@@ -5,6 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from rich.text import Text
+
 from cluster.console import Console
 from cluster.jobs.job_logs import NOT_OURS, job_logs, tail
 from cluster.jobs.launched import read_launch
@@ -116,4 +118,4 @@ def _head(console: Console, paths: SearchPaths, log: Path) -> None:
 
 
 def _print(console: Console, text: str) -> None:
-    console.print(text, soft_wrap=True)
+    console.print(Text.from_ansi(text), soft_wrap=True)

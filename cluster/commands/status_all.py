@@ -9,7 +9,7 @@ from cluster.console import Console
 from cluster.jobs.launched import read_launch
 from cluster.jobs.standing import ask_queue, load_snapshot, standing_of
 from cluster.state.paths import all_searches, searches_root
-from cluster.wording import duration
+from cluster.wording import duration, on_one_line
 
 
 def show_all() -> None:
@@ -28,12 +28,12 @@ def show_all() -> None:
         best, total = snapshot.get("best"), snapshot.get("max_trials")
         ended = sum(snapshot.get("outcomes", {}).values())
         table.add_row(
-            paths.name,
+            on_one_line(paths.name),
             standing.state,
             f"{ended}/{total}" if total else str(ended),
             f"{best['value']:.4g}" if best else "",
             duration(time.time() - paths.spec.stat().st_mtime),
-            standing.where if standing.is_active else "",
+            on_one_line(standing.where) if standing.is_active else "",
         )
     console.print(table)
     if queue.trouble:

@@ -12,6 +12,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from rich.text import Text
+
 from cluster.console import Console
 from cluster.doctor.disks import mount_of, try_writing
 from cluster.doctor.findings import Finding, Verdict
@@ -95,7 +97,7 @@ def submit_and_wait(site: Site, console: Console) -> list[Finding]:
 def _wait(one: str, request: Request, site: Site, paths: SearchPaths, began: float, console: Console) -> list[Finding]:
     job: Job | None = None
     trouble = ""
-    with console.status(f"Job {one} ...") as status:
+    with console.status(Text(f"Job {one} ...")) as status:
         while True:
             found = read_json(found_file(paths.root))
             if found is not None:
@@ -111,7 +113,7 @@ def _wait(one: str, request: Request, site: Site, paths: SearchPaths, began: flo
                 return [_ended(job, paths)]
             if time.monotonic() - began > QUEUE_PATIENCE_S:
                 break
-            status.update(f"Job {one} {job.state.lower() if job else 'submitted'} {job.why if job else ''}")
+            status.update(Text(f"Job {one} {job.state.lower() if job else 'submitted'} {job.why if job else ''}"))
             time.sleep(ASK_EVERY_S)
     with suppress(SlurmError):
         cancel([one])
