@@ -12,6 +12,7 @@ ROOT = Path(__file__).parents[1]
 if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))
 from tests.databases import postgres, postgres_url  # noqa: E402, F401 - fixtures for all tests
+from tests.memory import forget_programs, is_large  # noqa: E402
 
 # Compiling is most of what the tests do: programs are compiled with little optimisation, which takes a fifth less (none
 # at all would take half, but then those that train for long take three times as long), and kept between runs, beside
@@ -39,6 +40,16 @@ FIRST = (
 def pytest_collection_modifyitems(items):
     """Put the longest files first."""
     items.sort(key=lambda item: FIRST.index(item.path.name) if item.path.name in FIRST else len(FIRST))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item, nextitem):
+    """Forget what a file's tests have compiled once its last test is over, fixtures and all, or when it is too much."""
+    yield
+    if nextitem is None or nextitem.path != item.path:
+        forget_programs(item.module)
+    elif is_large():
+        forget_programs()
 
 
 @pytest.fixture(scope="session", autouse=True)

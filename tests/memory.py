@@ -1,0 +1,33 @@
+"""What a process that runs many tests keeps of those that are over: nothing."""
+
+import contextlib
+import ctypes
+import gc
+import sys
+from types import ModuleType
+
+import psutil
+
+LARGE_MB = 600
+"""A process of this size forgets its programs before its file is over; what still needs one reads it from the disk."""
+
+
+def is_large() -> bool:
+    """Return whether this process holds so much memory that it should forget its programs."""
+    return psutil.Process().memory_info().rss > LARGE_MB * 2**20
+
+
+def forget_programs(module: ModuleType | None = None) -> None:
+    """Drop all programs that JAX has compiled here, and what the functions of a test module have cached.
+
+    Each method's tests compile hundreds of megabytes of programs, which JAX would keep until the process ends.
+    """
+    for cached in vars(module).values() if module else ():
+        if hasattr(cached, "cache_clear"):
+            cached.cache_clear()
+    for library in ("equinox", "jax"):
+        if library in sys.modules:
+            sys.modules[library].clear_caches()
+    gc.collect()
+    with contextlib.suppress(OSError, AttributeError):  # another C library than GNU's
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
