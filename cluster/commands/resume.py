@@ -19,7 +19,8 @@ from cluster.machine.files import write_json
 from cluster.machine.resources import CPUS
 from cluster.state.outcomes import Outcome
 from cluster.state.paths import SearchPaths
-from cluster.state.records import TrialRecord, load_spec, load_status, load_trials, method_folders
+from cluster.state.records import TrialRecord, load_spec, load_trials, method_folders
+from cluster.state.snapshot import load_status
 from cluster.state.supervisor_record import busy_message
 from cluster.study.budget_change import changed_budget, progress_of, require_left, way_on, write_budget
 from cluster.study.second_try import BY_DEFAULT, CAN_FAIL, begun_problems, has_begun, reopen_failed

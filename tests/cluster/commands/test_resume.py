@@ -9,7 +9,8 @@ from cluster.console import Console
 from cluster.jobs.request import Options, RequestError
 from cluster.machine.files import write_json
 from cluster.state.outcomes import Outcome
-from cluster.state.records import load_spec, load_status, load_trials
+from cluster.state.records import load_spec, load_trials
+from cluster.state.snapshot import load_status
 from cluster.study.budget_change import NothingLeftError, load_budget_changes
 from search_spaces.errors import SpecError, UserError
 from tests.searching import result
