@@ -37,7 +37,7 @@ $(VENV)/.compiled: $(VENV)/.setup
 	@touch $@
 
 $(VENV)/.setup-test: $(VENV)/.setup
-	$(INSTALL) '.[figures,gp,postgres,test,wandb]'
+	$(INSTALL) '.[figures,gp,postgres,test]'
 	@touch $@
 
 search: setup
@@ -64,7 +64,7 @@ test:
 	@$(MAKE) --no-print-directory -j 3 packages lint $(VENV)/.compiled
 	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
-# EXTRAS=gp,postgres,wandb brings PyTorch along, for Optuna's Gaussian processes.
+# EXTRAS=gp,postgres brings PyTorch along, for Optuna's Gaussian processes.
 bundle: $(VENV)/.setup
 	PYTHON=$(BIN)/python slurm/bundle.sh build
 

@@ -6,12 +6,12 @@
 #
 # Run it where there is internet, on the kind of machine that is to use it: same processor, a C library no newer.
 #   PYTHON   the Python 3.11 to make it with (default: python3.11)
-#   EXTRAS   swell's extras to bring along (default: postgres,wandb; gp is larger than all the rest; "" for none)
+#   EXTRAS   swell's extras to bring along (default: postgres; gp is larger than all the rest; "" for none)
 set -euo pipefail
 cd "$(dirname "$(realpath "${BASH_SOURCE[0]}")")/.."
 umask 077
 python=${PYTHON:-python3.11}
-extras=${EXTRAS-postgres,wandb}
+extras=${EXTRAS-postgres}
 out=${1:-build}
 
 die() { echo "bundle: $*" >&2; exit 1; }

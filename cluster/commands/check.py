@@ -14,7 +14,6 @@ from cluster.commands.check_values import Written, value_problems
 from cluster.machine.resources import cpu_budget, gpu_count
 from cluster.state.storage import storage_problem
 from cluster.study.configurations import Configuration, Configurations, choose_configurations, group_by_program
-from cluster.tracking.installed import tracking_problems
 from search_spaces.errors import Problem, as_text_choices, nearest, show_value
 from search_spaces.parameters import FloatRange, IntRange
 from search_spaces.space import resolve
@@ -75,7 +74,6 @@ def check(file: SpecFile, *, here: bool = True) -> CheckReport:
     chosen = choose_configurations(spec)
     problems = [*_unknown_keys(spec, config_type), *(_machine_problems(spec) if here else ())]
     refuse([*problems, *_sampler_problems(spec, chosen.size)])
-    refuse(tracking_problems(spec))
     refuse(_storage_problems(spec))
     written = Written(file)
     refuse(value_problems(spec, config_type, written))

@@ -17,7 +17,6 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from cluster.state.paths import SearchPaths
-from cluster.tracking.installed import has_wandb
 from search_spaces.errors import UserError
 from search_spaces.spec import Spec
 from trainables._shared.artifact_names import PREFIX, folder_name, is_artifact, is_exact
@@ -74,8 +73,6 @@ def fetch_into(folder: Path, names: list[str], paths: SearchPaths | None, *, cod
 
     For a search, or before there is one; artifacts of `code` are held to more. Raises ArtifactError.
     """
-    if not has_wandb():
-        raise ArtifactError(f"{names[0]} needs W&B, which is not installed: pip install 'swell[wandb]'")
     from cluster.tracking.tracker_process import wandb_process  # brings NumPy: most launches need neither
 
     options = ["--code"] if code else []

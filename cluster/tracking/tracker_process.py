@@ -16,7 +16,6 @@ from cluster.machine.processes import end_carrying, python_path, usr2_held_back
 from cluster.machine.scratch import Scratch
 from cluster.state.paths import SearchPaths
 from cluster.state.records import method_folders
-from cluster.tracking.installed import has_wandb
 from cluster.tracking.spool import Spool
 from cluster.worker.environment import TOKEN
 from search_spaces.spec import Spec
@@ -96,9 +95,6 @@ class Tracking:
 
     def __enter__(self) -> "Tracking":
         if self._spec.tracking.wandb == "disabled":
-            return self
-        if not has_wandb():
-            log.warning("W&B is not installed here: its runs can be written later, by swell sync")
             return self
         try:
             self._scratch = Scratch.create({"search": str(self._paths.root), "token": self._token})

@@ -20,7 +20,6 @@ from cluster.machine.files import repair_last_line
 from cluster.machine.scratch import Scratch
 from cluster.state.paths import SearchPaths
 from cluster.state.records import load_spec
-from cluster.tracking.installed import has_wandb
 from cluster.tracking.spool import Run, Spool
 from cluster.tracking.tracker_process import wandb_process
 from cluster.tracking.upload_worker import NOT_LOGGED_IN, NOT_REACHED
@@ -67,11 +66,9 @@ def sync_lock(paths: SearchPaths) -> Iterator[None]:
 
 
 def check_can_sync(paths: SearchPaths) -> None:
-    """Raise SyncError for a search that has no runs, or where W&B is not installed."""
+    """Raise SyncError for a search that has no runs, because its spec asked for none."""
     if load_spec(paths).tracking.wandb == "disabled" and not Spool(paths).runs.is_dir():
         raise SyncError(f"search {paths.name} has no W&B runs: its spec has tracking.wandb: disabled")
-    if not has_wandb():
-        raise SyncError("W&B is not installed here: pip install 'swell[wandb]'")
 
 
 def all_runs(paths: SearchPaths) -> list[Run]:

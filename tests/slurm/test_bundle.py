@@ -125,7 +125,7 @@ def test_swells_own_wheel_holds_what_it_needs_when_it_runs(tmp_path):
         "setup_env.sh",
         "wheelhouse",
     }
-    assert (folder / "requirement").read_text() == f"swell[postgres,wandb]=={archive.stem.rpartition('-')[2]}\n"
+    assert (folder / "requirement").read_text() == f"swell[postgres]=={archive.stem.rpartition('-')[2]}\n"
     assert not re.search("https?://|index-url", (folder / "constraints.txt").read_text())
     (own,) = (folder / "wheelhouse").iterdir()
     names = set(zipfile.ZipFile(own).namelist())

@@ -140,15 +140,6 @@ def test_a_package_with_the_name_of_one_of_ours_is_refused(tmp_path, offline):
     assert f"which Python finds first: {own_folder() / 'analysis'}. Allowed: a package with a name of its own" in said
 
 
-def test_without_wandb_the_line_of_the_code_is_named(tmp_path, monkeypatch, searches):
-    monkeypatch.setattr("cluster.tracking.artifacts.has_wandb", lambda: False)
-    file = spec_file(tmp_path)
-    assert refused(file) == (
-        f"{file}:3: code = '{NAME}': needs W&B, which is not installed: pip install 'swell[wandb]'"
-    )
-    assert not searches.exists()
-
-
 def test_modules_are_those_that_python_could_import(tmp_path):
     names = ["a/__init__.py", "a/b.py", "a/c/d.py", "a/not-one.py", "e.py", "a/data.csv", "__init__.py"]
     assert modules_in(write(tmp_path / "m", dict.fromkeys(names, ""))) == ["a", "a.b", "a.c.d", "e"]

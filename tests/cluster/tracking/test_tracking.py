@@ -12,12 +12,10 @@ from cluster.machine.processes import carrying, end_carrying
 from cluster.machine.scratch import Scratch
 from cluster.state.guarding import folders_in_use, load_guard_events
 from cluster.supervision.supervisor import Supervisor
-from cluster.tracking.installed import tracking_problems
 from cluster.tracking.spool import SEARCH_DIRECTORY, Spool
 from cluster.tracking.tracker_process import Tracking, wandb_environment
 from cluster.wire.orders import DriverExit
 from cluster.worker.environment import TOKEN
-from tests.searching import make_spec
 from tests.tracking import content, environment, files, run_trials
 
 
@@ -125,16 +123,6 @@ def test_wandb_writes_into_the_spool_and_into_scratch_and_heeds_no_variable_mean
     for name in ("WANDB_CACHE_DIR", "WANDB_CONFIG_DIR", "WANDB_ARTIFACT_DIR", "TMPDIR"):
         assert environment[name].startswith(own), name
     assert (scratch.wandb / "config" / "settings").read_text() == settings.read_text()
-
-
-def test_tracking_without_wandb_installed_names_the_extra(monkeypatch):
-    spec = make_spec(tracking={"wandb": "offline"})
-    assert tracking_problems(spec) == []
-    monkeypatch.setattr("cluster.tracking.installed.has_wandb", lambda: False)
-    (problem,) = tracking_problems(spec)
-    assert str(problem).startswith("tracking.wandb = 'offline': this needs W&B, which is not installed")
-    assert "pip install 'swell[wandb]'" in str(problem)
-    assert tracking_problems(make_spec()) == []
 
 
 def test_a_full_disk_of_the_search_deletes_synced_runs_and_only_those(search, monkeypatch):
