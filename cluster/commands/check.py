@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from cluster.commands.check_code import with_code
-from cluster.commands.check_metrics import metric_problems, stopping_problems
+from cluster.commands.check_metrics import metric_problems, mode_problems, stopping_problems
 from cluster.commands.check_values import Written, value_problems
 from cluster.machine.resources import cpu_budget, gpu_count
 from cluster.state.storage import storage_problem
@@ -20,7 +20,7 @@ from search_spaces.space import resolve
 from search_spaces.spec import Spec, SpecFile
 from search_spaces.validation import explain_validation
 from trainables._shared.config import ConfigError, MethodConfig
-from trainables._shared.discovery import UnknownMethodError, load_config_type
+from trainables._shared.discovery import UnknownMethodError, load_config_type, loaded_method
 
 LARGEST_GRID = 100_000
 """Configurations of a grid that nothing else ends: more are no grid that anybody waits for."""
@@ -81,8 +81,9 @@ def check(file: SpecFile, *, here: bool = True) -> CheckReport:
     refuse(_ruled_out_problems(ruled_out, chosen))
     configs = [configuration.config for configuration in built]
     stopping, stopping_warnings = stopping_problems(spec, configs)
-    refuse([*metric_problems(spec, config_type, configs), *stopping, *_unused_problems(spec, built)])
-    report = _report(spec, chosen, built, [*stopping_warnings, *_base_warnings(spec, configs)])
+    modes, mode_warnings = mode_problems(spec, config_type, _selections(file, configs))
+    refuse([*metric_problems(spec, config_type, configs), *modes, *stopping, *_unused_problems(spec, built)])
+    report = _report(spec, chosen, built, [*stopping_warnings, *mode_warnings, *_base_warnings(spec, configs)])
     return replace(report, code=code)
 
 
@@ -100,6 +101,20 @@ def find_config_type(file: SpecFile) -> type[MethodConfig]:
     except Exception as error:  # whatever a user's own module raises is the user's to read, not a traceback of ours
         problem = Problem(("trainable",), f"importing it failed with {type(error).__name__}: {error}", name)
     raise file.source.error([problem])
+
+
+def _selections(file: SpecFile, configs: Sequence[MethodConfig]) -> set[tuple[str, str]]:
+    """Return the metrics that pick the best model in any configuration, with their modes; none if it takes JAX to know.
+
+    Raises SpecError if the method's own code fails over it.
+    """
+    found: set[tuple[str, str]] = {chosen for config in configs if (chosen := config.selected_by()) is not None}
+    method = None if found else loaded_method(file.spec.trainable)
+    try:
+        return found or ({method.selection(config) for config in configs} if method else set())
+    except Exception as error:  # whatever a user's own method raises is the user's to read, not a traceback of ours
+        rule = f"its selection() failed with {type(error).__name__}: {error}"
+        raise file.source.error([Problem(("trainable",), rule, file.spec.trainable)]) from None
 
 
 def _unknown_keys(spec: Spec, config_type: type[MethodConfig]) -> list[Problem]:

@@ -1,6 +1,6 @@
-"""Whether a search's metrics exist, and whether its early stopping can ever decide."""
+"""Whether a search's metrics exist and are wanted as the method wants them; whether early stopping can ever decide."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from search_spaces.errors import KeyPath, Problem, as_text_choices, nearest
 from search_spaces.spec import Spec
@@ -40,10 +40,53 @@ def _metric_problem(
 
 def _asked(spec: Spec) -> Iterator[tuple[KeyPath, str, bool]]:
     for index, objective in enumerate(spec.objectives):
-        path: KeyPath = ("objective", index, "metric") if spec.is_multi_objective else ("objective", "metric")
-        yield path, objective.metric, True
+        yield (*_objective_path(spec, index), "metric"), objective.metric, True
     for index, constraint in enumerate(spec.constraints):
         yield ("constraints", index, "metric"), constraint.metric, False
+
+
+def _objective_path(spec: Spec, index: int) -> KeyPath:
+    return ("objective", index) if spec.is_multi_objective else ("objective",)
+
+
+def mode_problems(
+    spec: Spec, config_type: type[MethodConfig], selections: Collection[tuple[str, str]]
+) -> tuple[list[Problem], list[str]]:
+    """Return the objectives that want the opposite of what the method wants, as problems, and odd bounds, as warnings.
+
+    `selections` are the metrics that pick a trial's best model, in any of the configurations, each with its mode. A
+    trial of the search is judged by that model: by its smallest error, if the method selects the smallest.
+    """
+    problems = []
+    for index, objective in enumerate(spec.objectives):
+        other = "min" if objective.mode == "max" else "max"
+        if (objective.metric, other) in selections:
+            rule = (
+                f"{spec.trainable} keeps of each trial the model with the {_EXTREMES[other]} {objective.metric}, and a "
+                f"search for the {_EXTREMES[objective.mode]} would compare those"
+            )
+        elif config_type.metric_modes.get(objective.metric) == other:
+            rule = f"{spec.trainable} says of {objective.metric} that {_GOOD[other]} is good"
+        else:
+            continue
+        problems.append(Problem((*_objective_path(spec, index), "mode"), rule, objective.mode, allowed=other))
+    return problems, [*_bound_warnings(spec, {**config_type.metric_modes, **dict(selections)})]
+
+
+_EXTREMES = {"min": "smallest", "max": "largest"}
+_GOOD = {"min": "small", "max": "large"}
+
+
+def _bound_warnings(spec: Spec, modes: Mapping[str, str]) -> Iterator[str]:
+    """Yield the constraints that shut out what is good of a metric and let through what is not."""
+    for index, constraint in enumerate(spec.constraints):
+        mode = modes.get(constraint.metric)
+        only = "min" if constraint.max is None else "max" if constraint.min is None else None
+        if mode is not None and only == mode:
+            yield (
+                f"constraints[{index}]: {only} is the only bound on {constraint.metric}, of which {_GOOD[mode]} is "
+                "good: it shuts out the better trials"
+            )
 
 
 def stopping_problems(spec: Spec, configs: Sequence[MethodConfig]) -> tuple[list[Problem], list[str]]:
@@ -59,7 +102,12 @@ def stopping_problems(spec: Spec, configs: Sequence[MethodConfig]) -> tuple[list
         return [
             Problem(path, rule, stopping.grace_steps, allowed=f"less than {max(steps)}, or early_stopping: none")
         ], []
-    warnings = []
+    warnings = [
+        f"constraints[{index}]: {constraint.metric} is measured once, after training: trials that are stopped early "
+        "count as breaking it"
+        for index, constraint in enumerate(spec.constraints)
+        if constraint.metric not in configs[0].reported_metrics
+    ]
     if too_short:
         warnings.append(
             f"early_stopping.grace_steps: {too_short} of {len(configs)} configurations train for no more than "

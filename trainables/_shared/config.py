@@ -45,6 +45,9 @@ class MethodConfig(FrozenModel):
 
     reported_metrics: ClassVar[Mapping[str, str]] = {}
     """Metrics of every report, name to one sentence with the unit: what an objective with early stopping may be."""
+    metric_modes: ClassVar[Mapping[str, Literal["min", "max"]]] = {}
+    """Whether small (`min`) or large (`max`) is good, of the metrics where that is certain: `swell check` refuses a
+    search for the opposite."""
 
     seed: Annotated[int, Field(ge=0, lt=2**31), NUMERIC] = 0
     """Seed of the initial parameters and of every batch."""
@@ -69,6 +72,10 @@ class MethodConfig(FrozenModel):
 
     def check_data(self) -> None:
         """Raise ConfigError where the data rules this configuration out; must not import JAX."""
+
+    def selected_by(self) -> tuple[str, Literal["min", "max"]] | None:
+        """Return the reported metric that picks the best model, and its mode; None leaves it to `Method.selection`."""
+        return None
 
     def final_metrics(self) -> Mapping[str, str]:
         """Return the metrics measured once, after training, on the named test sets: name to one sentence."""

@@ -76,6 +76,9 @@ def smoke_config_trains(case: Case) -> None:
     metric, mode = case.method.selection(case.config)
     assert last.value <= first[metric] if mode == "min" else last.value >= first[metric]
     assert metric in case.config.reported_metrics
+    assert case.config.selected_by() in (None, (metric, mode))
+    assert case.config.metric_modes.get(metric, mode) == mode
+    assert set(case.config.metric_modes) <= {*case.config.reported_metrics, *case.config.final_metrics()}
     assert case.config.num_steps() in (None, reports[-1].step)
     missing = set(case.config.reported_metrics) - set(first)
     assert not missing, f"announced, but not reported: {sorted(missing)}"

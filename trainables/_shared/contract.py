@@ -109,9 +109,16 @@ class Method(abc.ABC, Generic[ConfigT]):
     def validate(self, config: ConfigT, hyper: Hyper, model: Any, data: PyTree[Array]) -> dict[str, Float[Array, ""]]:
         """Return the metrics of a report, named as in the config's `reported_metrics` (less the training losses)."""
 
-    @abc.abstractmethod
     def selection(self, config: ConfigT) -> tuple[str, str]:
-        """Return the reported metric that picks the best model, and its mode, `min` or `max`."""
+        """Return the reported metric that picks the best model, and its mode, `min` or `max`.
+
+        By default what the config's `selected_by` says, which `swell check` knows without importing JAX; raises
+        NotImplementedError if that says nothing.
+        """
+        chosen = config.selected_by()
+        if chosen is None:
+            raise NotImplementedError(f"{type(self).__name__} needs `selection`, or its config `selected_by`")
+        return chosen
 
     def predict(self, config: ConfigT, hyper: Hyper, model: Any, tests: Mapping[str, PyTree[Array]]) -> PyTree[Array]:
         """Return what `score` needs of a model on the test sets; traced, and compiled once per program.

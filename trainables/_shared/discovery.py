@@ -98,6 +98,13 @@ def load_config_type(name: str) -> type[MethodConfig]:
     return config_type
 
 
+def loaded_method(name: str) -> "Method[Any] | None":
+    """Return a method that came with its config class: that of a single module; None for a package with a config.py."""
+    module = _part(name, "config")
+    method = getattr(module, "method", None) if module.__name__ == _find(name) else None
+    return method if hasattr(method, "selection") else None
+
+
 def load_method(name: str) -> "Method[Any]":
     """Return a method, ready to train.
 

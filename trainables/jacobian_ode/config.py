@@ -43,6 +43,18 @@ class Config(MethodConfig):
         "train_alpha": "mean share of the observed sample in generalised teacher forcing",
         **TRAINING_METRICS,
     }
+    metric_modes: ClassVar[Mapping[str, Literal["min", "max"]]] = {
+        "val_free_running_mse": "min",
+        "val_one_step_mse": "min",
+        "val_one_step_over_persistence": "min",
+        "val_loop_loss": "min",
+        "val_loop_loss_over_sqrt_n": "min",
+        "val_jacobian_error": "min",
+        "val_jacobian_error_pct": "min",
+        "train_loss": "min",
+        "train_trajectory": "min",
+        "train_loop": "min",
+    }
 
     system: Literal["lorenz", "van_der_pol", "lorenz96", "file"] = "lorenz"
     """Where trajectories come from: Lorenz's system, Van der Pol's oscillator, Lorenz-96, or recordings in `file`."""
@@ -237,6 +249,10 @@ class Config(MethodConfig):
                 why += f"({horizon}), need {needed}"
                 allowed = "longer trajectories, or smaller horizons"
             raise ConfigError(field, self.file if field == "file" else value, why, allowed)
+
+    def selected_by(self) -> tuple[str, Literal["min", "max"]]:
+        """Return the objective: the free-running error on the validation trajectories."""
+        return "val_free_running_mse", "min"
 
     def final_metrics(self) -> Mapping[str, str]:
         """Return the metrics of the test trajectories: name to one sentence."""

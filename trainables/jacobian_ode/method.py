@@ -167,10 +167,6 @@ class JacobianODE(Method[Config]):
             "val_jacobian_error_pct": 100 * error / jnp.mean(frobenius(exact)),
         }
 
-    def selection(self, config: Config) -> tuple[str, str]:
-        """Return the objective: the free-running error on the validation trajectories."""
-        return "val_free_running_mse", "min"
-
     def predict(self, config: Config, hyper: Hyper, model: Any, tests: Mapping[str, PyTree[Array]]) -> PyTree[Array]:
         """Return free runs from the test windows, J at test states, and Lyapunov spectra, with what they should be.
 

@@ -41,6 +41,17 @@ class Config(MethodConfig):
         "train_beta": "weight of the KL term after its warm-up so far",
         **TRAINING_METRICS,
     }
+    metric_modes: ClassVar[Mapping[str, Literal["min", "max"]]] = {
+        "val_extrapolation_error_pct": "min",
+        "val_extrapolation_mse": "min",
+        "val_reconstruction_error_pct": "min",
+        "val_reconstruction": "min",
+        "val_collapsed_pct": "min",
+        "val_kl_collapse": "min",
+        "train_loss": "min",
+        "train_reconstruction": "min",
+        "val_active_units": "max",
+    }
 
     learning_rate: Annotated[float, Field(gt=0), NUMERIC] = 1e-2
     """Adam's peak learning rate."""
@@ -153,6 +164,10 @@ class Config(MethodConfig):
         from trainables.latent_ode.files import check_file  # brings NumPy
 
         check_file(Path(self.file), self.num_components, self.extrapolation)
+
+    def selected_by(self) -> tuple[str, Literal["min", "max"]]:
+        """Return the objective: the extrapolation error on the validation series."""
+        return "val_extrapolation_error_pct", "min"
 
     def final_metrics(self) -> Mapping[str, str]:
         """Return the metrics of the test series, the baselines' among them: name to one sentence."""

@@ -101,10 +101,6 @@ class LatentODEMethod(Method[Config]):
             **{f"val_{name}": value for name, value in losses.collapse(predicted["mean"], predicted["kl"]).items()},
         }
 
-    def selection(self, config: Config) -> tuple[str, str]:
-        """Return the objective: the extrapolation error on the validation series."""
-        return "val_extrapolation_error_pct", "min"
-
     def predict(self, config: Config, hyper: Hyper, model: Any, tests: Mapping[str, PyTree[Array]]) -> PyTree[Array]:
         """Return the predictions of both spans (series first, in the data's units) and the state of the KL term."""
         results = {}

@@ -82,6 +82,15 @@ class Config(MethodConfig):
         "train_attraction": "mean outward part of a.r along the training segments, before its weight",
         **TRAINING_METRICS,
     }
+    metric_modes: ClassVar[Mapping[str, Literal["min", "max"]]] = {
+        "val_accel_error_pct": "min",
+        "val_accel_angle_deg": "min",
+        "val_outward_pct": "min",
+        "train_loss": "min",
+        "train_percent_error": "min",
+        "train_nmse": "min",
+        "train_mse": "min",
+    }
 
     dataset: str = "complex_TBP_planar_10_train"
     """Training orbits: FAMILY_TBP_PLANE_NUMBER_train, family complex, simple or circular, plane planar or 3D; or
@@ -278,6 +287,10 @@ class Config(MethodConfig):
                 f"{stop - first} samples, {max(there, 0)} of them not missing",
                 f"2..{stop - first}" if there >= 2 else "a window with at least two samples that are not missing",
             )
+
+    def selected_by(self) -> tuple[str, Literal["min", "max"]]:
+        """Return the objective: the pointwise acceleration error on the validation orbits."""
+        return "val_accel_error_pct", "min"
 
     def final_metrics(self) -> Mapping[str, str]:
         """Return the metrics of the test sets: name to one sentence."""

@@ -97,10 +97,6 @@ class TwoBody(Method[Config]):
             for quantity, (unit, _) in QUANTITIES.items()
         }
 
-    def selection(self, config: Config) -> tuple[str, str]:
-        """Return the objective: the pointwise acceleration error on the validation orbits."""
-        return "val_accel_error_pct", "min"
-
     def predict(self, config: Config, hyper: Hyper, model: Any, tests: Mapping[str, PyTree[Array]]) -> PyTree[Array]:
         """Return the per-sample errors at the true states, and along the orbits that the model itself propagates.
 

@@ -12,6 +12,7 @@ from search_spaces.errors import SpecError
 from search_spaces.grid import grid_points
 from search_spaces.space import resolve
 from search_spaces.spec import load_spec
+from tests.methods import ripple
 from trainables._shared.discovery import load_config_type
 
 SHIPPED = sorted(Path(search_spaces.__path__[0]).glob("*.yaml"))
@@ -195,6 +196,69 @@ def test_constraints_may_use_metrics_measured_after_training(check_text, refused
     assert check_text(text).num_configurations == 1
     (line,) = refused(text.replace("outward_mean_pct", "outwards"))
     assert line.startswith("s.yaml:7: constraints[0].metric = 'test_1_outwards': no such metric.")
+
+
+def test_an_objective_must_not_want_the_opposite_of_what_the_method_selects(tmp_path):
+    def refused(objective, trainable="two_body", space="depth: [2, 4]"):
+        file = tmp_path / "s.yaml"
+        file.write_text(
+            f"name: try\ntrainable: {trainable}\nsampler: {{name: grid}}\nspace: {{{space}}}\nobjective:\n{objective}"
+        )
+        with pytest.raises(SpecError) as caught:
+            check(load_spec(file))
+        return str(caught.value).replace(f"{tmp_path}/", "")
+
+    assert refused("  metric: val_accel_error_pct\n  mode: max\n") == (
+        "s.yaml:7: objective.mode = 'max': two_body keeps of each trial the model with the smallest "
+        "val_accel_error_pct, and a search for the largest would compare those. Allowed: min"
+    )
+    several = "  - {metric: val_accel_error_pct}\n  - {metric: val_accel_angle_deg, mode: max}\n"
+    assert refused(several) == (
+        "s.yaml:7: objective[1].mode = 'max': two_body says of val_accel_angle_deg that small is good. Allowed: min"
+    )
+    module = "tests.methods.ripple"  # its config says nothing, but its module brings the method along
+    assert refused("  {metric: val_error, mode: max}\n", module, "shift: [1, 2]").startswith(
+        "s.yaml:6: objective.mode = 'max': tests.methods.ripple keeps of each trial the model with the smallest val_e"
+    )
+
+
+def test_a_method_that_selects_the_largest_refuses_a_search_for_the_smallest(check_text, monkeypatch):
+    config_type = load_config_type("two_body")
+    monkeypatch.setattr(config_type, "selected_by", lambda self: ("val_accel_error_pct", "max"))
+    with pytest.raises(SpecError, match=r"s\.yaml:3: objective\.mode = 'min': two_body keeps .* with the largest"):
+        check_text("space: {depth: [2]}\nsampler: {name: grid}\n")
+
+
+def test_what_a_method_raises_over_its_selection_is_said_in_one_line(tmp_path, monkeypatch):
+    monkeypatch.setattr(ripple.Ripple, "selection", lambda self, config: {}["none"])
+    file = tmp_path / "s.yaml"
+    file.write_text(
+        "name: try\ntrainable: tests.methods.ripple\nobjective: {metric: val_error}\nspace: {shift: [1]}\n"
+        "sampler: {name: grid}\n"
+    )
+    with pytest.raises(SpecError, match=r"s\.yaml:2: trainable = .*: its selection\(\) failed with KeyError: 'none'"):
+        check(load_spec(file))
+
+
+def test_a_bound_that_shuts_out_the_better_trials_is_warned_of(check_text):
+    text = "space: {depth: [2]}\nsampler: {name: grid}\nconstraints:\n  - {metric: val_outward_pct, BOUND}\n"
+    assert check_text(text.replace("BOUND", "min: 5")).warnings == (
+        "constraints[0]: min is the only bound on val_outward_pct, of which small is good: it shuts out the better "
+        "trials",
+    )
+    assert check_text(text.replace("BOUND", "max: 5")).warnings == ()
+    assert check_text(text.replace("BOUND", "min: 1, max: 5")).warnings == ()
+
+
+def test_early_stopping_and_a_bound_on_what_is_measured_at_the_end_are_warned_of(check_text):
+    text = (
+        "space: {depth: [2, 4]}\nsampler: {name: grid}\nearly_stopping: {name: asha}\nconstraints:\n"
+        "  - {metric: val_outward_pct, max: 5}\n  - {metric: test_10_outward_mean_pct, max: 5}\n"
+    )
+    assert check_text(text).warnings == (
+        "constraints[1]: test_10_outward_mean_pct is measured once, after training: trials that are stopped early "
+        "count as breaking it",
+    )
 
 
 def test_early_stopping_that_could_never_decide_is_refused(refused, check_text):
