@@ -63,7 +63,7 @@ def training_call(config: Config, num_steps: int, store: DatasetStore) -> Callab
     program, numbers = Program(method, config), traced_numbers(config)
     data = jax.device_put(method.data(config, store).phases[0])
     whole = jnp.asarray(num_steps, jnp.int32)
-    span = Span(whole, jnp.asarray(0, jnp.int32), whole, jnp.asarray(config.learning_rate, jnp.float32))
+    span = Span(whole, jnp.asarray(0, jnp.int32), whole)
     return lambda: program.run("chunk", program.run("init", numbers), numbers, span, data)
 
 

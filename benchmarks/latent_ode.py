@@ -75,7 +75,7 @@ class Case:
     def train(self, num_steps: int) -> None:
         """Advance the training by so many steps."""
         steps, start, whole = (jnp.asarray(number, jnp.int32) for number in (num_steps, 0, self.config.steps))
-        span = Span(steps, start, whole, jnp.asarray(self.config.learning_rate, jnp.float32))
+        span = Span(steps, start, whole)
         self.state, terms = self.program.run("chunk", self.state, self.hyper, span, self.data)
         jax.block_until_ready(terms)
 

@@ -30,7 +30,7 @@ from trainables._shared.contract import Method
 from trainables._shared.datasets import DatasetStore
 from trainables._shared.discovery import load_method
 from trainables._shared.program import FAILURES, Program, Span
-from trainables._shared.training import traced_numbers
+from trainables._shared.training import phase_numbers, traced_numbers
 from trainables.two_body.config import HeadName
 
 MOST_LOST = 0.01
@@ -76,8 +76,8 @@ def train(method: Method[Any], config: MethodConfig, seeds: int, store: DatasetS
         for step in range(0, phase.steps, config.report_every):
             num = min(config.report_every, phase.steps - step)
             first, whole = jnp.asarray(start, jnp.int32), jnp.asarray(phase.steps, jnp.int32)
-            span = Span(jnp.asarray(num, jnp.int32), first, whole, jnp.asarray(phase.learning_rate, jnp.float32))
-            state, _ = chunk(state, hyper, span, arrays)
+            span = Span(jnp.asarray(num, jnp.int32), first, whole)
+            state, _ = chunk(state, phase_numbers(hyper, phase), span, arrays)
             errors.append(np.asarray(validate(state.params, hyper, validation)[metric]))
         start += phase.steps
     counts = (state.failure, state.step, state.skipped, state.recovery.recoveries)

@@ -15,11 +15,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from cluster.machine.resources import xla_pool_threads
-from trainables._shared.contract import TrialData
+from trainables._shared.contract import Phase, TrialData
 from trainables._shared.datasets import DatasetStore
 from trainables._shared.discovery import load_config_type, load_method
 from trainables._shared.program import FAILURES, Program, Span
-from trainables._shared.training import Training
+from trainables._shared.training import Training, phase_numbers
 
 MEASURED_S = 1.0
 """Seconds of training per phase that give its pace."""
@@ -35,7 +35,7 @@ def measure(trainable: str, config: dict[str, Any]) -> dict[str, Any]:
     loaded = time.perf_counter()
     training = Training(Program(method, parsed), parsed, data)
     phases = [
-        {"steps": phase.steps, "step_s": _step_seconds(training, jax.device_put(arrays), phase.steps)}
+        {"steps": phase.steps, "step_s": _step_seconds(training, phase, jax.device_put(arrays))}
         for phase, arrays in zip(training.phases, data.phases, strict=True)
     ]
     validation = jax.device_put(data.validation)
@@ -54,29 +54,28 @@ def measure(trainable: str, config: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _step_seconds(training: Training, arrays: Any, steps: int) -> float:
+def _step_seconds(training: Training, phase: Phase, arrays: Any) -> float:
     """Return the seconds of one step, from chunks that grow until they take long enough to be measured."""
-    _chunk(training, arrays, 1)
+    _chunk(training, phase, arrays, 1)
     num_steps = 1
     while True:
-        elapsed = _chunk(training, arrays, num_steps)
-        if elapsed >= MEASURED_S / 2 or num_steps >= steps:
+        elapsed = _chunk(training, phase, arrays, num_steps)
+        if elapsed >= MEASURED_S / 2 or num_steps >= phase.steps:
             return elapsed / num_steps
         # A compiled chunk's time is proportional to its steps: aim at the whole measured time at once.
-        num_steps = min(steps, max(2 * num_steps, int(MEASURED_S * num_steps / max(elapsed, 1e-4))))
+        num_steps = min(phase.steps, max(2 * num_steps, int(MEASURED_S * num_steps / max(elapsed, 1e-4))))
 
 
-def _chunk(training: Training, arrays: Any, num_steps: int) -> float:
+def _chunk(training: Training, phase: Phase, arrays: Any, num_steps: int) -> float:
     span = Span(
         jnp.asarray(num_steps, jnp.int32),
         jnp.asarray(0, jnp.int32),
         jnp.asarray(num_steps, jnp.int32),
-        jnp.asarray(training.phases[0].learning_rate, jnp.float32),
     )
     start = time.perf_counter()
     compiled = training.program.compile_s
     training.state, _ = jax.block_until_ready(
-        training.program.run("chunk", training.state, training.hyper, span, arrays)
+        training.program.run("chunk", training.state, phase_numbers(training.hyper, phase), span, arrays)
     )
     return time.perf_counter() - start - (training.program.compile_s - compiled)
 

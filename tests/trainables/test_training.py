@@ -148,6 +148,21 @@ def test_each_phase_trains_at_its_own_learning_rate():
     assert moved[25] > 0.15
 
 
+def test_a_schedule_of_the_methods_own_is_given_the_learning_rate_of_the_phase():
+    class OwnSchedule(_TwoPhases):
+        def rate_factor(self, config, hyper, model):
+            return 0.02 / hyper["learning_rate"]
+
+    training = _training(Config(report_every=1, learning_rate=0.01), OwnSchedule())
+    moved = []
+    for _ in range(37):
+        before = np.array(training.state.params.x)
+        training.advance()
+        moved.append(float(np.abs(np.asarray(training.state.params.x) - before).max()))
+    assert moved[0] == pytest.approx(0.02, rel=1e-3)
+    assert max(moved) < 0.022  # in both phases
+
+
 def test_what_is_not_trained_by_gradients_changes_with_the_steps_that_count():
     training = _training(Config(steps=12, report_every=1, learning_rate=0.01), _Averaging())
     mean, rates = np.array(training.state.params.mean), []
@@ -300,14 +315,13 @@ def test_lanes_recover_as_single_trainings_do():
     configs = [Config(seed=seed, steps=60, report_every=60, learning_rate=rate) for seed, rate in ((0, 0.5), (1, 0.01))]
     program, numbers = _program(CLIFF, "none", 3), [traced_numbers(config) for config in configs]
     hyper = jax.tree.map(lambda *lanes: jax.numpy.stack(lanes), *numbers)
-    rates = jax.numpy.asarray([config.learning_rate for config in configs])
     data = jax.device_put(CLIFF.data(configs[0], DatasetStore()).phases[0])
 
-    def train(hyper, rate):
-        span = program_module.Span(*map(jax.numpy.asarray, (60, 0, 60)), rate)
+    def train(hyper):
+        span = program_module.Span(*map(jax.numpy.asarray, (60, 0, 60)))
         return program.chunk(program.init(hyper), hyper, span, data)[0]
 
-    lanes = jax.jit(jax.vmap(train))(hyper, rates)
+    lanes = jax.jit(jax.vmap(train))(hyper)
     assert lanes.skipped.tolist()[0] > 0 == lanes.skipped.tolist()[1]
     for index, config in enumerate(configs):
         alone = _training(config, CLIFF)
@@ -553,15 +567,15 @@ def test_a_config_error_names_field_value_and_way_out():
 )
 def test_schedules_have_their_shape_over_a_phase(schedule, rates):
     config = Config(schedule=schedule)
-    span = program_module.Span(*map(jax.numpy.asarray, (1, 8, 4, 2.0)))
-    found = [float(program_module._rate(config, span, jax.numpy.asarray(8 + step))) / 2 for step in range(4)]
+    span = program_module.Span(*map(jax.numpy.asarray, (1, 8, 4)))
+    found = [float(program_module._rate(config, span, 2.0, jax.numpy.asarray(8 + step))) / 2 for step in range(4)]
     assert found == pytest.approx(rates, abs=1e-4)
 
 
 def test_the_warm_up_rises_linearly_from_the_start_of_the_phase():
     config = Config(warmup_steps=4)
-    span = program_module.Span(*map(jax.numpy.asarray, (1, 8, 10, 1.0)))
-    found = [float(program_module._rate(config, span, jax.numpy.asarray(8 + step))) for step in range(6)]
+    span = program_module.Span(*map(jax.numpy.asarray, (1, 8, 10)))
+    found = [float(program_module._rate(config, span, 1.0, jax.numpy.asarray(8 + step))) for step in range(6)]
     assert found == pytest.approx([0.25, 0.5, 0.75, 1, 1, 1])
 
 

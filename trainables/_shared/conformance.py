@@ -18,7 +18,7 @@ from trainables._shared.contract import Method, TrialData
 from trainables._shared.datasets import DatasetStore
 from trainables._shared.program import Program, Span
 from trainables._shared.saved import load_model
-from trainables._shared.training import Report, Training, traced_numbers
+from trainables._shared.training import Report, Training, phase_numbers, traced_numbers
 
 ABSURD_LEARNING_RATE = 1e8
 
@@ -125,25 +125,18 @@ def vmapped_lanes_equal_single_trials(case: Case) -> None:
     """Trials that differ in numeric fields, trained together by vmap, end where each ends alone."""
     rate = case.config.learning_rate
     configs = [case.changed(seed=seed, learning_rate=rate * factor) for seed, factor in ((0, 1.0), (1, 0.5), (2, 0.1))]
-    hyper = jax.tree.map(lambda *lanes: jnp.stack(lanes), *map(traced_numbers, configs))
-    rates = jnp.asarray([case.method.phases(config)[0].learning_rate for config in configs], jnp.float32)
-    steps = min(10, case.method.phases(case.config)[0].steps)
+    singles = [phase_numbers(traced_numbers(config), case.method.phases(config)[0]) for config in configs]
+    hyper = jax.tree.map(lambda *lanes: jnp.stack(lanes), *singles)
     whole = case.method.phases(case.config)[0].steps
-
-    def span(learning_rate: Any) -> Span:
-        return Span(
-            jnp.asarray(steps, jnp.int32), jnp.asarray(0, jnp.int32), jnp.asarray(whole, jnp.int32), learning_rate
-        )
-
+    span = Span(*(jnp.asarray(steps, jnp.int32) for steps in (min(10, whole), 0, whole)))
     data = jax.device_put(case.data.phases[0])
 
-    def train(hyper: Any, learning_rate: Any) -> Any:
-        return case.program.chunk(case.program.init(hyper), hyper, span(learning_rate), data)
+    def train(hyper: Any) -> Any:
+        return case.program.chunk(case.program.init(hyper), hyper, span, data)
 
-    lanes, _ = jax.jit(jax.vmap(train))(hyper, rates)
-    for index, config in enumerate(configs):
-        numbers = traced_numbers(config)
-        alone, _ = case.program.run("chunk", case.program.run("init", numbers), numbers, span(rates[index]), data)
+    lanes, _ = jax.jit(jax.vmap(train))(hyper)
+    for index, numbers in enumerate(singles):
+        alone, _ = case.program.run("chunk", case.program.run("init", numbers), numbers, span, data)
         for ours, theirs in zip(jax.tree.leaves(alone.params), jax.tree.leaves(lanes.params), strict=True):
             # Rounding differs: a batched matrix product sums in another order.
             np.testing.assert_allclose(ours, theirs[index], rtol=2e-3, atol=2e-4)

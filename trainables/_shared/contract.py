@@ -15,11 +15,11 @@ from trainables._shared.datasets import DatasetStore
 
 ConfigT = TypeVar("ConfigT", bound=MethodConfig)
 Hyper = Mapping[str, Array]
-"""The config's numeric fields as traced scalars, by name."""
+"""The config's numeric fields as traced scalars, by name; `learning_rate` is the peak of the phase in training."""
 
 
 class Phase(NamedTuple):
-    """One stage of training; `learning_rate` is traced, `steps` only bounds the host's loop."""
+    """One stage of training: its optimiser steps, and its peak learning rate, which the program sees in `hyper`."""
 
     steps: int
     learning_rate: float

@@ -44,22 +44,21 @@ class Span(NamedTuple):
     num_steps: Int[Array, ""]
     phase_start: Int[Array, ""]
     phase_steps: Int[Array, ""]
-    learning_rate: Float[Array, ""]
 
 
 def _select(condition: Array, new: PyTree[Array], old: PyTree[Array]) -> PyTree[Array]:
     return jax.tree.map(lambda a, b: jnp.where(condition, a, b), new, old)
 
 
-def _rate(config: MethodConfig, span: Span, step: Int[Array, ""]) -> Float[Array, ""]:
-    """Return the learning rate of a step: linear warm-up, then the config's schedule to the end of the phase."""
+def _rate(config: MethodConfig, span: Span, peak: Float[Array, ""], step: Int[Array, ""]) -> Float[Array, ""]:
+    """Return a step's learning rate: linear warm-up to the peak, then the config's schedule to the end of the phase."""
     done = jnp.asarray(step - span.phase_start, jnp.float32)
     warmup = config.warmup_steps
     share = jnp.clip((done - warmup) / jnp.maximum(span.phase_steps - warmup, 1), 0.0, 1.0)
     shape = {"constant": 1.0, "cosine": 0.5 * (1 + jnp.cos(jnp.pi * share)), "linear": 1 - share}[config.schedule]
     if warmup:
         shape = shape * jnp.minimum(1.0, (done + 1) / warmup)
-    return span.learning_rate * shape
+    return peak * shape
 
 
 class Program:
@@ -156,7 +155,7 @@ class Program:
 
         updates, moments = self._adam.update(gradient, state.moments, trained)
         factor = self.method.rate_factor(self.config, hyper, self.model(state.params))
-        rate = _rate(self.config, span, state.step) * factor
+        rate = _rate(self.config, span, hyper["learning_rate"], state.step) * factor
         moved = jax.tree.map(lambda p, u: p - rate * (u + hyper["weight_decay"] * p), trained, updates)
 
         # Not just `~ok`: a failed lane stands still.

@@ -12,7 +12,7 @@ from jaxtyping import Array, PyTree
 
 from trainables._shared.checkpoint import BEFORE_RECOVERY, Checkpoint, read_checkpoint, write_checkpoint
 from trainables._shared.config import MethodConfig, numeric
-from trainables._shared.contract import TestResult, TrialData
+from trainables._shared.contract import Hyper, Phase, TestResult, TrialData
 from trainables._shared.program import FAILURES, Program, Span, TrainState
 
 
@@ -46,6 +46,12 @@ def traced_numbers(config: MethodConfig) -> dict[str, Array]:
         name: jnp.asarray(value, jnp.uint32 if name == "seed" else jnp.float32)
         for name, value in numeric(config).items()
     }
+
+
+def phase_numbers(hyper: Hyper, phase: Phase) -> dict[str, Array]:
+    """Return a config's traced numbers for one phase: `learning_rate` is the phase's."""
+    rate = jnp.full_like(hyper["learning_rate"], phase.learning_rate)  # of one training, or of each of many lanes
+    return {**hyper, "learning_rate": rate}
 
 
 class Training:
@@ -96,9 +102,10 @@ class Training:
             jnp.asarray(stop - step, jnp.int32),
             jnp.asarray(starts[index], jnp.int32),
             jnp.asarray(phase.steps, jnp.int32),
-            jnp.asarray(phase.learning_rate, jnp.float32),
         )
-        self.state, terms = self.program.run("chunk", self.state, self.hyper, span, self._phase_data(index))
+        self.state, terms = self.program.run(
+            "chunk", self.state, phase_numbers(self.hyper, phase), span, self._phase_data(index)
+        )
         values = self.program.run("validate", self.state.params, self.hyper, self._validation)
         metrics = {f"train_{name}": float(value) for name, value in terms.items()}
         metrics |= {name: float(value) for name, value in values.items()}
