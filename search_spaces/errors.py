@@ -109,6 +109,8 @@ class Problem:
     """What is allowed, in words, where it cannot be listed."""
     near: str | None = None
     """What the author probably meant; found among the choices when not given."""
+    wants_int: bool = False
+    """Whether a whole number is wanted there, and was not given."""
     file: str | None = None
     line: int | None = None
 

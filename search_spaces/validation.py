@@ -27,6 +27,7 @@ _WANTED = {
     "none_required": "null",
     "finite_number": "a finite number",
 }
+_INT_KINDS = [kind for kind, wanted in _WANTED.items() if wanted == "a whole number"]
 _BOUNDS = {
     "greater_than": ("greater than", "gt"),
     "greater_than_equal": ("at least", "ge"),
@@ -89,7 +90,7 @@ def _problem(details: Any, path: KeyPath, model: type[BaseModel], data: object) 
         return Problem(path, "is not one of the choices", value, choices=choices)
     if kind in _WANTED:
         keys = _fields_at(model, details["loc"]) if _WANTED[kind] == "a mapping" else ()
-        return _wrong_type(path, value, _WANTED[kind], keys)
+        return replace(_wrong_type(path, value, _WANTED[kind], keys), wants_int=kind in _INT_KINDS)
     if kind in _BOUNDS:
         words, key = _BOUNDS[kind]
         return Problem(path, f"must be {words} {context[key]:g}", value)

@@ -1,6 +1,7 @@
 """Everything that can be known of a search before it is launched; imports no JAX, so that it answers at once."""
 
 import importlib.util
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,13 +15,13 @@ from cluster.commands.check_values import Written, value_problems
 from cluster.machine.resources import cpu_budget, gpu_count
 from cluster.state.storage import storage_problem
 from cluster.study.configurations import Configuration, Configurations, choose_configurations, group_by_program
-from search_spaces.errors import Problem, as_text_choices, nearest, show_value
+from search_spaces.errors import MISSING, Problem, as_text_choices, nearest, show_value
 from search_spaces.parameters import FloatRange, IntRange
 from search_spaces.space import resolve
 from search_spaces.spec import Spec, SpecFile
 from search_spaces.validation import explain_validation
 from trainables._shared.config import ConfigError, MethodConfig
-from trainables._shared.discovery import UnknownMethodError, load_config_type, loaded_method
+from trainables._shared.discovery import IncompleteMethodError, UnknownMethodError, load_config_type, loaded_method
 
 LARGEST_GRID = 100_000
 """Configurations of a grid that nothing else ends: more are no grid that anybody waits for."""
@@ -78,7 +79,7 @@ def check(file: SpecFile, *, here: bool = True) -> CheckReport:
     written = Written(file)
     refuse(value_problems(spec, config_type, written))
     built, ruled_out = _build(spec, config_type, chosen.points, written)
-    refuse(_ruled_out_problems(ruled_out, chosen))
+    refuse(_ruled_out_problems(spec, ruled_out, chosen))
     configs = [configuration.config for configuration in built]
     stopping, stopping_warnings = stopping_problems(spec, configs)
     modes, mode_warnings = mode_problems(spec, config_type, _selections(file, configs))
@@ -94,7 +95,7 @@ def find_config_type(file: SpecFile) -> type[MethodConfig]:
         return load_config_type(name)
     except UnknownMethodError as error:
         own = "or the import path of your own module (my_package.my_module)"
-        message = "is not a method" if "no method" in str(error) else str(error)
+        message = str(error) if isinstance(error, IncompleteMethodError) else "is not a method"
         listed = ", ".join(error.choices)
         near = nearest(name, error.choices)
         problem = Problem(("trainable",), message, name, allowed=f"{listed}, {own}" if listed else own[3:], near=near)
@@ -201,20 +202,32 @@ def _in_spec(problem: Problem, params: Mapping[str, Any], values: Mapping[str, A
     return replace(problem, path=written.value(problem.path, params), message=message)
 
 
-def _ruled_out_problems(ruled_out: Sequence[_RuledOut], chosen: Configurations) -> list[Problem]:
+def _ruled_out_problems(spec: Spec, ruled_out: Sequence[_RuledOut], chosen: Configurations) -> list[Problem]:
     """Return one problem per reason: how many configurations it rules out, the first few, and the way out."""
-    groups: dict[str, list[_RuledOut]] = {}
+    groups: dict[tuple[Any, ...], list[_RuledOut]] = {}
     for one in ruled_out:
-        groups.setdefault(str(one.problem), []).append(one)
+        groups.setdefault(_reason(spec, one.problem), []).append(one)
     problems = []
     of_all = f"{len(chosen.points)} {'sampled ' if chosen.sampled else ''}configurations"
     for group in groups.values():
         shown = ", ".join(show_value(one.params, 160) for one in group[:NUM_EXAMPLES])
         more = ", ..." if len(group) > NUM_EXAMPLES else ""
         first = group[0].problem
+        if any(one.problem.value != first.value for one in group):
+            first = replace(first, value=MISSING)
         message = f"{first.message}; this rules out {len(group)} of {of_all}: {shown}{more}"
         problems.append(replace(first, message=message))
     return problems
+
+
+def _reason(spec: Spec, problem: Problem) -> tuple[Any, ...]:
+    """Return what the problems of one rule have in common: not the numbers, where they are drawn from ranges."""
+    if not any(isinstance(parameter, FloatRange | IntRange) for parameter in spec.space.values()):
+        return problem.path, str(problem)
+    return problem.path, *(_NUMBER.sub("#", text) for text in (problem.message, problem.allowed or ""))
+
+
+_NUMBER = re.compile(r"\d+(\.\d*)?([eE][-+]?\d+)?")
 
 
 def _unused_problems(spec: Spec, built: Sequence[Configuration]) -> list[Problem]:

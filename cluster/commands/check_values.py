@@ -69,6 +69,6 @@ def value_problems(spec: Spec, config_type: type[MethodConfig], written: Written
 
 def _with_hint(problem: Problem, spec: Spec, name: str) -> Problem:
     """Return the problem with the way out where a float range stands for a whole number."""
-    if isinstance(spec.space.get(name), FloatRange) and "whole number" in problem.message:
+    if isinstance(spec.space.get(name), FloatRange) and problem.wants_int:
         return Problem(problem.path, "the field takes whole numbers; add `type: int` to the range", problem.value)
     return problem

@@ -26,6 +26,10 @@ class UnknownMethodError(ValueError):
         super().__init__(message)
 
 
+class IncompleteMethodError(UnknownMethodError):
+    """A module of that name, which lacks what a method must define; its text says what."""
+
+
 def method_names() -> list[str]:
     """Return the names of this package's methods: its folders, without the underscored ones."""
     return sorted(
@@ -94,7 +98,7 @@ def load_config_type(name: str) -> type[MethodConfig]:
     module = _part(name, "config")
     config_type = getattr(module, "Config", None)
     if not (isinstance(config_type, type) and issubclass(config_type, MethodConfig)):
-        raise UnknownMethodError(name, f"{module.__name__} must define `Config`, a subclass of MethodConfig")
+        raise IncompleteMethodError(name, f"{module.__name__} must define `Config`, a subclass of MethodConfig")
     return config_type
 
 
@@ -115,5 +119,5 @@ def load_method(name: str) -> "Method[Any]":
     module = _part(name, "method")
     method = getattr(module, "method", None)
     if not isinstance(method, Method):
-        raise UnknownMethodError(name, f"{module.__name__} must define `method`, an instance of a Method subclass")
+        raise IncompleteMethodError(name, f"{module.__name__} must define `method`, an instance of a Method subclass")
     return method

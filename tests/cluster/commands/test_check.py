@@ -1,3 +1,4 @@
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ from search_spaces.grid import grid_points
 from search_spaces.space import resolve
 from search_spaces.spec import load_spec
 from tests.methods import ripple
+from trainables._shared.config import ConfigError
 from trainables._shared.discovery import load_config_type
 
 SHIPPED = sorted(Path(search_spaces.__path__[0]).glob("*.yaml"))
@@ -353,3 +355,37 @@ def test_a_range_of_a_billion_values_is_sampled_and_a_grid_of_it_refused(tmp_pat
     path.write_text(text.replace("budget: {trials: 4}\n", "sampler: {name: grid}\n"))
     with pytest.raises(SpecError, match=r"this grid has 1,000,000,000 configurations, and nothing else ends"):
         check(load_spec(path))
+
+
+def test_a_rule_between_ranges_is_one_line_however_many_samples_break_it(tmp_path, monkeypatch):
+    def check_data(self):
+        if self.shift > self.learning_rate:
+            raise ConfigError("shift", self.shift, f"must be at most learning_rate, which is {self.learning_rate}")
+
+    monkeypatch.setattr(ripple.Config, "check_data", check_data)
+    file = tmp_path / "s.yaml"
+    file.write_text(
+        "name: try\ntrainable: tests.methods.ripple\nobjective: {metric: val_error}\nbudget: {trials: 9}\n"
+        "space:\n  shift: {low: 0, high: 1}\n  learning_rate: {low: 1e-3, high: 1, log: true}\n"
+    )
+    with pytest.raises(SpecError) as caught:
+        check(load_spec(file))
+    (line,) = str(caught.value).splitlines()
+    assert line.startswith(f"{file}:6: space.shift: must be at most learning_rate, which is ")
+    assert re.search(r"; this rules out 2\d\d of 300 sampled configurations: \{shift: .*\}, \.\.\.$", line)
+
+
+def test_a_module_that_lacks_its_config_is_told_what_to_define(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "pack").mkdir()
+    (tmp_path / "pack" / "no_method_here.py").write_text("")
+    file = tmp_path / "s.yaml"
+    for trainable, message in (
+        ("pack.no_method_here", "pack.no_method_here must define `Config`, a subclass of MethodConfig"),
+        ("pack.elsewhere", "is not a method"),
+    ):
+        rest = "objective: {metric: e}\nspace: {a: [1]}\nbudget: {trials: 1}\n"
+        file.write_text(f"name: try\ntrainable: {trainable}\n{rest}")
+        with pytest.raises(SpecError, match=rf"trainable = '{trainable}': {message}"):
+            check(load_spec(file))
