@@ -11,6 +11,7 @@ from cluster.console import Console
 from cluster.installation import own_folder
 from cluster.state.outcomes import Outcome
 from cluster.state.paths import SearchPaths
+from cluster.state.raised import Frame, Raised, from_text, telling_line
 from cluster.state.records import TrialRecord, load_spec, load_trials, method_folders
 
 FEW_GROUPS = 3
@@ -21,36 +22,10 @@ MOST_RANGES = 8
 MOST_CHARACTERS = 300
 """Characters shown of one line: a message may hold a whole array."""
 
-HEADER = "Traceback (most recent call last):"
-GROUP_HEADER = f"Exception Group {HEADER}"
-LINKS = (
-    "The above exception was the direct cause of the following exception:",
-    "During handling of the above exception, another exception occurred:",
-)
-_FRAME = re.compile(r'  File "(?P<file>.+)", line (?P<line>\d+)(?:, in (?P<function>.+))?$')
-_FIRST_OF_GROUP = re.compile(r"\+-\+-+ (?:\d+|\.\.\.) -+$")
 _LIBRARY = re.compile(r"^.*/(?:site|dist)-packages/|^.*/lib(?:64)?/python3\.\d+/")
 _ACTORS = ("/cluster/worker/actor.py", "/cluster/waves/actor.py")  # the second: of searches from before it moved
 _OURS = ("cluster/", "trainables/_shared/", "search_spaces/")
 _JAX_NOTE = "For simplicity, JAX has removed its internal frames"
-
-
-@dataclass(frozen=True)
-class Frame:
-    """A line of a traceback; `function` is empty for the place of a syntax error."""
-
-    file: str
-    line: int
-    function: str = ""
-
-
-@dataclass(frozen=True)
-class Raised:
-    """An exception and the frames it came through, outermost first."""
-
-    frames: tuple[Frame, ...]
-    message: str
-    """The exception's type and the first line of what it says; empty where the text breaks off before."""
 
 
 @dataclass(frozen=True)
@@ -81,60 +56,7 @@ class Crashes:
     """Open trials with failed attempts behind them, how many those are, and the outcome of the last."""
 
 
-# -- tracebacks
-
-
-def parse_traceback(text: str) -> list[Raised]:
-    """Return the exceptions of a traceback, the one that was raised last at the end; none where it is no traceback."""
-    lines = text.splitlines()
-    return _chain(lines) if any(line.strip() in (HEADER, f"+ {GROUP_HEADER}") for line in lines) else []
-
-
-def _chain(lines: Sequence[str]) -> list[Raised]:
-    chain: list[list[str]] = [[]]
-    for index, line in enumerate(lines):
-        # Only between blank lines: a message may speak of other exceptions.
-        if line in LINKS and not "".join([*lines[index - 1 : index], *lines[index + 1 : index + 2]]).strip():
-            chain.append([])
-        else:
-            chain[-1].append(line)
-    return [raised for block in chain for raised in _block(block)]
-
-
-def _block(lines: Sequence[str]) -> list[Raised]:
-    """Return one exception of a chain; before a group, the first exception that it holds."""
-    lines = _after_blank(lines)
-    inner: list[Raised] = []
-    if lines and lines[0].strip() == f"+ {GROUP_HEADER}":
-        lines = _inside(lines)
-    end = next((index for index, line in enumerate(lines) if _FIRST_OF_GROUP.match(line)), None)
-    if end is not None:
-        held = _inside(lines[end + 1 :])
-        inner = _chain(held[: next((index for index, line in enumerate(held) if line.startswith("+--")), len(held))])
-        lines = lines[:end]
-    if lines and lines[0].endswith(HEADER):
-        lines = lines[1:]
-    frames: list[Frame] = []
-    num_lines = next((index for index, line in enumerate(lines) if line.strip() and line[:2] != "  "), len(lines))
-    for match in map(_FRAME.match, lines[:num_lines]):
-        if match:
-            frames.append(Frame(match["file"], int(match["line"]), match["function"] or ""))
-    lines = lines[num_lines:]
-    message = lines[0].strip() if lines else ""
-    if message.endswith(":"):  # what it says begins on a line of its own
-        message = " ".join([message, *[line.strip() for line in _after_blank(lines[1:])][:1]])
-    if inner and inner[-1].message:
-        message += f", the first {inner[-1].message}"
-    return [*inner, Raised(tuple(frames), message)] if frames or message else inner
-
-
-def _inside(lines: Sequence[str]) -> list[str]:
-    """Return the lines of a group without the margin that is drawn before them."""
-    return [line.removeprefix("  ").removeprefix("| ") for line in lines]
-
-
-def _after_blank(lines: Sequence[str]) -> Sequence[str]:
-    return lines[next((index for index, line in enumerate(lines) if line.strip()), len(lines)) :]
+# -- places
 
 
 class _Sources:
@@ -210,11 +132,12 @@ def _last_failure(record: TrialRecord) -> str:
 def _place(record: TrialRecord, folders: Iterable[Path], trainable: str) -> tuple[str, str]:
     """Return where a trial failed and with what."""
     assert record.outcome is not None
-    chain = parse_traceback(record.error)
-    if chain:
-        return worth_naming(chain, folders, trainable), chain[-1].message or record.outcome.sentence
+    chain = record.raised or from_text(record.error)
     said = [line.strip() for line in record.error.splitlines() if line.strip()]
-    return "", said[0] if said else record.outcome.sentence
+    what = (chain[-1].message if chain else said[0] if said else "") or record.outcome.sentence
+    if record.outcome.is_machines and not record.raised and len(said) > 1:  # and what its process said last
+        what = f"{said[0]}: {telling_line(said[1:])}"
+    return worth_naming(chain, folders, trainable) if chain else "", what
 
 
 def _group(outcome: Outcome, where: str, what: str, records: Sequence[TrialRecord]) -> FailureGroup:

@@ -106,13 +106,7 @@ class Rerun:
             return Outcome(report.ending), report.metrics
         training = self._training
         assert training is not None
-        assert training.best is not None
-        tests = training.test()
-        measured = {name: value for result in tests.values() for name, value in result.metrics.items()}
-        found = {**measured, **training.best.metrics, "best_step": training.best.step}
-        tables = {name: result.table for name, result in tests.items()}
-        # What is no JSON is the method's failure, here as in a search.
-        metrics = json.loads(json.dumps([found, tables], default=lambda value: value.tolist()))[0]
+        metrics = training.results(self._objectives).metrics
         objectives = [metrics.get(name, math.nan) for name in self._objectives]
         return Outcome.COMPLETED if all(map(math.isfinite, objectives)) else Outcome.DIVERGED, metrics
 

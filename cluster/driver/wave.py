@@ -118,6 +118,7 @@ class Wave:
             "checkpoint": str(self._paths.checkpoint(assignment.number)),
             "run_permit": str(self._paths.run_permit),
             "keep": self._spec.keep.checkpoints != "none",
+            "objectives": [objective.metric for objective in self._spec.objectives],
         }
         return {"number": assignment.number, "task": json.dumps(task)}
 
@@ -248,8 +249,7 @@ class Wave:
     def _tell(self, number: int, outcome: Outcome, result: Mapping[str, Any], *, is_its_fault: bool = True) -> None:
         record = {name: result[name] for name in MEASURED if name in result}
         record |= {"metrics": result.get("metrics", {}), "wave": self.number}
-        if result.get("error"):
-            record["error"] = result["error"]
+        record |= {name: result[name] for name in ("error", "raised") if result.get(name)}
         self.running.pop(number, None)
         self.num_ended += 1
         self.slot_seconds += result.get("seconds", 0.0)

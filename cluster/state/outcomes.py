@@ -121,18 +121,32 @@ class Outcome(Enum):
 
 def outcome_of(error: BaseException) -> Outcome:
     """Return how a trial ended that raised this: a machine that was too small is not the method's own failure."""
-    if isinstance(error, MemoryError) or (
-        type(error).__name__ == "JaxRuntimeError" and str(error).startswith("RESOURCE_EXHAUSTED")
-    ):
+    if _is_out_of_memory(error):
         return Outcome.OUT_OF_MEMORY
     return Outcome.DISK_FULL if is_disk_full(error) else Outcome.CRASHED
 
 
+def _is_out_of_memory(error: BaseException) -> bool:
+    if type(error).__name__ != "JaxRuntimeError":
+        return isinstance(error, MemoryError)
+    try:
+        return str(error).startswith("RESOURCE_EXHAUSTED")
+    except BaseException:  # a user's own class of that name
+        return False
+
+
 def is_disk_full(error: BaseException) -> bool:
     """Return whether an exception, or one that it came from, says that a disk, its inodes or a quota are used up."""
-    seen: BaseException | None = error
-    while seen is not None:
-        if isinstance(seen, OSError) and seen.errno in (errno.ENOSPC, errno.EDQUOT):
+    seen: list[BaseException] = []
+    left: list[BaseException | None] = [error]
+    while left:
+        one = left.pop()
+        if one is None or any(one is before for before in seen):
+            continue
+        if isinstance(one, OSError) and one.errno in (errno.ENOSPC, errno.EDQUOT):
             return True
-        seen = seen.__cause__ or seen.__context__
+        seen.append(one)
+        left.append(one.__cause__ if one.__cause__ is not None else one.__context__)
+        if isinstance(one, BaseExceptionGroup):
+            left.extend(one.exceptions)
     return False

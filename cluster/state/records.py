@@ -13,6 +13,7 @@ from cluster.state.figures import Figures, figure, figures_of
 from cluster.state.notes import ASSIGNED, ATTEMPTS, FAILURES, RESULT, Failure, ending
 from cluster.state.outcomes import Outcome
 from cluster.state.paths import SearchPaths
+from cluster.state.raised import Raised, from_json
 from cluster.state.storage import JOURNAL, open_storage
 from cluster.state.storage_errors import reaching
 from search_spaces.spec import Spec
@@ -35,6 +36,8 @@ class TrialRecord(Figures):
     """Every field of the method's config."""
     metrics: dict[str, float] = field(default_factory=dict)
     error: str = figure("", "The exception with its traceback, or why it was ended.", is_measured=False)
+    raised: list[Raised] = field(default_factory=list)
+    """The exception that ended it and those it came from, the one that was raised last at the end."""
     failures: list[Failure] = field(default_factory=list)
     """Each time the machine failed it: `outcome`, `step`, `wave` and `error`."""
     is_open: bool = False
@@ -127,11 +130,20 @@ def record_of(trial: Any) -> TrialRecord:
         configuration=assigned["configuration"] if assigned else trial.number,
         params=dict(trial.params),
         config=assigned["config"] if assigned else {},
-        metrics=result.get("metrics", {}),
+        metrics={name: _as_number(value) for name, value in result.get("metrics", {}).items()},
+        raised=from_json(result.get("raised", ())),
         failures=FAILURES.of(trial),
         is_open=is_open,
         **figures,
     )
+
+
+def _as_number(value: Any) -> float:
+    """Return a metric as a number: versions before this one let a trial end with what was none."""
+    try:
+        return value if isinstance(value, int | float) and math.isfinite(value) else float(value)
+    except (TypeError, ValueError, OverflowError):
+        return math.nan
 
 
 def load_history(paths: SearchPaths) -> Iterator[dict[str, Any]]:
@@ -146,6 +158,8 @@ def load_history(paths: SearchPaths) -> Iterator[dict[str, Any]]:
                 if not line.endswith("\n"):
                     break  # being written, or torn by a kill
                 entry = json.loads(line)
+                if "metrics" in entry:
+                    entry["metrics"] = {name: _as_number(value) for name, value in entry["metrics"].items()}
                 key = (entry["trial"], entry.get("step", -1))  # test results have no step
                 if key in seen:
                     continue

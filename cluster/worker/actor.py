@@ -6,7 +6,7 @@ import logging
 import os
 import signal
 import time
-import traceback
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ from cluster.machine.memory import peak_memory_mb
 from cluster.machine.resources import THREAD_VARIABLES, xla_pool_threads
 from cluster.state.figures import Figures, measured
 from cluster.state.outcomes import Outcome, outcome_of
+from cluster.state.raised import chain_of, text_of, to_json
 from cluster.wire.heartbeats import HEARTBEATS, IDLE, WorkerHeartbeat
 
 if TYPE_CHECKING:  # a method brings JAX, which must not be imported before the thread caps are checked
@@ -32,6 +33,10 @@ POOL_PATIENCE_S = 30.0
 """How long the threads of XLA's pool may take to say their name, by which they are counted."""
 
 
+MOST_REPORT_MB = 20.0
+"""What one report may come to, as JSON: it goes through the driver into the search's history."""
+
+
 class ThreadCapError(RuntimeError):
     """A worker was started without its thread caps, or they did not hold."""
 
@@ -44,12 +49,16 @@ def _reset_peak_memory() -> None:
         return
 
 
-def _plain(value: Any) -> Any:
-    """Return a NumPy or JAX number or array, which methods return out of habit, as JSON has it."""
-    try:
-        return value.tolist()
-    except AttributeError:
-        raise TypeError(f"a method's result must be numbers, but has {value!r}") from None
+def _raised(error: BaseException) -> dict[str, Any]:
+    """Return what a result says of an exception: its traceback for people, and its frames as data."""
+    return {"error": text_of(error), "raised": to_json(chain_of(error))}
+
+
+def _too_large(result: Mapping[str, Any], size_mb: float) -> str:
+    tables = {name: len(json.dumps(table)) / 1e6 for name, table in result.get("tests", {}).items()}
+    largest = max(tables, key=lambda name: tables[name], default="")
+    what = f"the test table of {largest} alone {tables[largest]:.0f} MB" if largest else "its metrics"
+    return f"its last report comes to {size_mb:.0f} MB, {what}; at most {MOST_REPORT_MB:.0f} MB are kept of a trial"
 
 
 class TrialActor(tune.Trainable):
@@ -75,7 +84,7 @@ class TrialActor(tune.Trainable):
     def _begin(self, config: dict[str, Any]) -> None:
         self._task: dict[str, Any] = json.loads(config["task"])
         self._heartbeat.set_trial(self._task["trial"])
-        self._failure: tuple[Outcome, str] | None = None
+        self._failure: tuple[Outcome, dict[str, Any]] | None = None
         self._training = None
         self._started = self._saved_at = time.monotonic()
         self._cpu_started = time.process_time()
@@ -84,10 +93,10 @@ class TrialActor(tune.Trainable):
         try:
             self._check_caps()
             self._open()
-        except ThreadCapError:  # the machine's doing, or our own: not held against the configuration
-            self._failure = Outcome.WORKER_LOST, traceback.format_exc()
-        except (Exception, SystemExit) as error:  # a method that calls sys.exit() ends its trial, not its worker
-            self._failure = outcome_of(error), traceback.format_exc()
+        except ThreadCapError as error:  # the machine's doing, or our own: not held against the configuration
+            self._failure = Outcome.WORKER_LOST, _raised(error)
+        except BaseException as error:  # a method that calls sys.exit(), or raises what it likes, ends its trial alone
+            self._failure = outcome_of(error), _raised(error)
 
     def _check_caps(self) -> None:
         wanted = str(self._task["cpus"])
@@ -138,10 +147,9 @@ class TrialActor(tune.Trainable):
         """Train to the next report and return it; the last one carries the trial's outcome and results."""
         result = self._advance()
         # One string: Tune flattens, copies and inspects every nested result on its way to the driver.
-        try:
-            report = json.dumps(result, default=_plain)
-        except (TypeError, ValueError):  # what a method returned is no JSON: its own failure, not a lost worker
-            result = self._end(Outcome.CRASHED, {"error": traceback.format_exc()})
+        report = json.dumps(result)
+        if len(report) > 1e6 * MOST_REPORT_MB:
+            result = self._end(Outcome.CRASHED, {"error": _too_large(result, len(report) / 1e6)})
             report = json.dumps(result)
         if "outcome" in result:
             self._heartbeat.set_trial(IDLE)
@@ -151,16 +159,15 @@ class TrialActor(tune.Trainable):
 
     def _advance(self) -> dict[str, Any]:
         if self._failure is not None:
-            outcome, error = self._failure
-            return self._end(outcome, {"error": error})
+            return self._end(*self._failure)
         assert self._training is not None
         try:
             report = self._training.advance()
             if report.ending:
                 return self._finish(report)
             self._maybe_save()
-        except (Exception, SystemExit) as error:
-            return self._end(outcome_of(error), {"error": traceback.format_exc()})
+        except BaseException as error:
+            return self._end(outcome_of(error), _raised(error))
         return {**self._usage(report.step), "metrics": report.metrics}
 
     def _maybe_save(self) -> None:
@@ -175,15 +182,9 @@ class TrialActor(tune.Trainable):
         assert self._training is not None
         if report.ending != Outcome.COMPLETED.value:
             return self._end(Outcome(report.ending), {"metrics": report.metrics})
-        best = self._training.best
-        assert best is not None
-        tests = self._training.test()
-        measured = {name: value for result in tests.values() for name, value in result.metrics.items()}
-        # A test metric of the same name must not take the place of what the trial was selected by.
-        metrics = {**measured, **best.metrics, "best_step": best.step}
+        metrics, tables = self._training.results(self._task.get("objectives", ()))
         if self._task["keep"]:
             self._training.save(Path(self._task["checkpoint"]), {"trainable": self._task["trainable"]})
-        tables = {name: result.table for name, result in tests.items() if len(result.table)}
         return self._end(Outcome.COMPLETED, {"metrics": metrics, "last": report.metrics, "tests": tables})
 
     def _end(self, outcome: Outcome, result: dict[str, Any]) -> dict[str, Any]:

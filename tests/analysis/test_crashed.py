@@ -1,14 +1,14 @@
 import io
 import re
 import sys
-import traceback
 from pathlib import Path
 
 import pytest
 
-from analysis.crashed import describe, find_crashes, parse_traceback, ranges, show_crashed, worth_naming
+from analysis.crashed import describe, find_crashes, ranges, show_crashed, worth_naming
 from cluster.console import Console
 from cluster.state.outcomes import Outcome
+from cluster.state.raised import Frame, Raised, chain_of, from_json, from_text, text_of, to_json
 
 ROOT = Path(__file__).parents[2]
 HERE = "tests.analysis.test_crashed"
@@ -32,16 +32,28 @@ def tell(search, *ends):
 
 
 def crashed(*errors):
-    return [(Outcome.CRASHED, error, {}) for error in errors]
+    """Return the ends of trials that raised these, as a worker tells them; of texts, as earlier versions did."""
+    return [
+        (Outcome.CRASHED, *((error, {}) if isinstance(error, str) else (text_of(error), {"raised": noted(error)})))
+        for error in errors
+    ]
 
 
-def text_of(function):
-    """Return what a trial's record has of the exception that a function raises."""
+def noted(error):
+    return to_json(chain_of(error))
+
+
+def caught(function):
+    """Return the exception that a function raises."""
     try:
         function()
-    except Exception:
-        return traceback.format_exc()
+    except Exception as error:
+        return error
     raise AssertionError("it raised nothing")
+
+
+def came_through(*frames, message="ValueError: no"):
+    return Raised(tuple(Frame(*frame) for frame in frames), message)
 
 
 def frames_text(*frames, message="ValueError: no"):
@@ -49,12 +61,19 @@ def frames_text(*frames, message="ValueError: no"):
     return "\n".join(["Traceback (most recent call last):", *lines, message, ""])
 
 
-def named(text, launched=ROOT, trainable="two_body"):
-    return worth_naming(parse_traceback(text), [launched], trainable)
+def chain(what):
+    """Return what a record has of an exception, or a chain as it is."""
+    if isinstance(what, BaseException):
+        return from_json(noted(what))
+    return [what] if isinstance(what, Raised) else what
 
 
-def message_of(text):
-    return parse_traceback(text)[-1].message
+def named(what, launched=ROOT, trainable="two_body"):
+    return worth_naming(chain(what), [launched], trainable)
+
+
+def message_of(what):
+    return chain(what)[-1].message
 
 
 def shown(paths, terminal=False, width=200):
@@ -75,7 +94,7 @@ def line_of(function, offset=1):
 
 
 def test_a_frame_of_a_library_is_passed_over_for_the_users_that_called_it():
-    text = frames_text(
+    error = came_through(
         ("/opt/swell/cluster/worker/actor.py", 100, "_open"),
         ("/opt/swell/trainables/_shared/training.py", 60, "advance"),
         ("/home/u/lab/my_lab/fit.py", 31, "data"),
@@ -83,33 +102,33 @@ def test_a_frame_of_a_library_is_passed_over_for_the_users_that_called_it():
         ("/usr/lib/python3.11/json/decoder.py", 355, "raw_decode"),
         ("<frozen importlib._bootstrap>", 1, "_call"),
     )
-    assert named(text, Path("/home/u/lab")) == "my_lab.fit:31 in data"
+    assert named(error, Path("/home/u/lab")) == "my_lab.fit:31 in data"
 
 
 def test_a_frame_of_a_method_of_this_package_is_worth_naming_wherever_it_is_installed():
     root = "/opt/venv/lib/python3.11/site-packages"
-    text = frames_text(
+    error = came_through(
         (f"{root}/cluster/worker/actor.py", 100, "_open"),
         (f"{root}/trainables/two_body/heads.py", 12, "build"),
         (f"{root}/trainables/_shared/config.py", 5, "numeric"),
         (f"{root}/jax/_src/lax.py", 7, "dot"),
     )
-    assert named(text) == "trainables.two_body.heads:12 in build"
+    assert named(error) == "trainables.two_body.heads:12 in build"
 
 
 def test_a_users_method_that_is_installed_as_a_package_is_no_library():
     root = "/opt/venv/lib/python3.11/site-packages"
-    text = frames_text((f"{root}/my_lab/fit.py", 3, "loss"), (f"{root}/jax/_src/lax.py", 7, "dot"))
-    assert named(text, trainable="my_lab.fit") == "my_lab.fit:3 in loss"
-    assert named(text, trainable="other_lab.fit") == "jax._src.lax:7 in dot"
+    error = came_through((f"{root}/my_lab/fit.py", 3, "loss"), (f"{root}/jax/_src/lax.py", 7, "dot"))
+    assert named(error, trainable="my_lab.fit") == "my_lab.fit:3 in loss"
+    assert named(error, trainable="other_lab.fit") == "jax._src.lax:7 in dot"
 
 
 def test_without_a_frame_of_a_user_ours_is_named_before_a_librarys():
     library = ("/opt/venv/lib/python3.11/site-packages/jax/__init__.py", 7, "dot")
     ours = ("/opt/swell/trainables/_shared/program.py", 90, "run")
-    text = frames_text(("/opt/swell/cluster/worker/actor.py", 1, "step"), ours, library)
-    assert named(text) == "trainables._shared.program:90 in run"
-    assert named(frames_text(library)) == "jax:7 in dot"
+    error = came_through(("/opt/swell/cluster/worker/actor.py", 1, "step"), ours, library)
+    assert named(error) == "trainables._shared.program:90 in run"
+    assert named(came_through(library)) == "jax:7 in dot"
 
 
 @pytest.mark.parametrize("link", ["cause", "context"])
@@ -122,58 +141,57 @@ def test_of_chained_exceptions_the_last_is_named(link):
                 raise KeyError("second") from error
             raise KeyError("second")  # noqa: B904
 
-    text = text_of(chained)
-    assert [raised.message for raised in parse_traceback(text)] == ["RuntimeError: first", "KeyError: 'second'"]
+    error = caught(chained)
+    assert [raised.message for raised in chain(error)] == ["RuntimeError: first", "KeyError: 'second'"]
     offset = 5 if link == "cause" else 6
-    assert named(text) == f"{HERE}:{line_of(chained, offset)} in chained"
+    assert named(error) == f"{HERE}:{line_of(chained, offset)} in chained"
 
 
 def test_an_exception_raised_by_a_library_is_placed_where_the_user_raised_its_cause():
-    text = (
-        frames_text(("/home/u/fit.py", 4, "loss"), message="KeyError: 'a'")
-        + "\nThe above exception was the direct cause of the following exception:\n\n"
-        + frames_text(("/usr/lib/python3.11/functools.py", 9, "wrap"), message="TypeError: b")
-    )
-    assert (named(text, Path("/home/u")), message_of(text)) == ("fit:4 in loss", "TypeError: b")
+    error = [
+        came_through(("/home/u/fit.py", 4, "loss"), message="KeyError: 'a'"),
+        came_through(("/usr/lib/python3.11/functools.py", 9, "wrap"), message="TypeError: b"),
+    ]
+    assert (named(error, Path("/home/u")), message_of(error)) == ("fit:4 in loss", "TypeError: b")
 
 
 def test_a_message_of_many_lines_is_its_first_whatever_it_quotes():
     quoted = frames_text(("/remote/fit.py", 99, "far"), message="OSError: far away")
     link = "During handling of the above exception, another exception occurred:"
-    text = text_of(lambda: raising(f'row 3 of 17\n  File "x.py", line 1, in y\n{link}\n{quoted}'))
-    assert message_of(text) == "RuntimeError: row 3 of 17"
-    assert named(text) == f"{HERE}:{line_of(raising)} in raising"
+    error = caught(lambda: raising(f'row 3 of 17\n  File "x.py", line 1, in y\n{link}\n{quoted}'))
+    assert message_of(error) == "RuntimeError: row 3 of 17"
+    assert named(error) == f"{HERE}:{line_of(raising)} in raising"
 
 
 def test_a_message_that_begins_on_the_next_line_is_read_from_there():
-    assert message_of(text_of(lambda: raising("\n\n  shapes differ\nby 3"))) == "RuntimeError: shapes differ"
+    assert message_of(caught(lambda: raising("\n\n  shapes differ\nby 3"))) == "RuntimeError: shapes differ"
 
 
 def test_an_exception_without_a_message_is_its_type():
     def fail():
         raise AssertionError
 
-    assert message_of(text_of(fail)) == "AssertionError"
+    assert message_of(caught(fail)) == "AssertionError"
 
 
 def test_a_syntax_error_is_placed_in_the_file_that_has_it(tmp_path, monkeypatch):
     (tmp_path / "torn_method.py").write_text("x = 1\n\ndef f(:\n    pass\n")
     monkeypatch.syspath_prepend(tmp_path)
-    text = text_of(lambda: __import__("torn_method"))
-    assert named(text, tmp_path) == "torn_method:3"
-    assert message_of(text) == "SyntaxError: invalid syntax"
+    error = caught(lambda: __import__("torn_method"))
+    assert named(error, tmp_path) == "torn_method:3"
+    assert message_of(error) == "SyntaxError: invalid syntax"
 
 
 def test_a_group_of_exceptions_is_named_with_its_first():
     def group():
         raise ExceptionGroup("both", [ExceptionGroup("inner", [ValueError("2\n3")]), TypeError("4")])
 
-    text = text_of(group)
-    assert message_of(text) == (
+    error = caught(group)
+    assert message_of(error) == (
         "ExceptionGroup: both (2 sub-exceptions), the first ExceptionGroup: inner (1 sub-exception), "
         "the first ValueError: 2"
     )
-    assert named(text) == f"{HERE}:{line_of(group)} in group"
+    assert named(error) == f"{HERE}:{line_of(group)} in group"
 
 
 def test_a_group_raised_by_a_library_is_placed_where_its_first_exception_was():
@@ -184,11 +202,9 @@ def test_a_group_raised_by_a_library_is_placed_where_its_first_exception_was():
             found = error
         raise ExceptionGroup("tasks", [found])
 
-    own = re.escape(str(Path(__file__)))
-    elsewhere = r"\1/usr/lib/python3.11/asyncio/taskgroups.py"
-    text = re.sub(rf'^(  \|   File "){own}', elsewhere, text_of(group), flags=re.MULTILINE)
-    assert text.count("taskgroups.py") == 2
-    assert named(text) == f"{HERE}:{line_of(raising)} in raising"
+    first, last = chain(caught(group))
+    last = Raised(tuple(Frame("/usr/lib/python3.11/asyncio/taskgroups.py", 3, "run") for _ in last.frames), "")
+    assert named([first, last]) == f"{HERE}:{line_of(raising)} in raising"
 
 
 def test_a_chain_that_ends_in_a_group_is_the_group():
@@ -198,7 +214,7 @@ def test_a_chain_that_ends_in_a_group_is_the_group():
         except RuntimeError as error:
             raise ExceptionGroup("eg", [ValueError(1)]) from error
 
-    messages = [raised.message for raised in parse_traceback(text_of(chained))]
+    messages = [raised.message for raised in chain(caught(chained))]
     assert messages == ["RuntimeError: first", "ValueError: 1", "ExceptionGroup: eg (1 sub-exception), the first "
                         "ValueError: 1"]  # fmt: skip
 
@@ -214,14 +230,14 @@ def test_an_exception_of_a_group_has_a_chain_of_its_own():
             found = error
         raise ExceptionGroup("eg", [found, ValueError(2)])
 
-    messages = [raised.message for raised in parse_traceback(text_of(group))]
+    messages = [raised.message for raised in chain(caught(group))]
     assert messages[:2] == ["RuntimeError: deep", "KeyError: 'outer'"]
     assert messages[2:] == ["ExceptionGroup: eg (2 sub-exceptions), the first KeyError: 'outer'"]
 
 
 def test_a_table_in_a_message_is_no_group():
-    text = text_of(lambda: raising("sizes\n+-+--+\n| Traceback"))
-    assert [raised.message for raised in parse_traceback(text)] == ["RuntimeError: sizes"]
+    error = caught(lambda: raising("sizes\n+-+--+\n| Traceback"))
+    assert [raised.message for raised in chain(error)] == ["RuntimeError: sizes"]
 
 
 @pytest.mark.parametrize("filtering", ["quiet_remove_frames", "remove_frames", "off"])
@@ -235,39 +251,109 @@ def test_an_error_under_jax_is_placed_in_the_users_function_however_jax_filters(
     before = jax.config.jax_traceback_filtering
     jax.config.update("jax_traceback_filtering", filtering)
     try:
-        text = text_of(lambda: jax.jit(product)(jnp.ones(3)))
+        error = caught(lambda: jax.jit(product)(jnp.ones(3)))
     finally:
         jax.config.update("jax_traceback_filtering", before)
-    assert named(text) == f"{HERE}:{line_of(product)} in product"
-    assert message_of(text).startswith("TypeError: dot_general requires contracting dimensions")
-    assert message_of(text).endswith("got (3,) and (4,).")
+    assert named(error) == f"{HERE}:{line_of(product)} in product"
+    assert message_of(error).startswith("TypeError: dot_general requires contracting dimensions")
+    assert message_of(error).endswith("got (3,) and (4,).")
 
 
 def test_a_recursion_without_end_is_one_place():
     def deeper(n):
         return deeper(n + 1)
 
-    text = text_of(lambda: deeper(0))
-    assert "Previous line repeated" in text
-    assert named(text) == f"{HERE}:{line_of(deeper)} in deeper"
-    assert message_of(text).startswith("RecursionError: maximum recursion depth exceeded")
+    error = caught(lambda: deeper(0))
+    assert len(chain(error)[0].frames) < 100  # of a thousand
+    assert named(error) == f"{HERE}:{line_of(deeper)} in deeper"
+    assert message_of(error).startswith("RecursionError: maximum recursion depth exceeded")
+
+
+def test_what_an_exception_says_is_kept_within_bounds_and_without_what_a_terminal_chokes_on():
+    error = caught(lambda: raising("\x1b[31m\ud800\x00" + "y" * 10**6))
+    assert message_of(error).startswith(r"RuntimeError: \x1b[31m\ud800\x00yyy")
+    assert len(message_of(error)) == 1000
+    text = text_of(error)
+    assert r"\x1b[31m\ud800\x00yyy" in text
+    assert len(text) < 5000
+    many = text_of(caught(lambda: raising("line\n" * 10**6)))
+    assert len(many) < 21_000
+    assert "in raising" in many
+
+
+def test_an_exception_that_cannot_say_what_it_is_is_its_type():
+    class MuteError(Exception):
+        def __str__(self):
+            raise KeyboardInterrupt
+
+        __repr__ = __str__
+
+    def fail():
+        raise MuteError
+
+    error = caught(fail)
+    assert message_of(error).endswith("MuteError: <its message cannot be shown>")
+    assert "MuteError" in text_of(error)
+    assert named(error) == f"{HERE}:{line_of(fail)} in fail"
+
+
+def test_exceptions_that_are_each_others_cause_come_once():
+    first, second = ValueError(1), KeyError(2)
+    first.__cause__, second.__cause__ = second, first
+    assert [raised.message for raised in chain(first)] == ["KeyError: 2", "ValueError: 1"]
+
+
+# -- of what there is only text
 
 
 @pytest.mark.parametrize("text", ["", "learning_rate = -1: must be positive", 'File "x.py", line 3, in y', "\n \n"])
 def test_other_text_is_no_traceback(text):
-    assert parse_traceback(text) == []
+    assert from_text(text) == []
 
 
 def test_a_traceback_that_breaks_off_still_has_its_place():
     text = frames_text(("/home/u/fit.py", 4, "loss"), message="")
-    assert (named(text, Path("/home/u")), message_of(text)) == ("fit:4 in loss", "")
+    assert (named(from_text(text), Path("/home/u")), message_of(from_text(text))) == ("fit:4 in loss", "")
+
+
+def test_a_record_of_an_earlier_version_is_placed_by_its_text(make_search):
+    error = caught(raising)
+    old, new = find_crashes(tell(make_search(), *crashed(text_of(error) + JAX_NOTE))), caught(raising)
+    (group,) = old.groups
+    assert (group.where, group.what) == (named(error), "RuntimeError: the method's own bug")
+    (both,) = find_crashes(tell(make_search(), *crashed(text_of(error), new))).groups
+    assert both.trials == (0, 1)
+
+
+def test_a_process_that_died_is_shown_with_what_ended_it_and_where(make_search):
+    segfault = """its worker process died
+Fatal Python error: Segmentation fault
+
+Current thread 0x00007f{n}aca75b80 (most recent call first):
+  File "/usr/lib/python3.11/ctypes/__init__.py", line 519 in string_at
+  File "/home/u/lab/m.py", line 28 in data
+  File "/opt/swell/cluster/worker/actor.py", line 130 in _open
+"""
+    flag = """its worker process died
+F1129 01:24:56.538579   3134{n} parse_flags_from_env.cc:234] Unknown flag in XLA_FLAGS: --xla_gpu_nonsense_flag=1
+Fatal Python error: Aborted
+"""
+    texts = [text.replace("{n}", str(n)) for text in (segfault, flag) for n in (1, 2)]
+    ends = [(Outcome.WORKER_LOST, text, {}) for text in [*texts, "its worker process died"]]
+    search = make_search(retries=0)
+    groups = find_crashes(tell(search, *ends)).groups
+    assert [(group.where, group.what, group.trials) for group in groups] == [
+        ("/home/u/lab/m.py:28 in data", "its worker process died: Fatal Python error: Segmentation fault", (0, 1)),
+        ("", "its worker process died: Unknown flag in XLA_FLAGS: --xla_gpu_nonsense_flag=1", (2, 3)),
+        ("", "its worker process died", (4,)),
+    ]
 
 
 # -- groups
 
 
 def test_failures_are_together_by_outcome_place_and_message_the_most_first(make_search):
-    bug, other, numbered = (text_of(lambda message=message: raising(message)) for message in ("a", "b", "a 7"))
+    bug, other, numbered = (caught(lambda message=message: raising(message)) for message in ("a", "b", "a 7"))
     ends = [
         *crashed(other, bug, bug, numbered),
         (Outcome.COMPLETED, "", {"metrics": {"val_error": 1.0}}),
@@ -290,8 +376,8 @@ def test_failures_are_together_by_outcome_place_and_message_the_most_first(make_
 
 
 def test_the_same_search_is_always_shown_the_same(make_search):
-    errors = [text_of(lambda n=n: raising(f"{n % 5}")) for n in range(15)]
-    paths = tell(make_search(), *crashed(*errors))
+    errors = [caught(lambda n=n: raising(f"{n % 5}")) for n in range(15)]
+    paths = tell(make_search(keep_going=True), *crashed(*errors))
     assert [group.trials for group in find_crashes(paths).groups] == [(n, n + 5, n + 10) for n in range(5)]
     assert shown(paths) == shown(paths)
 
@@ -344,7 +430,7 @@ def test_a_search_without_trials_says_so(make_search):
 
 
 def test_few_groups_are_shown_with_the_end_of_a_traceback(make_search):
-    error = text_of(raising)
+    error = caught(raising)
     assert shown(tell(make_search(), *crashed(error, error))).splitlines() == [
         "2 of 2 trials of try failed, in one way",
         "",
@@ -352,14 +438,14 @@ def test_few_groups_are_shown_with_the_end_of_a_traceback(make_search):
         f"  {HERE}:{line_of(raising)} in raising",
         "  RuntimeError: the method's own bug",
         "  the end of trial 0's traceback:",
-        *(f"    {line}" for line in error.rstrip().splitlines()[-6:]),
+        *(f"    {line}" for line in text_of(error).rstrip().splitlines()[-6:]),
         "",
         "look at one, here and now: swell rerun try 0 --here",
     ]
 
 
 def test_many_groups_are_shown_without_tracebacks(make_search):
-    errors = [text_of(lambda n=n: raising(f"bug {n}")) for n in range(4)]
+    errors = [caught(lambda n=n: raising(f"bug {n}")) for n in range(4)]
     assert shown(tell(make_search(), *crashed(*errors[:3]))).count("the end of trial") == 3
     lines = shown(tell(make_search(), *crashed(*errors))).splitlines()
     assert "4 of 4 trials of try-2 failed, in 4 ways" in lines
@@ -368,18 +454,18 @@ def test_many_groups_are_shown_without_tracebacks(make_search):
 
 
 def test_jaxs_note_about_its_frames_is_not_the_end_of_a_traceback(make_search):
-    error = text_of(raising)
+    error = text_of(caught(raising))
     (group,) = find_crashes(tell(make_search(), *crashed(error + JAX_NOTE))).groups
     assert list(group.example) == error.rstrip().splitlines()[-6:]
 
 
 def test_nothing_that_a_method_says_is_markup(make_search):
-    out = shown(tell(make_search(), *crashed(text_of(lambda: raising("[red]no[/] [/nothing] shape [3, 4]")))))
+    out = shown(tell(make_search(), *crashed(caught(lambda: raising("[red]no[/] [/nothing] shape [3, 4]")))))
     assert "  RuntimeError: [red]no[/] [/nothing] shape [3, 4]" in out.splitlines()
 
 
 def test_a_long_message_is_cut_and_stays_one_line(make_search):
-    out = shown(tell(make_search(), *crashed(text_of(lambda: raising("x" * 10**6 + "\ny")))), width=40)
+    out = shown(tell(make_search(), *crashed(caught(lambda: raising("x" * 10**6 + "\ny")))), width=40)
     (line,) = [line for line in out.splitlines() if line.startswith("  RuntimeError: ")]
     assert (len(line), line[-6:]) == (2 + 300 + 6, " [...]")
     assert len(out) < 3000
@@ -416,7 +502,7 @@ def test_a_terminal_is_spared_long_lists_of_trials_and_a_file_is_not(make_search
 
 
 def test_the_hint_names_a_trial_of_the_largest_group(make_search):
-    errors = [text_of(lambda n=n: raising(n)) for n in ("a", "b", "b")]
+    errors = [caught(lambda n=n: raising(n)) for n in ("a", "b", "b")]
     crashes = find_crashes(tell(make_search(), *crashed(*errors)))
     assert describe(crashes, "try")[-1].plain == "look at one, here and now: swell rerun try 1 --here"
 

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int, PyTree
 
+from trainables._shared import returned
 from trainables._shared.config import MethodConfig, numeric, structural_key
 from trainables._shared.contract import Hyper, Loss, Method
 from trainables._shared.recovery import MAX_BAD_STEPS, Recovery, go_back, reduce_momentum
@@ -134,7 +135,7 @@ class Program:
 
         def objective(trained: PyTree[Array]) -> tuple[Float[Array, ""], Loss]:
             model = self.model(eqx.combine(trained, fixed))
-            loss = self.method.loss(self.config, hyper, model, batch, loss_key, state.step)
+            loss = returned.loss(self.method.loss(self.config, hyper, model, batch, loss_key, state.step))
             after = fixed if loss.model is None else self._untrained(loss.model)
             return loss.value, loss._replace(model=after)
 
@@ -179,7 +180,8 @@ class Program:
 
     def validate(self, params: PyTree[Array], hyper: Hyper, data: PyTree[Array]) -> dict[str, Float[Array, ""]]:
         """Return the report's metrics of these parameters."""
-        return self.method.validate(self.config, hyper, self.model(params), data)
+        values = self.method.validate(self.config, hyper, self.model(params), data)
+        return returned.traced_metrics("validate()", values)
 
     def predict(self, params: PyTree[Array], hyper: Hyper, tests: Mapping[str, PyTree[Array]]) -> PyTree[Array]:
         """Return what the method's `score` needs on the test sets."""

@@ -1,7 +1,7 @@
 """One trial's training: chunks of steps, reports, the best models, and the checkpoint that continues it."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PyTree
 
+from trainables._shared import returned
 from trainables._shared.checkpoint import BEFORE_RECOVERY, Checkpoint, read_checkpoint, write_checkpoint
 from trainables._shared.config import MethodConfig, numeric
 from trainables._shared.contract import Hyper, Phase, TestResult, TrialData
@@ -26,6 +27,15 @@ class Report(NamedTuple):
     """Empty while there is more to train, else `completed`, `diverged` or `solver_failed`."""
 
 
+class Results(NamedTuple):
+    """What a training that has completed comes to."""
+
+    metrics: dict[str, float]
+    """Those of the best model's report, those measured on the test sets, and `best_step`."""
+    tables: dict[str, dict[str, list[Any]]]
+    """The per-example tables by test set."""
+
+
 class Best(NamedTuple):
     """The best model so far by the method's selection metric."""
 
@@ -33,6 +43,10 @@ class Best(NamedTuple):
     step: int
     metrics: dict[str, float]
     params: PyTree[np.ndarray]
+
+
+def _some(names: Iterable[str]) -> str:
+    return ", ".join(list(names)[:20])
 
 
 def _copy(tree: PyTree[Array]) -> PyTree[np.ndarray]:
@@ -61,8 +75,9 @@ class Training:
         self.program = program
         self.config = config
         self.hyper = traced_numbers(config)
-        self.phases = list(program.method.phases(config))
-        self.metric, self.mode = program.method.selection(config)
+        self.phases = returned.phases(program.method.phases(config))
+        self.metric, self.mode = returned.selection(program.method.selection(config))
+        data = returned.data(data, len(self.phases))
         self.state: TrainState = program.run("init", self.hyper)
         self.best: Best | None = None
         self.best_per_phase: dict[int, Best] = {}
@@ -107,8 +122,7 @@ class Training:
             "chunk", self.state, phase_numbers(self.hyper, phase), span, self._phase_data(index)
         )
         values = self.program.run("validate", self.state.params, self.hyper, self._validation)
-        metrics = {f"train_{name}": float(value) for name, value in terms.items()}
-        metrics |= {name: float(value) for name, value in values.items()}
+        metrics = returned.report({f"train_{name}": float(value) for name, value in terms.items()}, values)
         metrics["skipped_steps"] = float(self.state.skipped)
         metrics["recoveries"] = float(self.state.recovery.recoveries)
         self._keep_best(index, metrics)
@@ -120,7 +134,7 @@ class Training:
         return self._last
 
     def _keep_best(self, phase: int, metrics: Mapping[str, float]) -> None:
-        value = metrics[self.metric]
+        value = returned.selected(self.metric, metrics)
         if not math.isfinite(value):
             return
         sign = 1 if self.mode == "min" else -1
@@ -141,7 +155,23 @@ class Training:
             return {}
         params, tests = jax.device_put(self.best.params), jax.device_put(dict(self._data.tests))
         prediction = self.program.run("predict", params, self.hyper, tests)
-        return self.program.method.score(self.config, self._data.tests, jax.tree.map(np.asarray, prediction))
+        prediction = jax.tree.map(np.asarray, prediction)
+        return returned.test_results(self.program.method.score(self.config, self._data.tests, prediction))
+
+    def results(self, objectives: Sequence[str] = ()) -> Results:
+        """Test the best model of a training that has completed, and return what it comes to.
+
+        Raises ReturnedError if the method's results are not what the contract says, or an objective is not among them.
+        """
+        assert self.best is not None
+        tests = self.test()
+        measured = {name: value for result in tests.values() for name, value in result.metrics.items()}
+        # A test metric of the same name must not take the place of what the trial was selected by.
+        metrics = {**measured, **self.best.metrics, "best_step": self.best.step}
+        for name in objectives:
+            if name not in metrics:
+                raise returned.ReturnedError(f"{name}, the objective, was not measured; measured were {_some(metrics)}")
+        return Results(metrics, {name: result.table for name, result in tests.items() if result.table})
 
     def save(self, path: Path, extra: Mapping[str, Any] | None = None) -> None:
         """Write the checkpoint: one file, whole or not at all."""

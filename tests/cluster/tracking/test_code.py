@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 
 from analysis.best import export_best
-from analysis.crashed import parse_traceback, worth_naming
+from analysis.crashed import worth_naming
 from cluster.commands.check import check
 from cluster.commands.rerun import create_rerun, require_method
 from cluster.commands.search import create_search
@@ -19,6 +19,7 @@ from cluster.installation import own_folder
 from cluster.machine.scratch import Scratch
 from cluster.state.outcomes import Outcome
 from cluster.state.paths import SearchPaths
+from cluster.state.raised import from_text
 from cluster.state.records import load_spec as spec_of
 from cluster.state.records import load_trials, method_folders
 from cluster.study.study import SearchStudy
@@ -256,7 +257,7 @@ def test_a_crash_names_the_module_of_the_copy(tmp_path, offline):
     paths = make(tmp_path)
     file = paths.artifact(NAME) / "own_methods" / "fit.py"
     text = f'Traceback (most recent call last):\n  File "{file}", line 7, in loss\n    1 / 0\nZeroDivisionError: no\n'
-    assert worth_naming(parse_traceback(text), method_folders(paths), "own_methods.fit") == "own_methods.fit:7 in loss"
+    assert worth_naming(from_text(text), method_folders(paths), "own_methods.fit") == "own_methods.fit:7 in loss"
 
 
 def load(paths):

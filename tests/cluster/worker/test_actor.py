@@ -11,6 +11,7 @@ from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from cluster.machine.resources import thread_caps, xla_pool_threads
@@ -212,11 +213,70 @@ def test_a_method_that_exits_has_crashed_and_its_worker_lives(trial, monkeypatch
     assert "SystemExit: 3" in last["error"]
 
 
-def test_a_result_that_is_no_json_has_crashed_and_its_worker_lives(trial, monkeypatch):
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (None, "test_error is None, not a number"),
+        (np.array([1.0]), "test_error is an array of shape (1,) and type float64, not a number"),
+        ("1.0", "test_error is the text '1.0', not a number"),
+        pytest.param(
+            10**400, "test_error is a whole number of about 401 digits, which is too large for a number", id="digits"
+        ),
+    ],
+)
+def test_a_value_that_is_no_number_has_crashed_with_one_message_and_its_worker_goes_on(trial, monkeypatch, value, said):
     from tests.methods.ripple import Ripple
     from trainables._shared.contract import TestResult
 
-    monkeypatch.setattr(Ripple, "score", lambda *_: {"plain": TestResult({"test_error": object()}, {})})
-    last = finish(trial.make())[-1]
+    actor = trial.make()
+    with monkeypatch.context() as patched:
+        patched.setattr(Ripple, "score", lambda *_: {"plain": TestResult({"test_error": value}, {})})
+        last = finish(actor)[-1]
     assert last["outcome"] == "crashed"
-    assert "a method's result must be numbers" in last["error"]
+    assert last["error"].splitlines()[-1] == f"trainables._shared.returned.ReturnedError: {said}"
+    assert last["raised"][-1]["message"].endswith(said)
+    assert last["raised"][-1]["frames"][-1][2] == "number"
+    actor.reset_config({"task": json.dumps(actor._task)})
+    assert finish(actor)[-1]["outcome"] == "completed"
+
+
+def test_an_objective_that_was_not_measured_has_crashed(trial):
+    actor = trial.make()
+    actor._task["objectives"] = ["test_rmse"]
+    last = finish(actor)[-1]
+    assert last["outcome"] == "crashed"
+    assert "test_rmse, the objective, was not measured; measured were test_error, " in last["error"]
+
+
+def test_a_report_too_large_for_the_driver_has_crashed(trial, monkeypatch):
+    from tests.methods.ripple import Ripple
+    from trainables._shared.contract import TestResult
+
+    table = {"error": np.zeros(5 * 10**6)}
+    monkeypatch.setattr(Ripple, "score", lambda *_: {"far": TestResult({"test_error": 1.0}, table)})
+    last = finish(trial.make())[-1]
+    assert (last["outcome"], "tests" in last) == ("crashed", False)
+    assert "its last report comes to 25 MB, the test table of far alone 25 MB; at most 20 MB" in last["error"]
+
+
+class MuteError(BaseException):
+    """What a user may raise."""
+
+    def __str__(self):
+        raise ValueError("no words")
+
+
+@pytest.mark.parametrize("raised", [KeyboardInterrupt(), GeneratorExit(), MuteError(), ValueError("x" * 10**7)])
+def test_whatever_a_method_raises_has_crashed_and_is_recorded_within_bounds(trial, monkeypatch, raised):
+    from tests.methods.ripple import Ripple
+
+    def data(*_):
+        raise raised
+
+    monkeypatch.setattr(Ripple, "data", data)
+    report = trial.make().step()["report"]
+    last = json.loads(report)
+    assert last["outcome"] == "crashed"
+    assert type(raised).__name__ in last["error"]
+    assert last["raised"][-1]["frames"][-1][2] == "data"
+    assert len(report) < 50_000
