@@ -132,12 +132,13 @@ def test_a_configuration_that_is_ruled_out_is_ruled_out_again(make_search, quick
     assert done.err.startswith("Traceback")
 
 
-def test_an_objective_that_is_no_number_has_diverged_as_the_study_says(recorded, quick_rerun):
+def test_an_objective_that_is_not_measured_is_the_methods_failure_whatever_was_recorded_before(recorded, quick_rerun):
     paths = recorded(spec={"objective": {"metric": "nowhere"}}.items())
     assert load_trials(paths)[0].outcome is Outcome.DIVERGED
     done = quick_rerun(paths)
     assert done.code == 1
-    assert "ended as before: diverged at step 30" in done.lines
+    assert "ended differently: was diverged at step 30, is crashed at step 30" in done.lines
+    assert "ReturnedError: nowhere, the objective, was not measured; measured were test_error, " in done.err
 
 
 def test_the_original_search_is_not_written_to(recorded, quick_rerun):
