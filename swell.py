@@ -58,6 +58,9 @@ class Commands(TyperGroup):
 
     def invoke(self, ctx: Any) -> None:
         """Run the command asked for, and end with the exit status that it returns."""
+        from cluster.jobs.environment import note_allocation
+
+        note_allocation()
         try:
             result = super().invoke(ctx)
             status = result if result is None or isinstance(result, int) else _show_ending(result)

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import search_spaces
-from cluster.jobs.sites import Site
+from cluster.jobs.queues import default_queue
 from search_spaces.json_schema import documented_schema, spec_schema
 from trainables._shared.config import numeric
 from trainables._shared.discovery import load_config_type, method_names
@@ -33,10 +33,10 @@ def reference_text() -> str:
             *(f"- `{metric}`: {text}" for metric, text in config_type.reported_metrics.items()),
             "",
         ]
-    site = documented_schema(Site)
+    site = documented_schema(default_queue().site_type)
     parts += [
         "## A site's file\n",
-        "For `--site`; `slurm/sites` has those that come along, `generic.yaml` to copy.\n",
+        f"For `--site`; `{default_queue().name}/sites` has those that come along, `generic.yaml` to copy.\n",
         _table(site["properties"], site.get("$defs", {}), nested=False),
     ]
     return "\n".join(parts).rstrip() + "\n"

@@ -13,8 +13,8 @@ UserError                   any of them; all others are faults of ours and keep 
  ├ ArtifactError            a data set or code could not be fetched from W&B
  ├ SyncError                runs cannot be uploaded to W&B
  ├ RequestError             a site cannot give what is asked of it
- ├ SlurmError               SLURM does not answer, or refuses
- ├ SubmissionError          SLURM did not take a job
+ ├ QueueError               a cluster's queue does not answer, or refuses
+ ├ SubmissionError          a queue did not take a job
  ├ LaunchError              a search could not be started; nothing of the attempt is left
  │  └ StillQueuedError      but a job of it may be in the queue
  ├ BusyError                a search to be resumed is queued or running

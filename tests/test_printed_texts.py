@@ -4,6 +4,7 @@ import io
 import json
 
 import pytest
+from cluster.doctor.findings import Finding, Verdict
 from typer.testing import CliRunner
 
 import swell
@@ -13,7 +14,6 @@ from cluster.commands.doctor import draw
 from cluster.commands.rerun_comparison import Run
 from cluster.commands.rerun_comparison import describe as describe_rerun
 from cluster.console import Console
-from cluster.doctor.findings import Finding, Verdict
 from cluster.jobs.launched import Launch
 from cluster.state.outcomes import Outcome
 from cluster.supervision.foreground import conclude

@@ -12,8 +12,9 @@ from cluster.commands.check import find_config_type
 from cluster.commands.check_code import with_code
 from cluster.console import Console
 from cluster.doctor.examination import examine, needs_of
-from cluster.doctor.findings import Finding, Needs, Verdict
-from cluster.jobs.sites import load_site
+from cluster.doctor.needs import Needs
+from cluster.jobs.queues import default_queue
+from cluster.machine.findings import Finding, Verdict
 from cluster.wording import count
 from search_spaces.spec import load_spec
 
@@ -47,12 +48,13 @@ def site_command(name: str, *, submit: bool, console: Console) -> int:
     from cluster.doctor.site import examine_site
     from cluster.doctor.site_job import submit_and_wait
 
-    site = load_site(name)
+    queue = default_queue()
+    site = queue.load_site(name)
     console.print(Text(f"{socket.gethostname()}, for site {site.name}"), soft_wrap=True)
     with console.status("Looking ..."):  # on a terminal alone
-        findings = examine_site(site)
+        findings = examine_site(queue, site)
     if submit and exit_status(findings) == 0:
-        findings += submit_and_wait(site, console)
+        findings += submit_and_wait(queue, site, console)
     for line in draw(findings, console.width):
         console.print(line, soft_wrap=True)
     console.print(summary(findings), soft_wrap=True)

@@ -11,7 +11,7 @@ PLACE = 15
 def doctor(
     spec: Annotated[Path | None, typer.Argument(help="A search's YAML file, to be held against this machine.")] = None,
     site: Annotated[
-        str | None, typer.Option("--site", help="Instead: a cluster, by a name of slurm/sites or by a YAML file.")
+        str | None, typer.Option("--site", help="Instead: a cluster, by the name of a site of ours or by a YAML file.")
     ] = None,
     submit: Annotated[bool, typer.Option("--submit", help="With --site: send a tiny job, and wait for it.")] = False,
 ) -> int:

@@ -1,4 +1,4 @@
-"""`swell launch`: a search that goes on when its user logs out, on a SLURM cluster or detached on this machine."""
+"""`swell launch`: a search that goes on when its user logs out, on a cluster or detached on this machine."""
 
 import os
 import shutil
@@ -14,12 +14,14 @@ from pathlib import Path
 from cluster.commands.check import CheckReport, check
 from cluster.commands.search import create_search
 from cluster.console import Console
-from cluster.jobs.launched import Launch
+from cluster.jobs.environment import queue_names
+from cluster.jobs.launched import Launch, make_submission_folder
+from cluster.jobs.queue import Queue
+from cluster.jobs.queue_facts import QueueError
+from cluster.jobs.queues import queue_named
 from cluster.jobs.request import Options, Request, RequestError, make_request, partition_of
-from cluster.jobs.sites import DEFAULT_SITE, Site, expanded, load_site
-from cluster.jobs.slurm_queue import SlurmError, cancel, partitions, submitted_from
+from cluster.jobs.sites import DEFAULT_SITE, Site
 from cluster.jobs.standing import is_worked_on
-from cluster.jobs.submission import make_folder, render, submit
 from cluster.machine.files import write_text
 from cluster.machine.processes import python_path
 from cluster.machine.resources import CPUS
@@ -29,6 +31,7 @@ from search_spaces.errors import Problem, UserError
 from search_spaces.spec import SpecFile, load_spec
 
 INTERRUPTED = 130
+_ON_A_QUEUE = " or ".join(f"--on {name}" for name in queue_names())
 START_PATIENCE_S = 120.0
 """How long a detached process may take until it works on its search."""
 
@@ -46,20 +49,25 @@ class Target:
     """Where a search is to run, as the command line says it."""
 
     on: str
-    """slurm, local (detached on this machine) or here (in the foreground)."""
+    """The name of a queue, local (detached on this machine) or here (in the foreground)."""
     site: str | None = None
     options: Options = field(default_factory=Options)
 
+    @property
+    def queue(self) -> Queue | None:
+        """The cluster's queue that its jobs go to; None for this machine."""
+        return queue_named(self.on) if self.on in queue_names() else None
+
     def check(self) -> None:
         """Raise RequestError for options that are not for this target."""
-        if self.on == "slurm":
+        if self.queue is not None:
             return
         given = {"--site": self.site, "--nodes": self.options.nodes, "--jobs": self.options.jobs}
         wrong = [name for name, value in {**given, "--hours": self.options.hours}.items() if value is not None]
         if wrong:
             raise RequestError(
-                f"{', '.join(wrong)}: only for --on slurm; on this machine a search is one process, which the spec's "
-                "budget.hours and --cpus bound"
+                f"{', '.join(wrong)}: only for {_ON_A_QUEUE}; on this machine a search is one process, which the "
+                "spec's budget.hours and --cpus bound"
             )
 
 
@@ -73,48 +81,49 @@ def launch_command(
     Raises a UserError or an OSError with nothing of the search left behind, unless it is a StillQueuedError.
     """
     target.check()
-    if dry_run and target.on != "slurm":
-        raise RequestError("--dry-run: only for --on slurm, which has a job script")
+    queue = target.queue
+    if dry_run and queue is None:
+        raise RequestError(f"--dry-run: only for {_ON_A_QUEUE}, which has a job script")
     file = load_spec(spec)
-    if target.on == "local":
+    if queue is None:
         _launch_local(file, spec, target, name, console, errors)
         return
-    site = load_site(target.site or DEFAULT_SITE)
+    site = queue.load_site(target.site or DEFAULT_SITE)
     report = check(file, here=False)
     _warn(report, errors)
-    request = ask_for(target.options, site, file, needs_slurm=not dry_run)
+    request = ask_for(queue, target.options, site, file, must_answer=not dry_run)
     moved = _use_searches_root(site)
     if dry_run:
-        print(render(request, site, new_search_directory(name or report.spec.name)), end="")
+        print(queue.render(request, site, new_search_directory(name or report.spec.name)), end="")
         return
     with _new_search(report, spec, name) as paths:
-        launch = submit_search(paths, request, site, target.site)
+        launch = submit_search(queue, paths, request, site, target.site)
     console.print(describe(paths, launch, by_path=moved), soft_wrap=True)
 
 
-def ask_for(options: Options, site: Site, file: SpecFile, *, needs_slurm: bool = True) -> Request:
-    """Return what to ask a site for, held against what SLURM says of it now.
+def ask_for(queue: Queue, options: Options, site: Site, file: SpecFile, *, must_answer: bool = True) -> Request:
+    """Return what to ask a site for, held against what its queue says of it now.
 
-    Raises RequestError or SpecError where it cannot be had, SlurmError where SLURM is needed and does not answer.
+    Raises RequestError or SpecError if it cannot be had, QueueError if the queue must answer and does not.
     """
     try:
-        known = partitions()
-    except SlurmError:
-        if needs_slurm:
+        known = queue.partitions()
+    except QueueError:
+        if must_answer:
             raise
         return make_request(options, site, file, None)
     return make_request(options, site, file, partition_of(site, known))
 
 
-def submit_search(paths: SearchPaths, request: Request, site: Site, given: str | None) -> Launch:
+def submit_search(queue: Queue, paths: SearchPaths, request: Request, site: Site, given: str | None) -> Launch:
     """Submit a search's jobs and write down how; return that. To be called with `interrupts`.
 
     Raises SubmissionError or OSError, with nothing written and nothing queued, or StillQueuedError.
     """
-    launch = Launch.new("slurm", **request.as_dict(), site=site.model_dump(mode="json"), site_given=given)
-    # Written down at once: the job may start before sbatch has returned.
-    with _written(paths, launch), _taken_back(paths, launch) as ids:
-        ids += submit(request, site, paths, submitted)
+    launch = Launch.new(queue.name, **request.as_dict(), site=site.model_dump(mode="json"), site_given=given)
+    # Written down at once: the job may start before its submission has returned.
+    with _written(paths, launch), _taken_back(queue, paths, launch) as ids:
+        ids += queue.submit(request, site, paths, submitted)
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # it comes too late
         return launch.write(paths, ids)
 
@@ -132,10 +141,10 @@ def interrupts() -> Iterator[None]:
 
 
 @contextmanager
-def _taken_back(paths: SearchPaths, launch: Launch) -> Iterator[list[str]]:
+def _taken_back(queue: Queue, paths: SearchPaths, launch: Launch) -> Iterator[list[str]]:
     """Yield a list for the ids of jobs; where anything fails, take a search's jobs out of the queue again.
 
-    An sbatch that failed, or was interrupted, may have submitted one all the same. Raises StillQueuedError where SLURM
+    A submission that failed, or was interrupted, may have queued one all the same. Raises StillQueuedError if the queue
     does not say, or does not do it.
     """
     ids: list[str] = []
@@ -144,16 +153,15 @@ def _taken_back(paths: SearchPaths, launch: Launch) -> Iterator[list[str]]:
     except BaseException as error:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second one must not keep us from it
         try:
-            ids = ids or submitted_from(paths.submission, paths.name)
-            cancel(ids)
-        except SlurmError as trouble:
+            ids = ids or queue.submitted_from(paths.submission, paths.name)
+            queue.cancel(ids)
+        except QueueError as trouble:
             with suppress(OSError):  # else `swell stop` would not know them
                 launch.write(paths, ids)
             job = f"job {' '.join(ids)} stays" if ids else "a job of it may be"
-            way_out = f"scancel {' '.join(ids)}" if ids else f"squeue --name={paths.name}"
             raise StillQueuedError(
-                f"{str(error) or 'interrupted'}; {job} in the queue, as SLURM cannot be asked ({trouble}): {way_out}. "
-                f"Its search stays too: {paths.root}"
+                f"{str(error) or 'interrupted'}; {job} in the queue, as {queue.title} cannot be asked ({trouble}): "
+                f"{queue.cancel_command(ids, paths.name)}. Its search stays too: {paths.root}"
             ) from None
         raise
 
@@ -218,7 +226,7 @@ def _use_searches_root(site: Site) -> bool:
     """Put new searches where the site wants them, unless the user has said where; return whether it does."""
     if os.environ.get("SWELL_ROOT") or not site.searches_root:
         return False
-    os.environ["SWELL_ROOT"] = expanded(site.searches_root)
+    os.environ["SWELL_ROOT"] = site.expanded(site.searches_root)
     return True
 
 
@@ -227,7 +235,7 @@ def start_local(paths: SearchPaths, cpus: int | None) -> Launch:
 
     Raises LaunchError, with what the process has said, where it ends before.
     """
-    make_folder(paths)
+    make_submission_folder(paths)
     environment = {**os.environ, "PYTHONPATH": python_path()}
     if cpus:
         environment[CPUS] = str(cpus)

@@ -1,10 +1,10 @@
 """Declares `swell launch`."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
-from cluster.commands.options import Cpus, Hours, Jobs, NewName, Nodes, SiteName, SpecPath
+from cluster.commands.options import TARGETS, Cpus, Hours, Jobs, NewName, Nodes, SiteName, SpecPath, target
 
 PLACE = 3
 
@@ -12,7 +12,10 @@ PLACE = 3
 def launch(
     spec: SpecPath,
     on: Annotated[
-        Literal["slurm", "local"], typer.Option("--on", help="A SLURM cluster, or detached on this machine.")
+        str,
+        typer.Option(
+            "--on", help="A cluster's queue, or detached on this machine.", parser=target, metavar="|".join(TARGETS)
+        ),
     ],
     site: SiteName = None,
     nodes: Nodes = None,
@@ -24,7 +27,7 @@ def launch(
         bool, typer.Option("--dry-run", help="Only print the job script, exactly as it would go.")
     ] = False,
 ) -> None:
-    """Start a search that goes on when you log out: on a SLURM cluster, or detached on this machine."""
+    """Start a search that goes on when you log out: on a cluster, or detached on this machine."""
     from cluster.commands.launch import Target, launch_command
     from cluster.console import Console
     from cluster.jobs.request import Options

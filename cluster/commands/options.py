@@ -9,14 +9,29 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cluster.jobs.environment import queue_names
+from search_spaces.errors import Problem, UserError
+
 if TYPE_CHECKING:
     from cluster.state.paths import SearchPaths
+
+TARGETS = (*queue_names(), "local")
+"""Where a search goes on when its user logs out: a cluster's queue, or a process of its own on this machine."""
+
+
+def target(name: str) -> str:
+    """Return a value of `--on` if it is one of TARGETS; raises UserError."""
+    if name not in TARGETS:
+        problem = Problem(("--on",), "there is no such place to run", name, choices=TARGETS)
+        raise UserError(str(problem))
+    return name
+
 
 SpecPath = Annotated[Path, typer.Argument(help="The search's YAML file.")]
 SearchName = Annotated[str, typer.Argument(help="A search, by its name or by its path.")]
 NewName = Annotated[str | None, typer.Option("--name", help="Name of the search; the spec's by default.")]
 SiteName = Annotated[
-    str | None, typer.Option("--site", help="The cluster: a name of slurm/sites, or a YAML file; generic by default.")
+    str | None, typer.Option("--site", help="The cluster: a site of ours by name, or a YAML file; generic by default.")
 ]
 Nodes = Annotated[int | None, typer.Option(min=1, help="Nodes of one job, which work on the search together.")]
 Jobs = Annotated[int | None, typer.Option(min=1, help="Instead: as many jobs of one node, which share the search.")]

@@ -13,7 +13,7 @@ from cluster.commands.launch import Target, ask_for, describe, interrupts, start
 from cluster.console import Console
 from cluster.jobs.launched import Launch, clean_submission, read_launch
 from cluster.jobs.request import Options, RequestError
-from cluster.jobs.sites import DEFAULT_SITE, Site, load_site
+from cluster.jobs.sites import DEFAULT_SITE, Site
 from cluster.jobs.standing import load_snapshot, standing_of
 from cluster.machine.files import write_json
 from cluster.machine.resources import CPUS
@@ -61,27 +61,29 @@ def way_of(paths: SearchPaths, on: str | None, given_site: str | None, given: Op
     """
     launch = read_launch(paths)
     on = on or (launch.on if launch is not None else "here")
-    Target(on, given_site, given).check()
+    target = Target(on, given_site, given)
+    target.check()
     before = launch if launch is not None and launch.on == on else None
-    if on != "slurm":
+    queue = target.queue
+    if queue is None:
         return Way(Target(on, None, Options(cpus=given.cpus or (before.cpus if before else None))))
     if before is None or before.site is None:
-        return Way(Target(on, given_site, given), load_site(given_site or DEFAULT_SITE))
+        return Way(target, queue.load_site(given_site or DEFAULT_SITE))
     options = _merged(given, before)
     if given_site is None:
-        return Way(Target(on, before.site_given, options), _site_of(paths, before.site))
-    site = load_site(given_site)
+        return Way(Target(on, before.site_given, options), _site_of(paths, queue.site_type, before.site))
+    site = queue.load_site(given_site)
     if site.name != before.site.get("name"):  # another cluster has other nodes and other limits
         options = Options(options.nodes, options.jobs, given.cpus, given.hours)
     return Way(Target(on, given_site, options), site)
 
 
-def _site_of(paths: SearchPaths, values: Mapping[str, Any]) -> Site:
+def _site_of(paths: SearchPaths, site_type: type[Site], values: Mapping[str, Any]) -> Site:
     """Return the site of the last launch; raises RequestError where another version of ours has written it."""
     try:
-        return Site.model_validate(values, strict=False)
+        return site_type.model_validate(values, strict=False)
     except ValidationError as error:
-        said = "; ".join(map(str, explain_validation(error, Site, values)))
+        said = "; ".join(map(str, explain_validation(error, site_type, values)))
         raise RequestError(f"{paths.launch}: its site is not one of this version ({said}): give --site anew") from None
 
 
@@ -106,9 +108,7 @@ def check_free(paths: SearchPaths) -> bool:
             f"`swell watch {paths.name}` shows it"
         )
     if standing.trouble:
-        raise BusyError(
-            f"search {paths.name} may still be queued or running, which SLURM cannot be asked now: {standing.trouble}"
-        )
+        raise BusyError(f"search {paths.name} may still be queued or running: {standing.trouble}")
     return standing.state != "finished"
 
 
@@ -235,11 +235,12 @@ def _alone(paths: SearchPaths) -> Iterator[None]:
 
 
 def _go_on(paths: SearchPaths, way: Way, console: Console) -> None:
-    if way.site is not None:
+    queue = way.target.queue
+    if way.site is not None and queue is not None:
         file = SpecFile(load_spec(paths), Source(paths.spec_source, {}))
-        request = ask_for(way.target.options, way.site, file)
+        request = ask_for(queue, way.target.options, way.site, file)
         prepare(paths)
-        launch = submit_search(paths, request, way.site, way.target.site)
+        launch = submit_search(queue, paths, request, way.site, way.target.site)
     else:
         assert way.target.on == "local", way.target
         prepare(paths)

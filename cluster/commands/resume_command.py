@@ -1,10 +1,10 @@
 """Declares `swell resume`."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
-from cluster.commands.options import Cpus, Jobs, Nodes, SearchEnded, SearchName, SiteName
+from cluster.commands.options import TARGETS, Cpus, Jobs, Nodes, SearchEnded, SearchName, SiteName, target
 
 PLACE = 4
 
@@ -13,7 +13,9 @@ def resume(
     search: SearchName,
     outcomes: Annotated[list[str] | None, typer.Argument(help="With --failed: crashed, worker_lost, ...")] = None,
     here: Annotated[bool, typer.Option("--here", help="In the foreground, however it was launched.")] = False,
-    on: Annotated[Literal["slurm", "local"] | None, typer.Option("--on", help="Elsewhere than it was.")] = None,
+    on: Annotated[
+        str | None, typer.Option("--on", help="Elsewhere than it was.", parser=target, metavar="|".join(TARGETS))
+    ] = None,
     site: SiteName = None,
     nodes: Nodes = None,
     jobs: Jobs = None,

@@ -3,11 +3,10 @@
 import time
 
 from rich.table import Table
-from rich.text import Text
 
 from cluster.console import Console
 from cluster.jobs.launched import read_launch
-from cluster.jobs.standing import ask_queue, load_snapshot, standing_of
+from cluster.jobs.standing import ask_queues, load_snapshot, standing_of
 from cluster.state.paths import all_searches, searches_root
 from cluster.wording import duration, on_one_line
 
@@ -21,10 +20,10 @@ def show_all() -> None:
     snapshots = [load_snapshot(paths) for paths in searches]
     launches = [read_launch(paths) for paths in searches]
     unfinished = zip(launches, snapshots, strict=True)
-    queue = ask_queue(launch for launch, snapshot in unfinished if not snapshot.get("finished"))
+    answer = ask_queues(launch for launch, snapshot in unfinished if not snapshot.get("finished"))
     table = Table("search", "state", "trials", "best", "age", "where", box=None)
     for paths, snapshot in zip(searches, snapshots, strict=True):
-        standing = standing_of(paths, snapshot, queue)
+        standing = standing_of(paths, snapshot, answer)
         best, total = snapshot.get("best"), snapshot.get("max_trials")
         ended = sum(snapshot.get("outcomes", {}).values())
         table.add_row(
@@ -36,5 +35,5 @@ def show_all() -> None:
             on_one_line(standing.where) if standing.is_active else "",
         )
     console.print(table)
-    if queue.trouble:
-        console.print(Text(f"SLURM could not be asked about jobs: {queue.trouble}"), soft_wrap=True)
+    if answer.trouble:
+        console.print(answer.trouble, soft_wrap=True)

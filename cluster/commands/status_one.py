@@ -61,7 +61,7 @@ def _where(paths: SearchPaths, standing: Standing, snapshot: Mapping[str, Any]) 
         for line in last_words(paths, launch.job_ids) if launch is not None else ():
             yield f"  | {line}"
     if standing.trouble:
-        yield f"SLURM could not be asked about its jobs: {standing.trouble}"
+        yield standing.trouble
     if standing.is_over and standing.state != "finished":
         yield f"go on with: swell resume {paths.name}"
 

@@ -8,7 +8,8 @@ from typing import Any
 
 from cluster.console import Console
 from cluster.jobs.launched import Launch, read_launch
-from cluster.jobs.slurm_queue import SlurmError, cancel, jobs
+from cluster.jobs.queue_facts import QueueError
+from cluster.jobs.queues import queue_named
 from cluster.jobs.standing import Standing, load_snapshot, standing_of, supervisors_at_work
 from cluster.machine.files import write_json
 from cluster.machine.processes import is_alive
@@ -17,7 +18,7 @@ from search_spaces.errors import UserError
 
 LINE_EVERY_S = 15.0
 ASK_EVERY_S = 3.0
-"""How often SLURM is asked whether a job has ended."""
+"""How often a queue is asked whether a job has ended."""
 
 
 class NotRunningError(UserError):
@@ -27,12 +28,12 @@ class NotRunningError(UserError):
 def stop_search(paths: SearchPaths, console: Console, *, now: bool = False, wait: bool = True) -> None:
     """Ask a search's supervisors to save every trial and end, or with `now` to end at once; wait until they have.
 
-    What waits in SLURM's queue is taken out of it. Raises NotRunningError where nobody works on the search and nothing
-    of it is queued, and where SLURM does not take jobs out of its queue.
+    What waits in a cluster's queue is taken out of it. Raises NotRunningError if nobody works on the search and nothing
+    of it is queued, or if the queue does not take its jobs out.
     """
     launch, working = read_launch(paths), supervisors_at_work(paths)
     here = [supervisor for supervisor in working if is_alive(supervisor)]
-    if working and len(here) == len(working) and (launch is None or launch.on != "slurm"):
+    if working and len(here) == len(working) and (launch is None or not launch.is_queued):
         _signal(here, now)
         gone: Callable[[], bool] = lambda: not any(map(is_alive, here))  # noqa: E731
     else:
@@ -41,7 +42,7 @@ def stop_search(paths: SearchPaths, console: Console, *, now: bool = False, wait
             raise NotRunningError(f"search {paths.name} is not running; `swell status {paths.name}` says how far it is")
         write_json(paths.stop_request, {"now": now})
         _signal(here, now)
-        if launch is not None and launch.on == "slurm":
+        if launch is not None and launch.is_queued:
             _take_out_of_the_queue(paths, launch, console)
         gone = _Gone(paths)
     if wait:
@@ -61,20 +62,21 @@ def _signal(here: Sequence[Mapping[str, Any]], now: bool) -> None:
 
 def _take_out_of_the_queue(paths: SearchPaths, launch: Launch, console: Console) -> None:
     """Cancel the jobs that wait; those that run save their trials and end by the stop request."""
+    queue = queue_named(launch.on)
     try:
-        waiting = [job.id for job in jobs(launch.job_ids).values() if job.is_waiting]
-        cancel(waiting)
-    except SlurmError as error:
+        waiting = [job.id for job in queue.jobs(launch.job_ids).values() if job.is_waiting]
+        queue.cancel(waiting)
+    except QueueError as error:
         raise NotRunningError(
-            f"search {paths.name}: what runs of it is asked to stop, but SLURM cannot be asked to take its jobs out of "
-            f"the queue: {error}. Try again, or: scancel {' '.join(launch.job_ids)}"
+            f"search {paths.name}: what runs of it is asked to stop, but {queue.title} cannot be asked to take its "
+            f"jobs out of the queue: {error}. Try again, or: {queue.cancel_command(launch.job_ids, paths.name)}"
         ) from None
     if waiting:
         console.print(f"Out of the queue: {', '.join(waiting)}", soft_wrap=True)
 
 
 class _Gone:
-    """Whether a search that runs elsewhere has ended, by its files and by SLURM."""
+    """Whether a search that runs elsewhere has ended, by its files and by its queue."""
 
     def __init__(self, paths: SearchPaths) -> None:
         self._paths = paths

@@ -20,7 +20,7 @@ LINE_EVERY_S = 15.0
 """Without a terminal, one line this often."""
 LOOK_EVERY_S = 1.0
 ASK_EVERY_S = 10.0
-"""How often SLURM is asked: its controller has others to serve."""
+"""How often a queue is asked: it has others to serve."""
 ENDINGS = {"finished": 0, "stopped": 130}
 """Exit codes, as those of `swell run`; 1 where the search failed."""
 
@@ -30,7 +30,7 @@ class _Look:
 
     def __init__(self, paths: SearchPaths, clock: Callable[[], float]) -> None:
         launch = read_launch(paths)
-        self._every_s = ASK_EVERY_S if launch is not None and launch.on == "slurm" else LOOK_EVERY_S
+        self._every_s = ASK_EVERY_S if launch is not None and launch.is_queued else LOOK_EVERY_S
         self._paths, self._clock = paths, clock
         self._standing: Standing | None = None
         self._looked = 0.0
@@ -66,7 +66,7 @@ def _picture(paths: SearchPaths, standing: Standing, progress: Progress) -> Rend
 def _line(standing: Standing) -> str:
     """Return where a search stands that does not run, in a line."""
     if standing.trouble:
-        return f"{standing.state}: SLURM could not be asked: {standing.trouble}"
+        return f"{standing.state}: {standing.trouble}"
     return f"{standing.state}{f' ({standing.where})' if standing.where else ''}: {standing.why}"
 
 

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from cluster.doctor.findings import Finding, Verdict
 from cluster.machine.disks import Disk, Reading, nearest, read_disks
+from cluster.machine.findings import Finding, Verdict
 from cluster.machine.guard import GB, Action, judge, limits_on, max_scratch_gb
 from cluster.machine.scratch import others_can_change, scratch_folder
 from cluster.state.paths import searches_root

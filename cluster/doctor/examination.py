@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from cluster.doctor.disks import SCRATCH, folder_findings, folders, journal_finding, read_folders, space_findings
-from cluster.doctor.findings import Finding, Needs
 from cluster.doctor.machine import (
     cpu_findings,
     gpu_findings,
@@ -16,19 +15,20 @@ from cluster.doctor.machine import (
     read_cpus,
     read_memory,
 )
+from cluster.doctor.needs import Needs
 from cluster.doctor.software import (
     has_wandb_key,
     missing_packages,
     ray_findings,
     read_constraints,
-    read_slurm,
-    slurm_findings,
     software_findings,
     version_of,
     wandb_findings,
 )
 from cluster.doctor.threads import WorkerError, measure_trial, method_findings, run_worker, thread_findings
 from cluster.installation import own_folder
+from cluster.jobs.queues import all_queues
+from cluster.machine.findings import Finding
 from cluster.machine.resources import thread_caps
 from search_spaces.spec import Spec
 
@@ -49,7 +49,8 @@ def examine(needs: Needs) -> list[Finding]:
     with ThreadPoolExecutor() as pool:
         trial = pool.submit(_or_error, lambda: measure_trial(needs))
         ray = pool.submit(_or_error, lambda: run_worker("ray", environment=thread_caps(1)))
-        slurm, cards = pool.submit(read_slurm, environment), pool.submit(read_cards)
+        cards = pool.submit(read_cards)
+        of_queues = [pool.submit(queue.machine_findings, environment) for queue in all_queues()]
         read = read_folders(places)
         space = space_findings(needs.guard, places)
     measured = trial.result()
@@ -65,7 +66,7 @@ def examine(needs: Needs) -> list[Finding]:
         *software_findings(read_constraints(own_folder() / "constraints.txt"), missing_packages()),
         *ray_findings(version_of("ray"), ray.result(), places[SCRATCH], environment, home),
         journal_finding(read[0], version_of("optuna")),
-        *slurm_findings(slurm.result()),
+        *(finding for found in of_queues for finding in found.result()),
         *wandb_findings(needs.wandb, version_of("wandb"), environment, has_wandb_key(environment, home)),
     ]
 

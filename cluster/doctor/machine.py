@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from cluster.doctor.findings import Finding, Needs, Verdict
+from cluster.doctor.needs import Needs
 from cluster.machine.asking import Answer, ask
 from cluster.machine.capacity import MEMORY_SHARE, Capacity
+from cluster.machine.findings import Finding, Verdict
 from cluster.machine.memory import MEMINFO, available_memory_gb, total_memory_gb
 from cluster.machine.resources import CGROUPS, MEMBERSHIP, TooFewGpusError, cpu_budget, cpu_limits, gpu_count, pool_id
 from cluster.machine.scratch import living_owners
@@ -22,7 +23,7 @@ NVIDIA_SMI_TIMEOUT_S = 5.0
 WHOSE = {
     "affinity": "affinity",
     "cgroup": "cgroup quota",
-    "slurm": "SLURM",
+    "job": "the job",
     "supervisor": "SWELL_CPUS",
     "spec": "resources.cpus",
 }
@@ -90,10 +91,10 @@ def _budget(cpus: Cpus) -> Finding:
         advice = (
             f"resources.cpus asks for {limits['spec']:g} CPUs and {given:g} are here: use auto, or a larger machine."
         )
-    if limits.get("slurm", 0) > limits["affinity"]:
+    if limits.get("job", 0) > limits["affinity"]:
         verdict = Verdict.WARNING
         advice = (
-            f"The job holds {limits['slurm']:g} CPUs and this process may use {limits['affinity']:g} of them: "
+            f"The job holds {limits['job']:g} CPUs and this process may use {limits['affinity']:g} of them: "
             "start it with srun --cpus-per-task, or with --cpu-bind=none."
         )
     return Finding(CPUS, "budget", found, verdict, advice)

@@ -16,11 +16,13 @@ from rich.text import Text
 
 from cluster.console import Console
 from cluster.doctor.disks import mount_of, try_writing
-from cluster.doctor.findings import Finding, Verdict
+from cluster.jobs.environment import note_allocation
+from cluster.jobs.queue import Queue
+from cluster.jobs.queue_facts import Job, QueueError, SubmissionError
 from cluster.jobs.request import Request
-from cluster.jobs.sites import Site, expanded
-from cluster.jobs.slurm_queue import Job, SlurmError, cancel, jobs
+from cluster.jobs.sites import Site
 from cluster.machine.files import read_json, write_json
+from cluster.machine.findings import Finding, Verdict
 from cluster.machine.resources import cpu_budget
 from cluster.machine.scratch import LONGEST_ROOT, others_can_change, scratch_folder
 from cluster.state.paths import SearchPaths, searches_root
@@ -42,6 +44,7 @@ def found_file(root: Path) -> Path:
 
 def look(root: str) -> None:
     """Measure this node and write it down; what the job runs."""
+    note_allocation()
     began, failures = time.monotonic(), {}
     for package in PACKAGES:
         try:
@@ -68,12 +71,10 @@ def look(root: str) -> None:
     write_json(found_file(Path(root)), found)
 
 
-def submit_and_wait(site: Site, console: Console) -> list[Finding]:
+def submit_and_wait(queue: Queue, site: Site, console: Console) -> list[Finding]:
     """Submit the job, wait for it, and return what it has found, or why there is nothing."""
-    from cluster.jobs.submission import SubmissionError, submit
-
     given = os.environ.get("SWELL_ROOT")
-    root = Path(expanded(site.searches_root)) if site.searches_root and not given else searches_root()
+    root = Path(site.expanded(site.searches_root)) if site.searches_root and not given else searches_root()
     try:
         root.mkdir(parents=True, exist_ok=True)
         folder = Path(tempfile.mkdtemp(prefix=".swell-doctor-", dir=root.resolve()))
@@ -85,16 +86,18 @@ def submit_and_wait(site: Site, console: Console) -> list[Finding]:
         paths = SearchPaths(folder)
         began = time.monotonic()
         try:
-            (one,) = submit(request, site, paths, look)
+            (one,) = queue.submit(request, site, paths, look)
         except SubmissionError as error:
             advice = "Mend what it says in the site's file."
             return [Finding(JOB, "submission", str(error), PROBLEM, advice)]
-        return _wait(one, request, site, paths, began, console)
+        return _wait(queue, one, request, site, paths, began, console)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _wait(one: str, request: Request, site: Site, paths: SearchPaths, began: float, console: Console) -> list[Finding]:
+def _wait(
+    queue: Queue, one: str, request: Request, site: Site, paths: SearchPaths, began: float, console: Console
+) -> list[Finding]:
     job: Job | None = None
     trouble = ""
     with console.status(Text(f"Job {one} ...")) as status:
@@ -103,8 +106,8 @@ def _wait(one: str, request: Request, site: Site, paths: SearchPaths, began: flo
             if found is not None:
                 return list(job_findings(found, request, site, time.monotonic() - began))
             try:
-                job, trouble = jobs([one]).get(one), ""
-            except SlurmError as error:
+                job, trouble = queue.jobs([one]).get(one), ""
+            except QueueError as error:
                 trouble = str(error)
             if job is not None and not job.is_active:
                 found = _late(paths.root)
@@ -115,9 +118,9 @@ def _wait(one: str, request: Request, site: Site, paths: SearchPaths, began: flo
                 break
             status.update(Text(f"Job {one} {job.state.lower() if job else 'submitted'} {job.why if job else ''}"))
             time.sleep(ASK_EVERY_S)
-    with suppress(SlurmError):
-        cancel([one])
-    why = trouble or (f"{job.state.lower()}: {job.why}" if job else "SLURM does not show it")
+    with suppress(QueueError):
+        queue.cancel([one])
+    why = trouble or (f"{job.state.lower()}: {job.why}" if job else f"{queue.title} does not show it")
     advice = "Try again when the cluster is less busy, or read the reason: some never go away."
     return [Finding(JOB, f"job {one}", f"cancelled after {QUEUE_PATIENCE_S:.0f} s: {why}", WARNING, advice)]
 

@@ -1,26 +1,22 @@
-"""Versions, Ray, W&B and SLURM, as `swell doctor` sees them."""
+"""Versions, Ray and W&B, as `swell doctor` sees them."""
 
 import configparser
 import netrc
 import platform
 import re
-import shutil
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from cluster.doctor.findings import Finding, Verdict
 from cluster.doctor.threads import WorkerError
-from cluster.machine.asking import Answer, ask
+from cluster.machine.findings import Finding, Verdict
 from cluster.machine.scratch import LONGEST_ROOT
 
-SOFTWARE, RAY, WANDB, SLURM = "Software", "Ray", "Weights & Biases", "SLURM"
+SOFTWARE, RAY, WANDB = "Software", "Ray", "Weights & Biases"
 MOST_NAMED = 6
-SLURM_TIMEOUT_S = 3.0
 OWN_RAY_VARIABLES = {
     "RAY_ADDRESS",
     "RAY_AUTH_MODE",
@@ -208,57 +204,3 @@ def wandb_findings(mode: str, installed: str | None, environment: Mapping[str, s
     elif mode == "online" and not has_key:
         verdict, advice = Verdict.PROBLEM, "Log in (wandb login), or set tracking.wandb to offline and sync later."
     return [Finding(WANDB, "wandb", found, verdict, advice)]
-
-
-@dataclass(frozen=True)
-class Slurm:
-    """SLURM as far as it is here."""
-
-    programs: tuple[str, ...]
-    """Those of sbatch, squeue and sacct that are on the PATH."""
-    version: Answer
-    accounting: Answer
-    job: str | None = None
-    """The job that this process is in."""
-
-
-def read_slurm(environment: Mapping[str, str]) -> Slurm:
-    """Return what of SLURM is on the PATH and answers."""
-    programs = tuple(name for name in ("sbatch", "squeue", "sacct") if shutil.which(name))
-    return Slurm(
-        programs,
-        version=ask(["sinfo", "--version"], SLURM_TIMEOUT_S) if shutil.which("sinfo") else Answer(),
-        accounting=ask(
-            ["sacct", "--noheader", "--allocations", "--format=JobID", "--starttime=now-1hour"], SLURM_TIMEOUT_S
-        )
-        if "sacct" in programs
-        else Answer(),
-        job=environment.get("SLURM_JOB_ID"),
-    )
-
-
-def slurm_findings(slurm: Slurm) -> list[Finding]:
-    """Return whether jobs could be submitted and followed."""
-    where = f"inside job {slurm.job}" if slurm.job else "not inside a job"
-    if not slurm.programs:
-        return [Finding(SLURM, "commands", f"none on the PATH, {where}: searches run on this machine alone")]
-    missing = [name for name in ("sbatch", "squeue") if name not in slurm.programs]
-    found = f"{', '.join(slurm.programs)} on the PATH; {slurm.version.text or 'version unknown'}; {where}"
-    verdict, advice = Verdict.OK, ""
-    if missing:
-        verdict, advice = (
-            Verdict.WARNING,
-            f"Load SLURM's module or mend the PATH: {' and '.join(missing)} cannot be found.",
-        )
-    elif slurm.version.failure:
-        found += f"; sinfo: {slurm.version.failure}"
-        verdict, advice = Verdict.WARNING, "Ask the administrators: SLURM's own commands do not run here."
-    return [Finding(SLURM, "commands", found, verdict, advice), _accounting(slurm)]
-
-
-def _accounting(slurm: Slurm) -> Finding:
-    if "sacct" in slurm.programs and not slurm.accounting.failure:
-        return Finding(SLURM, "accounting", "sacct answers")
-    found = f"sacct: {slurm.accounting.failure.removeprefix('sacct: ') or 'not on the PATH'}"
-    advice = "Look for ended jobs with squeue and in their logs: without accounting a cancelled one looks unknown."
-    return Finding(SLURM, "accounting", found, Verdict.WARNING, advice)

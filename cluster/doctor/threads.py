@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from cluster.doctor.findings import Finding, Needs, Verdict
+from cluster.doctor.needs import Needs
 from cluster.machine.asking import ask
+from cluster.machine.findings import Finding, Verdict
 from cluster.machine.processes import python_path
 from cluster.machine.resources import THREAD_VARIABLES, thread_caps
 from cluster.wording import count

@@ -14,8 +14,8 @@ from cluster.driver.lost import LostWorkers
 from cluster.driver.nodes import Nodes
 from cluster.driver.ray_head import LOOPBACK, num_ray_nodes, start_ray
 from cluster.driver.wave import Wave
-from cluster.jobs.allocation import allocation_left_s
-from cluster.jobs.place import NODES, Place, address_for_others, node_name
+from cluster.jobs.place import INCARNATION, NODES, address_for_others, node_name
+from cluster.machine.allocation import allocation_left_s
 from cluster.machine.capacity import Capacity
 from cluster.machine.disks import read_disks
 from cluster.machine.guard import Action, judge
@@ -113,7 +113,7 @@ class Session:
         exchange = Exchange(address)
         self._nodes = Nodes(exchange, self._orders, self._capacity)
         token = os.environ["RAY_AUTH_TOKEN"]
-        here = Place.in_slurm().incarnation
+        here = os.environ[INCARNATION]
         Meeting(here, self._driver, head, token, exchange.address, exchange.key.hex()).publish(self._paths)
         self._board.write(doing="waiting for the other nodes")
         self._nodes.wait(self._num_nodes - 1, num_ray_nodes, self._tick)

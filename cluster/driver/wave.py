@@ -175,7 +175,7 @@ class Wave:
 
     def _lost(self, number: int, result: Mapping[str, Any]) -> None:
         cause = self._cause(number)
-        if self.draining and not cause:  # SLURM ends all processes of a job, and no trial is to blame
+        if self.draining and not cause:  # its queue ends all processes of a job, and no trial is to blame
             self._tell(number, self.stop_outcome, result, is_its_fault=False)
             return
         outcome, error = self._explain_loss(number) if cause is None else (Outcome(cause.outcome), cause.reason)

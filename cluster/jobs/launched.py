@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from cluster.jobs.environment import queue_names
 from cluster.machine.files import read_json, write_json
 from cluster.state.paths import SearchPaths
 
@@ -16,7 +17,7 @@ class Launch:
     """How a search was last launched."""
 
     on: str
-    """`slurm`, or `local`: a process of its own on `host`."""
+    """The name of a queue, or `local`: a process of its own on `host`."""
     nodes: int = 1
     jobs: int = 1
     cpus: int | None = None
@@ -28,10 +29,15 @@ class Launch:
     site_given: str | None = None
     """What `--site` said: a name, or a path."""
     job_ids: tuple[str, ...] = ()
-    """SLURM's ids, one per job; none until sbatch has answered."""
+    """The queue's ids, one per job; none until it has answered."""
     host: str = ""
     """The machine it was launched from."""
     launched_at: float = 0.0
+
+    @property
+    def is_queued(self) -> bool:
+        """Whether its jobs went to a cluster's queue."""
+        return self.on in queue_names()
 
     @classmethod
     def new(cls, on: str, **asked: Any) -> "Launch":
@@ -52,6 +58,12 @@ def read_launch(paths: SearchPaths) -> Launch | None:
         return None
     known = {name: value for name, value in values.items() if name in Launch.__dataclass_fields__}
     return Launch(**{**known, "job_ids": tuple(known.get("job_ids", ()))})
+
+
+def make_submission_folder(paths: SearchPaths) -> None:
+    """Make the folder of a search's job script, pickles and logs, private to the user: pickles are code."""
+    paths.submission.mkdir(mode=0o700, exist_ok=True)
+    paths.submission.chmod(0o700)
 
 
 def clean_submission(paths: SearchPaths) -> None:

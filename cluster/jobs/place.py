@@ -2,8 +2,7 @@
 
 import os
 import socket
-import subprocess
-from collections.abc import Mapping
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -11,7 +10,10 @@ NODES = "SWELL_NODES"
 """Variable with the number of nodes that a driver may expect, its own included."""
 NODE = "SWELL_NODE"
 """Variable with this node's name."""
-SLURM_PATIENCE_S = 30.0
+HOSTS = "SWELL_HOSTS"
+"""Variable with the names of all nodes of the job, parted by spaces."""
+INCARNATION = "SWELL_INCARNATION"
+"""Variable with the place's incarnation."""
 
 
 def node_name() -> str:
@@ -26,51 +28,34 @@ class Place:
     rank: int
     num_nodes: int
     job: int | None
-    """The number of this job among several on one search; None where it is the only one."""
+    """The number of this job among several on one search; None for the only one."""
     node: str
     incarnation: str
-    """Which start of which job this is: it changes when SLURM starts the job again."""
-    slurm_job: str | None
-    """What SLURM calls the job; None outside of SLURM."""
-
-    @classmethod
-    def in_slurm(cls, environment: Mapping[str, str] = os.environ) -> "Place":
-        """Return where SLURM says that this process of its job runs."""
-        array, job = environment.get("SLURM_ARRAY_TASK_ID", ""), environment["SLURM_JOB_ID"]
-        return cls(
-            rank=int(environment.get("SLURM_PROCID", "0")),
-            num_nodes=int(environment.get("SLURM_STEP_NUM_NODES") or environment.get("SLURM_JOB_NUM_NODES") or "1"),
-            job=int(array) if array.isdigit() else None,
-            node=environment.get("SLURMD_NODENAME") or socket.gethostname(),
-            incarnation=f"{job}-{environment.get('SLURM_RESTART_COUNT', '0')}",
-            slurm_job=f"{environment['SLURM_ARRAY_JOB_ID']}_{array}" if array.isdigit() else job,
-        )
+    """Which start of which job this is: it changes when the queue starts the job again."""
+    queue: str = ""
+    """The name of the queue; empty for a process that is no job's."""
+    queue_id: str = ""
+    """What the queue calls the job."""
 
     @classmethod
     def alone(cls) -> "Place":
-        """Return the place of a process that is no job's, even where somebody started it inside of one."""
-        return cls(0, 1, None, socket.gethostname(), "local-0", None)
+        """Return the place of a process that is no job's, even if somebody started it inside of one."""
+        return cls(0, 1, None, socket.gethostname(), "local-0")
+
+    def note(self, hosts: Sequence[str]) -> None:
+        """Note this place and the job's nodes in the environment, for the processes that this one starts."""
+        os.environ.update({NODE: self.node, INCARNATION: self.incarnation, HOSTS: " ".join(hosts)})
+        if not self.rank:
+            os.environ[NODES] = str(self.num_nodes)
 
 
 def address_for_others() -> str:
     """Return the address under which the other nodes of this job reach this one."""
-    for name in _node_names():
+    names = os.environ.get(HOSTS, "").split()
+    for name in sorted(names, key=lambda name: name == node_name()):  # the others first
         with suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
             probe.connect((name, 9))  # sends nothing: it only chooses the way
             address = str(probe.getsockname()[0])
             if not address.startswith("127."):
                 return address
     return socket.gethostbyname(socket.gethostname())
-
-
-def _node_names() -> list[str]:
-    """Return the names of the job's nodes, others first."""
-    names = os.environ.get("SLURM_JOB_NODELIST", "")
-    if not names:
-        return []
-    try:
-        command = ["scontrol", "show", "hostnames", names]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=SLURM_PATIENCE_S, check=True)
-    except (OSError, subprocess.SubprocessError):
-        return []
-    return sorted(done.stdout.split(), key=lambda name: name == node_name())

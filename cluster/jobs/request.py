@@ -1,12 +1,12 @@
-"""What a launch asks of a cluster: nodes, CPUs and hours, refused before SLURM hears of it where they cannot be had."""
+"""What a launch asks of a cluster: nodes, CPUs and hours, refused here if they cannot be had."""
 
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from cluster.jobs.queue_facts import Partition
 from cluster.jobs.sites import Site
-from cluster.jobs.slurm_queue import Partition
 from cluster.wording import count
 from search_spaces.errors import Problem, UserError, nearest
 from search_spaces.spec import Spec, SpecFile
@@ -43,7 +43,7 @@ class Request:
 
     @property
     def minutes(self) -> int:
-        """The time limit as SLURM takes it."""
+        """The time limit in whole minutes, as queues take it."""
         return math.ceil(round(self.hours * 60, 6))
 
     def as_dict(self) -> dict[str, Any]:
@@ -58,7 +58,7 @@ def partition_of(site: Site, known: Mapping[str, Partition]) -> Partition | None
     """
     if site.partition is None:
         return next((one for one in known.values() if one.is_default), None)
-    names = site.partition.split(",")  # SLURM takes the first that has room
+    names = site.partition.split(",")  # the queue takes the first that has room
     unknown = [name for name in names if name not in known]
     if unknown:
         near = nearest(unknown[0], known)
@@ -99,7 +99,7 @@ def _cpus(options: Options, site: Site, spec: Spec, partition: Partition | None)
     if site.default_cpus:
         return max(min(site.default_cpus, whole or site.default_cpus), spec.resources.cpus_per_trial)
     if whole is None:
-        raise RequestError(f"--cpus: is required, since neither site {site.name} nor SLURM says how many a node has")
+        raise RequestError(f"--cpus: is required: neither site {site.name} nor its cluster says how many a node has")
     return whole
 
 
@@ -164,7 +164,7 @@ def _partition_problems(request: Request, site: Site, partition: Partition) -> I
             f"{request.cpus * per_cpu:g} GB, and a node of partition {partition.name} has {per_node:.0f}"
         )
     if not partition.is_up:
-        yield f"site {site.name}: partition = {partition.name!r}: takes no jobs now; `sinfo` says which do"
+        yield f"site {site.name}: partition = {partition.name!r}: takes no jobs now: choose another"
     allowed = {one.lower() for one in partition.allowed_accounts}
     if site.account and allowed and site.account.lower() not in allowed:
         yield (

@@ -1,14 +1,13 @@
-"""Sites: what a SLURM cluster asks of a job and what it gives, one YAML file each, ours or the user's own."""
+"""Sites: what a cluster asks of a job and what it gives, one YAML file each, ours or the user's own."""
 
 import getpass
 import os
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
-from cluster.installation import own_folder
 from cluster.machine.scratch import LONGEST_ROOT
 from search_spaces.errors import BrokenRule, Problem, SpecError
 from search_spaces.loader import load_yaml
@@ -20,44 +19,21 @@ _SUFFIXES = (".yaml", ".yml")
 _VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
 _FOLDER = re.compile(r"(?:/|\$\{?\w)[^\"`\\\n]*")
 """A path that stands in double quotes in the job's shell: absolute, or beginning with a variable."""
-OURS = {
-    "account": "account",
-    "array": "--jobs",
-    "constraint": "constraint",
-    "cpus-per-task": "--cpus",
-    "error": None,
-    "gpus-per-node": "gpus_per_node",
-    "job-name": "--name",
-    "mem": "memory_gb_per_cpu",
-    "mem-per-cpu": "memory_gb_per_cpu",
-    "no-kill": None,
-    "no-requeue": None,
-    "nodes": "--nodes",
-    "ntasks": "--nodes",
-    "ntasks-per-node": None,
-    "open-mode": None,
-    "output": None,
-    "partition": "partition",
-    "qos": "qos",
-    "requeue": None,
-    "signal": "signal_s",
-    "time": "--hours",
-}
-"""Parameters of sbatch that a launch sets itself, with the key or the option that they come from, if any."""
-
 Lines = Annotated[Many[str], BeforeValidator(as_tuple)]
-SbatchValue = str | int | float | bool
 
 
 class Site(SpecModel):
     """A cluster: where its jobs go, what they load and set, and what its nodes have."""
+
+    id_variables: ClassVar[tuple[str, ...]] = ()
+    """Variables in which a job of its queue finds its id."""
 
     name: str = Field(default="", max_length=64)
     """What the site is called; its file's name by default."""
     partition: str | None = None
     """The partition of its jobs; the cluster's default when left out."""
     account: str | None = None
-    """The account that is charged; `$SBATCH_ACCOUNT`, else the user's default, when left out."""
+    """The account that is charged; the user's default when left out."""
     qos: str | None = None
     """Quality of service of its jobs."""
     constraint: str | None = None
@@ -93,12 +69,10 @@ class Site(SpecModel):
     """Whether the compute nodes reach the internet."""
     signal_s: int = Field(default=120, ge=10, le=3600)
     """Seconds ahead of its time limit at which a job is told to save and to queue again."""
-    sbatch: dict[str, SbatchValue] = Field(default={})
-    """Further parameters of sbatch, by their long names: `mail-type: END`; true for one without a value."""
 
     @model_validator(mode="after")
     def _check(self) -> "Site":
-        problems = [*self._folder_problems(), *self._sbatch_problems()]
+        problems = [*self._folder_problems(), *self.own_problems()]
         if self.max_hours is not None and self.default_hours > self.max_hours:
             rule = f"must be at most max_hours, which is {self.max_hours:g}"
             problems.append(Problem(("default_hours",), rule, self.default_hours))
@@ -116,54 +90,35 @@ class Site(SpecModel):
             if folder is not None and not _FOLDER.fullmatch(folder):
                 allowed = "/a/path, or one that begins with a variable: $TMPDIR/x; no quotes, backslashes or backticks"
                 problems.append(Problem((key,), "must be an absolute path", folder, allowed=allowed))
-        if self.scratch and not problems and (length := len(expanded(self.scratch))) > LONGEST_ROOT:
+        if self.scratch and not problems and (length := len(self.expanded(self.scratch))) > LONGEST_ROOT:
             rule = f"is {length} characters long, at most {LONGEST_ROOT} are allowed: Ray's sockets lie below it"
             problems.append(Problem(("scratch",), rule, self.scratch, allowed="a shorter path, such as /tmp/$USER"))
         return problems
 
-    def _sbatch_problems(self) -> list[Problem]:
-        problems = []
-        for key in self.sbatch:
-            name = key.replace("_", "-").lstrip("-")
-            if name in OURS:
-                way_out = OURS[name]
-                rule = "is set by the launch itself" + (f": give {way_out} instead" if way_out else "")
-                problems.append(Problem(("sbatch", key), rule, self.sbatch[key]))
-            elif not re.fullmatch(r"[a-z][a-z0-9-]*", name) or key.startswith("-"):
-                problems.append(Problem(("sbatch", key), "is no long name of a parameter, such as mail-type"))
-        return problems
+    def own_problems(self) -> list[Problem]:
+        """Return what is wrong with the keys that only this kind of queue has."""
+        return []
+
+    def expanded(self, folder: str) -> str:
+        """Return a folder with its variables as far as they are known here; a job's id counts as eight digits."""
+        known = {"USER": getpass.getuser(), **os.environ, **dict.fromkeys(self.id_variables, "12345678")}
+        return _VARIABLE.sub(lambda found: known.get(found[1] or found[2], ""), folder)
 
 
-def expanded(folder: str) -> str:
-    """Return a folder with its variables as far as they are known here; a job's id counts as eight digits."""
-    known = {"USER": getpass.getuser(), **os.environ, "SLURM_JOB_ID": "12345678", "SLURM_JOBID": "12345678"}
-    return _VARIABLE.sub(lambda found: known.get(found[1] or found[2], ""), folder)
+def load_site(name: str, site_type: type[Site], folder: Path) -> Site:
+    """Return a site of a type by its name in a folder, or by the path of its YAML file.
 
-
-def sites_folder() -> Path:
-    """Return the folder of the sites that come with this package."""
-    return own_folder() / "slurm" / "sites"
-
-
-def site_names() -> list[str]:
-    """Return the names of the sites that come with this package."""
-    return sorted(file.stem for file in sites_folder().glob("*.yaml"))
-
-
-def load_site(name: str) -> Site:
-    """Return a site by its name, or by the path of its YAML file.
-
-    Raises SpecError, with one line per problem, where there is none or its file is wrong.
+    Raises SpecError, with one line per problem, if there is none or its file is wrong.
     """
     path = Path(name)
     if path.suffix not in _SUFFIXES and "/" not in name:
-        path = sites_folder() / f"{name}.yaml"
+        path = folder / f"{name}.yaml"
         if not path.is_file():
-            names = tuple(site_names())
+            names = tuple(sorted(file.stem for file in folder.glob("*.yaml")))
             allowed = f"{', '.join(names)}, or the path of a YAML file of your own"
             raise SpecError([Problem(("--site",), "there is no such site", name, choices=names, allowed=allowed)])
     values, source = load_yaml(path)
     try:
-        return Site.model_validate({"name": path.stem, **values})
+        return site_type.model_validate({"name": path.stem, **values})
     except ValidationError as error:
-        raise source.error(explain_validation(error, Site, values)) from None
+        raise source.error(explain_validation(error, site_type, values)) from None

@@ -1,14 +1,15 @@
-"""Where a search stands: queued and why, running and where, or ended and how; by its files, and by what SLURM says."""
+"""Where a search stands: queued and why, running and where, or ended and how, by its files and its queue."""
 
-import re
 import time
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from cluster.jobs.job_logs import job_logs
 from cluster.jobs.launched import Launch, read_launch
-from cluster.jobs.slurm_queue import Job, SlurmError, jobs, starts_in_s
+from cluster.jobs.queue_facts import Job, QueueError, starts_in_s
+from cluster.jobs.queues import queue_named
 from cluster.machine.liveness import was_touched_within
 from cluster.machine.processes import is_alive
 from cluster.state.paths import SearchPaths
@@ -23,8 +24,8 @@ HEARTBEAT_PATIENCE_S = 120.0
 
 
 @dataclass(frozen=True)
-class Queue:
-    """What SLURM knows of some jobs, or in `trouble` why it could not be asked."""
+class QueueAnswer:
+    """What queues know of some jobs, or in `trouble` which could not be asked, and why."""
 
     jobs: Mapping[str, Job]
     trouble: str = ""
@@ -36,12 +37,12 @@ class Standing:
 
     state: str
     """queued, requeued, running, finished, stopped, paused, failed, interrupted, failed to start, or unknown if only
-    SLURM could say."""
+    its queue could say."""
     why: str = ""
     where: str = ""
     """The job and its nodes, or the process and its machine, of one that is queued or running."""
     trouble: str = ""
-    """Why SLURM could not be asked; the state is then what the files say."""
+    """Why its queue could not be asked; the state is then what the files say."""
 
     @property
     def is_active(self) -> bool:
@@ -54,13 +55,20 @@ class Standing:
         return not self.is_active and not self.trouble
 
 
-def ask_queue(launches: Iterable[Launch | None]) -> Queue:
-    """Ask SLURM, once, for the jobs of some launches."""
-    ids = [one for launch in launches if launch is not None and launch.on == "slurm" for one in launch.job_ids]
-    try:
-        return Queue(jobs(ids))
-    except SlurmError as error:
-        return Queue({}, str(error))
+def ask_queues(launches: Iterable[Launch | None]) -> QueueAnswer:
+    """Ask each queue, once, for the jobs of some launches."""
+    ids = defaultdict[str, list[str]](list)
+    for launch in launches:
+        if launch is not None and launch.is_queued:
+            ids[launch.on] += launch.job_ids
+    jobs, troubles = dict[str, Job](), []
+    for name, wanted in ids.items():
+        queue = queue_named(name)
+        try:
+            jobs |= queue.jobs(wanted)
+        except QueueError as error:
+            troubles.append(f"{queue.title} could not be asked about jobs: {error}")
+    return QueueAnswer(jobs, "; ".join(troubles))
 
 
 def load_snapshot(paths: SearchPaths) -> dict[str, Any]:
@@ -93,18 +101,18 @@ def is_worked_on(paths: SearchPaths) -> bool:
     return bool(supervisors_at_work(paths))
 
 
-def standing_of(paths: SearchPaths, snapshot: Mapping[str, Any], queue: Queue | None = None) -> Standing:
-    """Return where a search stands; SLURM is asked for its jobs unless `queue` has them."""
+def standing_of(paths: SearchPaths, snapshot: Mapping[str, Any], answer: QueueAnswer | None = None) -> Standing:
+    """Return where a search stands; its queue is asked for its jobs unless `answer` has them."""
     launch = read_launch(paths)
     working = supervisors_at_work(paths)
-    if launch is None or launch.on != "slurm" or any(is_alive(supervisor) for supervisor in working):
+    if launch is None or not launch.is_queued or any(is_alive(supervisor) for supervisor in working):
         return _by_files(snapshot, working, launch)
-    queue = queue if queue is not None else ask_queue([launch])
-    if queue.trouble:
+    answer = answer if answer is not None else ask_queues([launch])
+    if answer.trouble:
         found = _by_files(snapshot, working, launch)
         is_known = found.state not in ("interrupted", "failed to start")
-        return Standing(found.state if is_known else "unknown", found.why, found.where, queue.trouble)
-    known = [queue.jobs[one] for one in launch.job_ids if one in queue.jobs]
+        return Standing(found.state if is_known else "unknown", found.why, found.where, answer.trouble)
+    known = [answer.jobs[one] for one in launch.job_ids if one in answer.jobs]
     active = [job for job in known if job.is_active]
     if active:
         return _queued_or_running(paths, active, launch)
@@ -173,16 +181,16 @@ def _has_run(paths: SearchPaths, job: Job) -> bool:
 
 
 def _ended(paths: SearchPaths, snapshot: Mapping[str, Any], known: Sequence[Job], launch: Launch) -> Standing:
-    """Return how a search ended whose jobs are over: by its own word, else by SLURM's."""
+    """Return how a search ended whose jobs are over: by its own word, else by its queue's."""
     said = _ending(snapshot, launch)
     if said is not None:
         return said
     state = "interrupted" if snapshot else "failed to start"
-    worst = next((job for job in known if job.state != "COMPLETED"), known[0] if known else None)
+    worst = next((job for job in known if not job.ended_well), known[0] if known else None)
     if worst is None:
         ids = ", ".join(launch.job_ids) or "no job"
-        return Standing(state, f"SLURM does not know {ids} any more")
-    if worst.state == "CANCELLED" and paths.stop_request.exists():
+        return Standing(state, f"{queue_named(launch.on).title} does not know {ids} any more")
+    if worst.was_cancelled and paths.stop_request.exists():
         return Standing("stopped", "taken out of the queue on request")
     return Standing(state, f"job {worst.id}: {worst.why} ({worst.state})")
 
@@ -198,19 +206,4 @@ def _works(paths: SearchPaths) -> bool:
 def _ran_on(host: str, known: Sequence[Job]) -> bool:
     """Whether a machine is one of those that jobs ran on; so it counts where that is not known."""
     short = host.split(".")[0]
-    return any(not job.nodes or short in {name.split(".")[0] for name in expand(job.nodes)} for job in known)
-
-
-def expand(nodes: str) -> list[str]:
-    """Return the names of SLURM's way of writing several: n[1-3,7] is n1, n2, n3 and n7."""
-    names: list[str] = []
-    for part in re.findall(r"(?:[^,\[]|\[[^\]]*\])+", nodes):
-        found = re.fullmatch(r"([^\[]*)\[([^\]]*)\](.*)", part)
-        if found is None:
-            names.append(part)
-            continue
-        for piece in found[2].split(","):
-            low, _, high = piece.partition("-")
-            width = len(low)
-            names += [f"{found[1]}{number:0{width}}{found[3]}" for number in range(int(low), int(high or low) + 1)]
-    return names
+    return any(not job.hosts or short in {name.split(".")[0] for name in job.hosts} for job in known)

@@ -81,7 +81,7 @@ def follow(parent: int) -> None:
 
 @contextlib.contextmanager
 def usr2_held_back() -> Iterator[None]:
-    """Start a child that USR2, which SLURM sends to every process of a job, cannot end before it ignores it."""
+    """Start a child that USR2, by which a queue warns every process of a job, cannot end before it ignores it."""
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR2})
     try:
         yield

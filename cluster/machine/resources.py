@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cluster.machine.allocation import JOB_CPUS, JOB_ID, JOB_NODE
 from search_spaces.errors import UserError
 
 if TYPE_CHECKING:  # a worker counts its threads with this module, and has no use for specs
@@ -65,14 +66,14 @@ def _read_quota(folder: Path) -> float | None:
 
 
 def cpu_limits(limit: int | None = None) -> dict[str, float]:
-    """Return every bound on this process's CPUs: affinity, cgroup quota, SLURM's allocation, supervisor, the spec."""
+    """Return every bound on this process's CPUs: affinity, cgroup quota, the job's allocation, supervisor, the spec."""
     limits: dict[str, float] = {"affinity": len(os.sched_getaffinity(0))}
     quota = cgroup_cpus()
     if quota is not None:
         limits["cgroup"] = quota
-    slurm = os.environ.get("SLURM_CPUS_ON_NODE", "")
-    if slurm.isdigit():
-        limits["slurm"] = int(slurm)
+    of_job = os.environ.get(JOB_CPUS, "")
+    if of_job.isdigit():
+        limits["job"] = int(of_job)
     given = os.environ.get(CPUS, "")
     if given.isdigit():
         limits["supervisor"] = int(given)
@@ -82,10 +83,10 @@ def cpu_limits(limit: int | None = None) -> dict[str, float]:
 
 
 def pool_id() -> str:
-    """Return an id that two processes share which compete for the same CPUs: affinity, control group, SLURM job."""
+    """Return an id that two processes share which compete for the same CPUs: affinity, control group, queue's job."""
     # Every login may have a control group of its own: only those that limit the CPUs part them.
     groups = [str(folder) for folder in control_groups("cpu") if _read_quota(folder) is not None]
-    job = [os.environ.get(name, "") for name in ("SLURM_JOB_ID", "SLURMD_NODENAME")]
+    job = [os.environ.get(name, "") for name in (JOB_ID, JOB_NODE)]
     mine = (sorted(os.sched_getaffinity(0)), groups, job)
     return hashlib.sha256(repr(mine).encode()).hexdigest()[:12]
 

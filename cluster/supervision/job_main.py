@@ -1,7 +1,7 @@
 """What runs on each node of a launched job: the supervisor of its search, or of a further node.
 
-Called by submitit in a job, or run as `python -P -m cluster.supervision.job_main SEARCH_DIRECTORY` by a detached
-process, which is its own even where its user has typed `swell launch --on local` inside somebody's job.
+Called in a job of a queue, or run as `python -P -m cluster.supervision.job_main SEARCH_DIRECTORY` by a detached
+process, which is no job's even if its user has typed `swell launch --on local` inside somebody's job.
 """
 
 import logging
@@ -12,9 +12,12 @@ import time
 from pathlib import Path
 
 from cluster.console import Console
-from cluster.jobs.allocation import JOB_END_TIME
-from cluster.jobs.place import NODE, NODES, Place
-from cluster.jobs.slurm_queue import SlurmError, ask_slurm, hours_of
+from cluster.jobs.environment import note_allocation, place_here
+from cluster.jobs.place import Place
+from cluster.jobs.queue import Queue
+from cluster.jobs.queue_facts import QueueError
+from cluster.jobs.queues import queue_named
+from cluster.machine.allocation import JOB_END_TIME
 from cluster.machine.files import write_json
 from cluster.state.paths import SearchPaths
 from cluster.supervision.foreground import conclude, supervise
@@ -27,34 +30,37 @@ log = logging.getLogger(__name__)
 LOCK_PATIENCE_S = 180.0
 """How long a network's file system may hold the lock of a node that has died."""
 REQUEUE_PATIENCE_S = 900.0
-"""How long SLURM's controller may be away, if the job's own end does not come first."""
+"""How long the queue may give no answer, if the job's own end does not come first."""
 REQUEUE_PAUSE_S = 5.0
 END_PATIENCE_S = 60.0
-"""How long SLURM may take to end a job that it starts again."""
+"""How long the queue may take to end a job that it starts again."""
 
 
 def work(root: str, place: Place) -> int:
     """Work on a search, in this place, until the job's part in it is over; return the exit status."""
-    os.environ[NODE] = place.node
+    note_allocation()
+    queue = queue_named(place.queue) if place.queue else None
+    place.note(queue.hosts(os.environ) if queue is not None and place.num_nodes > 1 else ())
     paths = SearchPaths(Path(root), place.job, place.rank)
     return follow(paths, place) if place.rank else lead(paths, place)
 
 
 def submitted(root: str) -> None:
-    """Do the work of a job that submitit calls: what it returns is pickled, only how it ends reaches SLURM."""
-    status = work(root, Place.in_slurm())
+    """Do the work of a job: its queue learns how it went by the exit status alone."""
+    place = place_here()
+    assert place is not None, "this is called in a job"
+    status = work(root, place)
     if status:
         sys.exit(status)
 
 
 def lead(paths: SearchPaths, place: Place) -> int:
-    """Work on a search as the first node, and have SLURM start the job again where only its time was up."""
-    os.environ[NODES] = str(place.num_nodes)
-    job = place.slurm_job
-    if job and JOB_END_TIME not in os.environ and (left_s := time_left_s(job)) is not None:
-        os.environ[JOB_END_TIME] = str(int(time.time() + left_s))  # older SLURMs do not say
+    """Work on a search as the first node, and have the queue start the job again if only its time was up."""
+    queue, job = queue_named(place.queue) if place.queue else None, place.queue_id
+    if queue is not None and JOB_END_TIME not in os.environ and (left_s := queue.time_left_s(job)) is not None:
+        os.environ[JOB_END_TIME] = str(int(time.time() + left_s))
     console = Console(stderr=True, soft_wrap=True)
-    supervisor = Supervisor(paths, LOCK_PATIENCE_S if job else 0.0)
+    supervisor = Supervisor(paths, LOCK_PATIENCE_S if queue is not None else 0.0)
     try:
         ending = supervise(paths, supervisor, console)
     except UserError as error:
@@ -63,41 +69,32 @@ def lead(paths: SearchPaths, place: Place) -> int:
     finally:
         if place.num_nodes > 1:
             write_json(paths.session, {"incarnation": place.incarnation, "over": True})
-    if job and goes_on_later(paths, supervisor, ending) and requeue(job, paths, console):
+    if queue is not None and goes_on_later(paths, supervisor, ending) and requeue(queue, job, paths, console):
         return 0
     status = conclude(paths, ending, console)
     return 0 if ending.state == "stopped" else status  # a job that was stopped on request has not failed
 
 
 def goes_on_later(paths: SearchPaths, supervisor: Supervisor, ending: Ending) -> bool:
-    """Return whether a search ended only because SLURM wants the nodes back, or the job's time is up."""
+    """Return whether a search ended only because the queue wants the nodes back, or the job's time is up."""
     if ending.state != "stopped" or paths.stop_request.exists():
         return False
     return supervisor.was_signalled or ending.is_time_up
 
 
-def time_left_s(job: str) -> float | None:
-    """Return the seconds that SLURM gives a job yet; None where there is no limit, or SLURM does not answer."""
-    try:
-        hours = hours_of(ask_slurm("squeue", "--noheader", f"--jobs={job}", "--format=%L"))
-    except SlurmError:
-        return None
-    return None if hours is None else 3600 * hours
-
-
-def requeue(job: str, paths: SearchPaths, console: Console) -> bool:
-    """Have SLURM start this process' job again, and wait for the end of this run; return whether it will."""
+def requeue(queue: Queue, job: str, paths: SearchPaths, console: Console) -> bool:
+    """Have the queue start this process's job again, and wait for the end of this run; return whether it will."""
     until = time.monotonic() + REQUEUE_PATIENCE_S
     while True:
         try:
-            state = ask_slurm("squeue", "--noheader", "--states=all", f"--jobs={job}", "--format=%T").strip()
-            if state != "RUNNING":  # one that was cancelled must not come back, one that was preempted does by itself
-                console.print(f"Stopped; SLURM says that job {job} is {state.lower()}")
-                return state in ("PREEMPTED", "PENDING", "REQUEUED")
+            state = queue.own_state(job)
+            if not state.runs:  # one that was cancelled must not come back, one that was preempted does by itself
+                console.print(f"Stopped; {queue.title} says that job {job} is {state.word.lower()}")
+                return state.comes_back
             console.print(f"Every trial has saved; job {job} goes back into the queue.")
-            ask_slurm("scontrol", "requeue", job)
+            queue.requeue(job)
             break
-        except SlurmError as error:  # its controller may be busy, or be started again
+        except QueueError as error:  # its controller may be busy, or be started again
             if time.monotonic() > until or paths.stop_request.exists():
                 said = f"job {job} could not be put back into the queue: {error}"
                 console.print(said)
@@ -109,7 +106,7 @@ def requeue(job: str, paths: SearchPaths, console: Console) -> bool:
 
 def follow(paths: SearchPaths, place: Place) -> int:
     """Work on a search as a further node, until the first one says that it is over."""
-    # SLURM tells every process of a job that its time is running out: it is the first node's to answer.
+    # The queue warns every process of a job that its time is running out: only the first node's handles it.
     signal.signal(signal.SIGUSR2, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda signum, _: sys.exit(128 + signum))
     paths.make_own()
@@ -120,11 +117,11 @@ def follow(paths: SearchPaths, place: Place) -> int:
     try:
         NodeSupervisor(paths, place).run()
     except LeaderLostError as error:
-        # With `--no-kill` SLURM only takes a dead node out of the job, be it the one that led it.
+        # A queue that keeps a job after the loss of a node keeps it after the loss of its first one too.
         log.error("%s", error)
-        if place.slurm_job and not paths.stop_request.exists():
+        if place.queue and not paths.stop_request.exists():
             time.sleep(place.rank * REQUEUE_PAUSE_S)  # one of us is enough
-            requeue(place.slurm_job, paths, Console(stderr=True, soft_wrap=True))
+            requeue(queue_named(place.queue), place.queue_id, paths, Console(stderr=True, soft_wrap=True))
         return 1
     except UserError as error:
         log.error("%s", error)

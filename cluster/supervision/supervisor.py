@@ -14,7 +14,7 @@ from typing import IO, Any
 
 from filelock import FileLock, Timeout
 
-from cluster.jobs.allocation import allocation_left_s
+from cluster.machine.allocation import allocation_left_s
 from cluster.machine.capacity import check_fits
 from cluster.machine.disks import Reading, read_disks
 from cluster.machine.files import read_json, write_json
@@ -119,7 +119,7 @@ class Supervisor:
 
     @property
     def was_signalled(self) -> bool:
-        """Whether it was asked to stop by a signal: as SLURM does when a job's time is up, or its nodes are wanted."""
+        """Whether a signal asked it to stop, as a queue sends when a job's time is up or its nodes are wanted."""
         return bool(self._signals)
 
     @property

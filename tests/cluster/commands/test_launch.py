@@ -279,7 +279,7 @@ def test_what_sbatch_refuses_is_said_once_and_no_search_is_left(launch, slurm, s
 
 
 def test_a_controller_that_does_not_answer_is_not_waited_for(launch, slurm, searches, monkeypatch):
-    monkeypatch.setattr("cluster.jobs.slurm_queue.PATIENCE_S", 0.5)
+    monkeypatch.setattr("cluster.jobs.slurm.commands.PATIENCE_S", 0.5)
     slurm.hangs("scontrol")
     began = time.monotonic()
     done = launch("--cpus", "2")

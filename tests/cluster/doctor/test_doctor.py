@@ -12,10 +12,11 @@ import pytest
 
 from cluster.commands.doctor import doctor_command, draw, exit_status, summary
 from cluster.console import Console
-from cluster.doctor.findings import Finding, Needs, Verdict
 from cluster.doctor.machine import Cpus, Memory, cpu_findings, gpu_findings, memory_findings, read_cpus, read_memory
+from cluster.doctor.needs import Needs
 from cluster.doctor.threads import WorkerError, measure_trial, method_findings, run_worker, thread_findings
 from cluster.machine.asking import Answer, ask
+from cluster.machine.findings import Finding, Verdict
 from cluster.machine.resources import THREAD_VARIABLES, cgroup_cpus, thread_caps
 from search_spaces.errors import SpecError
 from search_spaces.sections import Resources
@@ -75,16 +76,16 @@ def test_a_trial_wider_than_its_binding_is_a_problem_that_names_the_numbers():
     )
 
 
-def test_slurms_allocation_is_the_budget_where_it_is_less():
-    budget, _, limits, _, verdict, _ = python(READ_CPUS.format(""), SLURM_CPUS_ON_NODE="1")
-    assert (budget, limits["slurm"], verdict) == (1, 1, OK)
+def test_a_queues_allocation_is_the_budget_where_it_is_less():
+    budget, _, limits, _, verdict, _ = python(READ_CPUS.format(""), SWELL_JOB_CPUS="1")
+    assert (budget, limits["job"], verdict) == (1, 1, OK)
 
 
 def test_a_step_bound_to_less_than_its_job_holds_is_a_warning():
-    *_, verdict, _ = python(READ_CPUS.format(""), ["taskset", "-c", "0"], SLURM_CPUS_ON_NODE="8")
+    *_, verdict, _ = python(READ_CPUS.format(""), ["taskset", "-c", "0"], SWELL_JOB_CPUS="8")
     assert verdict == WARNING
-    bound = cpu_findings(replace(IDLE, limits={"affinity": 1, "slurm": 8}, budget=1, slots=1))[0]
-    assert bound.found == "1 CPU: the least of affinity 1, SLURM 8 (the machine has 8)"
+    bound = cpu_findings(replace(IDLE, limits={"affinity": 1, "job": 8}, budget=1, slots=1))[0]
+    assert bound.found == "1 CPU: the least of affinity 1, the job 8 (the machine has 8)"
     assert bound.advice.startswith("The job holds 8 CPUs and this process may use 1 of them")
 
 

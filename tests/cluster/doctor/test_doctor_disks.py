@@ -20,8 +20,8 @@ from cluster.doctor.disks import (
     space_findings,
     try_writing,
 )
-from cluster.doctor.findings import Verdict
 from cluster.machine.disks import Disk
+from cluster.machine.findings import Verdict
 from search_spaces.sections import Guard
 
 OK, WARNING, PROBLEM = Verdict.OK, Verdict.WARNING, Verdict.PROBLEM

@@ -7,24 +7,23 @@ from typer.testing import CliRunner
 
 import swell
 from cluster.console import Console
-from cluster.doctor.findings import Verdict
-from cluster.doctor.site import (
+from cluster.doctor.site import environment_findings, folder_findings, load_modules, quota_finding
+from cluster.doctor.site_job import found_file, job_findings, look, submit_and_wait
+from cluster.jobs.queue_facts import Account, Partition, QueueError
+from cluster.jobs.request import Request
+from cluster.jobs.slurm.queue import QUEUE
+from cluster.jobs.slurm.site import SlurmSite
+from cluster.jobs.slurm.site_findings import (
     account_findings,
     command_findings,
     controller_finding,
-    environment_findings,
-    folder_findings,
-    load_modules,
     partition_findings,
-    quota_finding,
 )
-from cluster.doctor.site_job import found_file, job_findings, look, submit_and_wait
-from cluster.jobs.request import Request
-from cluster.jobs.sites import Site, load_site, site_names
-from cluster.jobs.slurm_queue import Association, Partition, SlurmError
 from cluster.machine.asking import Answer
+from cluster.machine.findings import Verdict
 from tests.cluster.fake_slurm import FakeSlurm
 
+SHIPPED = sorted(file.stem for file in QUEUE.sites_folder.glob("*.yaml"))
 OK, WARNING, PROBLEM = Verdict.OK, Verdict.WARNING, Verdict.PROBLEM
 BIG = Partition("standard", True, True, 24.0, 8, 4, 128, 4, 503.0)
 REQUEST = Request(nodes=1, jobs=1, cpus=2, hours=0.1)
@@ -40,7 +39,7 @@ def slurm(tmp_path, monkeypatch):
 
 
 def site(**values):
-    return Site.model_validate({"name": "here", **values})
+    return SlurmSite.model_validate({"name": "here", **values})
 
 
 def verdicts(findings):
@@ -55,9 +54,9 @@ def only(findings):
 # -- the sites that are shipped
 
 
-@pytest.mark.parametrize("name", site_names())
+@pytest.mark.parametrize("name", SHIPPED)
 def test_every_shipped_site_is_valid_and_says_what_it_is(name):
-    assert load_site(name).name == name
+    assert QUEUE.load_site(name).name == name
     text = (Path(swell.__file__).parent / "slurm" / "sites" / f"{name}.yaml").read_text()
     assert text.startswith("# ")
 
@@ -65,7 +64,7 @@ def test_every_shipped_site_is_valid_and_says_what_it_is(name):
 def test_the_keys_that_the_generic_site_shows_are_those_there_are():
     text = (Path(swell.__file__).parent / "slurm" / "sites" / "generic.yaml").read_text()
     shown = {line.removeprefix("# ").partition(":")[0] for line in text.splitlines()[4:] if ":" in line[:20]}
-    assert {key for key in shown if key.isidentifier()} == set(Site.model_fields) - {"name"}
+    assert {key for key in shown if key.isidentifier()} == set(SlurmSite.model_fields) - {"name"}
 
 
 # -- SLURM
@@ -81,7 +80,7 @@ def test_a_missing_command_is_a_problem_and_a_useful_one_is_not():
 
 def test_a_controller_that_does_not_answer_is_a_problem():
     assert controller_finding("slurm 22.05", {"standard": BIG}).found == "answers; slurm 22.05; 1 partition"
-    silent = controller_finding(SlurmError("x"), SlurmError("scontrol: no answer within 8 s"))
+    silent = controller_finding(QueueError("x"), QueueError("scontrol: no answer within 8 s"))
     assert (silent.verdict, silent.found) == (PROBLEM, "scontrol: no answer within 8 s")
 
 
@@ -126,20 +125,20 @@ def test_a_site_that_promises_more_than_the_partition_has_is_warned(values, key)
 )
 def test_accounts_are_held_against_the_users_own(values, verdict, words, monkeypatch):
     monkeypatch.delenv("SBATCH_ACCOUNT", raising=False)
-    mine = [Association("physics", "", ("normal",)), Association("chemistry", "gpu", ("normal",))]
+    mine = [Account("physics", "", ("normal",)), Account("chemistry", "gpu", ("normal",))]
     found = next(iter(account_findings(site(**values), mine)))
     assert found.verdict is verdict
     assert words in found.found
 
 
 def test_a_quality_of_service_that_is_not_the_users_is_a_problem():
-    mine = [Association("physics", "", ("normal", "high"))]
+    mine = [Account("physics", "", ("normal", "high"))]
     assert verdicts(account_findings(site(account="physics", qos="high"), mine))["qos"] is OK
     assert verdicts(account_findings(site(account="physics", qos="low"), mine))["qos"] is PROBLEM
 
 
 def test_without_accounting_accounts_are_not_checked():
-    assert only(account_findings(site(account="x"), SlurmError("sacctmgr: disabled"))).verdict is OK
+    assert only(account_findings(site(account="x"), QueueError("sacctmgr: disabled"))).verdict is OK
     assert only(account_findings(site(account="x"), [])).found == "x; the cluster keeps no accounts"
 
 
@@ -217,7 +216,7 @@ def test_a_job_that_does_not_start_is_cancelled_with_the_reason(slurm, searches,
     monkeypatch.setattr("cluster.doctor.site_job.QUEUE_PATIENCE_S", 0.2)
     monkeypatch.setattr("cluster.doctor.site_job.ASK_EVERY_S", 0.1)
     slurm.says("squeue", "4711|PENDING|N/A|0:00||Priority\n")
-    found = only(submit_and_wait(site(), Console(file=io.StringIO())))
+    found = only(submit_and_wait(QUEUE, site(), Console(file=io.StringIO())))
     assert (found.name, found.verdict) == ("job 4711", WARNING)
     assert "pending: others are before it in the queue (Priority)" in found.found
     assert slurm.calls("scancel") == ["4711"]
@@ -227,14 +226,14 @@ def test_a_job_that_does_not_start_is_cancelled_with_the_reason(slurm, searches,
 def test_a_job_that_fails_says_why(slurm, searches, monkeypatch):
     monkeypatch.setattr("cluster.doctor.site_job.time.sleep", lambda _: None)
     slurm.says("squeue", "4711|FAILED|N/A|0:00|n1|None\n")
-    found = only(submit_and_wait(site(), Console(file=io.StringIO())))
+    found = only(submit_and_wait(QUEUE, site(), Console(file=io.StringIO())))
     assert (found.verdict, found.found) == (PROBLEM, "it ended with an error (FAILED): it printed nothing")
     assert list(searches.iterdir()) == []
 
 
 def test_a_submission_that_is_refused_is_a_problem(slurm, searches):
     slurm.says("sbatch", error="sbatch: error: Invalid qos\n", status=1)
-    found = only(submit_and_wait(site(), Console(file=io.StringIO())))
+    found = only(submit_and_wait(QUEUE, site(), Console(file=io.StringIO())))
     assert (found.verdict, found.found) == (PROBLEM, "sbatch: Invalid qos")
 
 

@@ -5,24 +5,22 @@ from pathlib import Path
 
 import pytest
 
-from cluster.doctor.findings import Verdict
 from cluster.doctor.software import (
     OWN_RAY_VARIABLES,
     WANDB_MACHINES,
     WANDB_URL,
-    Slurm,
     has_wandb_key,
     missing_packages,
     ray_findings,
     read_constraints,
-    read_slurm,
-    slurm_findings,
     software_findings,
     version_of,
     wandb_findings,
 )
 from cluster.doctor.threads import WorkerError, run_worker
+from cluster.jobs.slurm.machine_findings import Slurm, read_slurm, slurm_findings
 from cluster.machine.asking import Answer
+from cluster.machine.findings import Verdict
 from cluster.machine.scratch import LONGEST_ROOT
 
 OK, WARNING, PROBLEM = Verdict.OK, Verdict.WARNING, Verdict.PROBLEM

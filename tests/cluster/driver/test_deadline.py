@@ -1,5 +1,5 @@
 from cluster.driver.deadline import Deadline
-from cluster.jobs.allocation import allocation_left_s
+from cluster.machine.allocation import allocation_left_s
 
 
 class Left:
@@ -43,7 +43,7 @@ def test_a_trial_must_reach_its_first_report_and_the_others_theirs():
     assert deadline.must_stop()
 
 
-def test_slurms_end_of_the_job_is_read_as_seconds_from_now():
-    assert allocation_left_s({"SLURM_JOB_END_TIME": "5000"}, now=lambda: 4000.0) == 1000.0
+def test_the_end_of_a_queues_job_is_read_as_seconds_from_now():
+    assert allocation_left_s({"SWELL_JOB_END_TIME": "5000"}, now=lambda: 4000.0) == 1000.0
     assert allocation_left_s({}) is None
-    assert allocation_left_s({"SLURM_JOB_END_TIME": "N/A"}) is None
+    assert allocation_left_s({"SWELL_JOB_END_TIME": "N/A"}) is None

@@ -12,8 +12,9 @@ from typer.testing import CliRunner
 import swell
 from cluster.console import Console
 from cluster.jobs.launched import Launch, read_launch
-from cluster.jobs.slurm_queue import Job, SlurmError, ask_slurm, associations, hours_of, jobs, partitions, starts_in_s
-from cluster.jobs.standing import HEARTBEAT_PATIENCE_S, Queue, expand, is_worked_on, load_snapshot, standing_of
+from cluster.jobs.queue_facts import Job, QueueError, starts_in_s
+from cluster.jobs.slurm.commands import accounts, ask_slurm, expand, hours_of, job_of, jobs, partitions
+from cluster.jobs.standing import HEARTBEAT_PATIENCE_S, QueueAnswer, is_worked_on, load_snapshot, standing_of
 from cluster.machine.files import write_json
 from cluster.machine.processes import identity
 from cluster.state.paths import SearchPaths
@@ -111,14 +112,14 @@ def test_a_job_that_the_queue_has_forgotten_is_no_trouble_even_without_accountin
 def test_a_command_that_hangs_is_given_up(slurm):
     slurm.hangs("squeue")
     began = time.monotonic()
-    with pytest.raises(SlurmError, match=r"^squeue: no answer within 0\.3 s$"):
+    with pytest.raises(QueueError, match=r"^squeue: no answer within 0\.3 s$"):
         ask_slurm("squeue", patience_s=0.3)
     assert time.monotonic() - began < 5
 
 
 def test_accounts_are_read(slurm):
     slurm.says("sacctmgr", "physics||normal,high\nchemistry|gpu|normal\n")
-    assert [(one.account, one.partition, one.qos) for one in associations()] == [
+    assert [(one.account, one.partition, one.qos) for one in accounts()] == [
         ("physics", "", ("normal", "high")),
         ("chemistry", "gpu", ("normal",)),
     ]
@@ -137,7 +138,7 @@ def test_accounts_are_read(slurm):
     ],
 )
 def test_reasons_are_said_in_words(reason, words):
-    assert Job("1", "PENDING", reason).why.startswith(words)
+    assert job_of("1", "PENDING", reason).why.startswith(words)
 
 
 def test_the_expected_start_is_read():
@@ -247,7 +248,7 @@ def test_a_job_that_slurm_has_forgotten_is_over(launched, slurm):
 
 
 def test_a_controller_that_does_not_answer_is_said_and_not_waited_for(launched, slurm, call, monkeypatch):
-    monkeypatch.setattr("cluster.jobs.slurm_queue.PATIENCE_S", 0.3)
+    monkeypatch.setattr("cluster.jobs.slurm.commands.PATIENCE_S", 0.3)
     paths = launched()
     slurm.hangs("squeue")
     for arguments in (["status", "try"], ["status"]):
@@ -313,7 +314,7 @@ def test_a_search_launched_on_slurm_and_run_by_hand_here_runs(launched, slurm):
     paths = launched()
     slurm.says("squeue", line(state="COMPLETED", nodes="n1"))
     write_json(paths.supervisor_record, identity())
-    assert standing_of(paths, {}, Queue({})).where.startswith(f"process {os.getpid()} on ")
+    assert standing_of(paths, {}, QueueAnswer({})).where.startswith(f"process {os.getpid()} on ")
 
 
 def test_what_a_killed_supervisor_has_left_on_another_machine_is_not_running(launched, make_search, slurm):
@@ -509,16 +510,16 @@ def test_watching_ends_with_the_search_and_says_how_it_ended(launched, slurm, mo
     def ask(_launches):
         answer = answers.pop(0) if len(answers) > 1 else answers[0]
         if answer is None:
-            return Queue({}, "squeue: no answer")
+            return QueueAnswer({}, "SLURM could not be asked about jobs: squeue: no answer")
         slurm.says("squeue", answer)
-        return Queue(jobs(["4711"]))
+        return QueueAnswer(jobs(["4711"]))
 
-    monkeypatch.setattr("cluster.jobs.standing.ask_queue", ask)
+    monkeypatch.setattr("cluster.jobs.standing.ask_queues", ask)
     console = Console(file=io.StringIO(), width=120)
     assert watch_search(paths, console) == 1
     said = console.file.getvalue().splitlines()
     assert said[0] == "queued (job 4711): others are before it in the queue (Priority)"
-    assert said[1] == "unknown: SLURM could not be asked: squeue: no answer"
+    assert said[1] == "unknown: SLURM could not be asked about jobs: squeue: no answer"
     assert "wave 1, running trials: 1 done" in said[2]
 
 

@@ -83,19 +83,19 @@ def test_without_groups_there_is_no_quota(tmp_path, membership):
 
 
 @pytest.mark.parametrize(("variable", "limit"), [("1", 1), ("", None), ("2(x3)", None)])
-def test_slurms_allocation_is_a_limit(monkeypatch, variable, limit):
-    monkeypatch.setenv("SLURM_CPUS_ON_NODE", variable)
-    assert cpu_limits().get("slurm") == limit
+def test_a_queues_allocation_is_a_limit(monkeypatch, variable, limit):
+    monkeypatch.setenv("SWELL_JOB_CPUS", variable)
+    assert cpu_limits().get("job") == limit
 
 
 def test_the_budget_is_the_smallest_limit_and_at_least_one(monkeypatch):
-    monkeypatch.setenv("SLURM_CPUS_ON_NODE", "64")
+    monkeypatch.setenv("SWELL_JOB_CPUS", "64")
     limits = cpu_limits(1000)
     assert limits["affinity"] == len(os.sched_getaffinity(0))
     assert limits["spec"] == 1000
     assert cpu_budget(1000) == max(1, int(min(limits.values())))
     assert cpu_budget(1) == 1
-    monkeypatch.setenv("SLURM_CPUS_ON_NODE", "0")
+    monkeypatch.setenv("SWELL_JOB_CPUS", "0")
     assert cpu_budget() == 1
 
 

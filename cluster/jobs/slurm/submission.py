@@ -10,8 +10,10 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from cluster.installation import is_checkout, own_folder
+from cluster.jobs.launched import make_submission_folder
+from cluster.jobs.queue_facts import SubmissionError
 from cluster.jobs.request import Request
-from cluster.jobs.sites import Site
+from cluster.jobs.slurm.site import SlurmSite
 from cluster.state.paths import SearchPaths
 
 # Else it configures logging where it is imported, and closes every handler there is, ours and other libraries'.
@@ -19,18 +21,12 @@ os.environ["SUBMITIT_LOG_LEVEL"] = "NOCONFIG"
 from submitit.core.utils import FailedJobError, FailedSubmissionError
 from submitit.slurm.slurm import SlurmExecutor
 
-from search_spaces.errors import UserError
-
 PROGRAMS = ("sbatch", "srun")
 NEVER = 10**6
 """Of submitit's own countdown of time limits: our function saves and queues again by itself, as often as it takes."""
-FOREIGN = ("SLURM_", "SLURMD_", "SRUN_", "SBATCH_", "SUBMITIT_")
+FOREIGN = ("SLURM_", "SLURMD_", "SRUN_", "SBATCH_", "SUBMITIT_", "SWELL_JOB_")
 """Variables that would change a job: those of a job that we are in ourselves, and those that override its script."""
 KEPT = frozenset({"SLURM_CONF"})
-
-
-class SubmissionError(UserError):
-    """SLURM does not take the job: its commands are not here, or it says why."""
 
 
 class _Executor(SlurmExecutor):
@@ -41,7 +37,7 @@ class _Executor(SlurmExecutor):
         return 2
 
 
-def render(request: Request, site: Site, paths: SearchPaths) -> str:
+def render(request: Request, site: SlurmSite, paths: SearchPaths) -> str:
     """Return the job script exactly as sbatch would get it."""
     executor = _executor(request, site, paths)
     if request.jobs > 1:
@@ -49,7 +45,7 @@ def render(request: Request, site: Site, paths: SearchPaths) -> str:
     return executor._make_submission_file_text(executor._submitit_command_str, "")
 
 
-def submit(request: Request, site: Site, paths: SearchPaths, function: Callable[[str], object]) -> list[str]:
+def submit(request: Request, site: SlurmSite, paths: SearchPaths, function: Callable[[str], object]) -> list[str]:
     """Submit a job, or an array of jobs, that calls a function with the search directory; return their ids.
 
     Raises SubmissionError.
@@ -60,7 +56,7 @@ def submit(request: Request, site: Site, paths: SearchPaths, function: Callable[
             f"{' and '.join(missing)}: not on the PATH, so nothing can be submitted here. Launch on a login node of "
             "the cluster (with SLURM's module loaded), or use --on local"
         )
-    make_folder(paths)
+    make_submission_folder(paths)
     executor = _executor(request, site, paths)
     root, said = str(paths.root), io.StringIO()
     try:
@@ -76,12 +72,6 @@ def submit(request: Request, site: Site, paths: SearchPaths, function: Callable[
         raise SubmissionError(f"sbatch: {reason.removeprefix('sbatch: ').removeprefix('error: ')}") from None
 
 
-def make_folder(paths: SearchPaths) -> None:
-    """Make the folder of a search's job script, pickles and logs, private to the user: pickles are code."""
-    paths.submission.mkdir(mode=0o700, exist_ok=True)
-    paths.submission.chmod(0o700)
-
-
 @contextlib.contextmanager
 def _clean_environment() -> Iterator[None]:
     """Hide the variables that would make another job of the one that was rendered."""
@@ -94,7 +84,7 @@ def _clean_environment() -> Iterator[None]:
         os.environ.update(hidden)
 
 
-def _executor(request: Request, site: Site, paths: SearchPaths) -> _Executor:
+def _executor(request: Request, site: SlurmSite, paths: SearchPaths) -> _Executor:
     # -P: the working directory is the user's, and `-m` would put it before our own packages.
     python = f"{_quoted(site.python) if site.python else shlex.quote(sys.executable)} -P"
     executor = _Executor(paths.submission, max_num_timeout=NEVER, python=python)
@@ -102,7 +92,7 @@ def _executor(request: Request, site: Site, paths: SearchPaths) -> _Executor:
     return executor
 
 
-def _parameters(request: Request, site: Site, paths: SearchPaths) -> dict[str, Any]:
+def _parameters(request: Request, site: SlurmSite, paths: SearchPaths) -> dict[str, Any]:
     # srun does not take the job's --cpus-per-task since SLURM 22.05, and --export=NONE of a user would undo the setup.
     srun = [f"--cpus-per-task={request.cpus}", "--export=ALL"]
     further: dict[str, Any] = {"requeue": True}
@@ -140,7 +130,7 @@ def _memory(gb: float | None) -> str | None:
     return f"{int(gb)}G" if gb == int(gb) else f"{int(gb * 1024)}M"
 
 
-def setup_lines(site: Site) -> list[str]:
+def setup_lines(site: SlurmSite) -> list[str]:
     """Return the lines of shell that a job runs before ours."""
     lines = ["umask 077"]
     if site.modules:

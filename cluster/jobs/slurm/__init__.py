@@ -1,0 +1,1 @@
+"""SLURM: all that this project says to it and knows of it."""
