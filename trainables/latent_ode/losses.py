@@ -36,9 +36,16 @@ def beta(weight: Float[Array, ""], warmup_steps: Float[Array, ""], step: Array) 
 def collapse(mean: Float[Array, "latent n"], kl: Float[Array, "latent n"] | None) -> dict[str, Float[Array, ""]]:
     """Return active units, collapsed share in percent, total KL in nats and the flag, of posteriors over series.
 
-    `kl` is None where nothing is sampled: then only the units can go silent.
+    `kl` is None if nothing is sampled: then only the units can go silent. All are NaN if a posterior is not finite:
+    compared with the bounds, it would count as one that has not collapsed.
     """
-    active = jnp.sum(jnp.var(mean, axis=1) > SMALLEST_VARIANCE).astype(jnp.float32)
+    variance = jnp.var(mean, axis=1)
+    known = jnp.isfinite(variance).all() & (True if kl is None else jnp.isfinite(kl).all())
+    return {name: jnp.where(known, value, jnp.nan) for name, value in _collapse(variance, kl).items()}
+
+
+def _collapse(variance: Float[Array, " latent"], kl: Float[Array, "latent n"] | None) -> dict[str, Float[Array, ""]]:
+    active = jnp.sum(variance > SMALLEST_VARIANCE).astype(jnp.float32)
     if kl is None:
         zero = jnp.zeros(())
         silent = (active == 0).astype(jnp.float32)

@@ -23,7 +23,11 @@ STATISTICS: Mapping[str, tuple[bool, str]] = {
     "outliers": (False, "number of samples more than 1.5 interquartile ranges outside the quartiles"),
 }
 """Statistics over the samples of a test set: whether they have the quantity's unit, and what they are."""
+SHAPES = ("skewness", "pearson_1", "pearson_2", "bowley")
+"""Statistics that have no worst value: too many lost samples make them NaN, which ranks last in either mode."""
 FAILED = "propagated_failed_pct"
+MOST_LOST_PCT = 1.0
+"""Lost samples in percent above which a statistic is infinite: of the others alone, it would reward divergence."""
 
 
 def metric_prefixes(names: Sequence[str]) -> dict[str, str]:
@@ -48,8 +52,9 @@ def final_metric_names(names: Sequence[str]) -> dict[str, str]:
         for place, where in PLACES.items():
             for quantity, (_, what) in QUANTITIES.items():
                 for statistic, (_, how) in STATISTICS.items():
+                    worst = "not a number" if statistic in SHAPES else "infinite"
                     metrics[statistic_name(prefix, place, quantity, statistic)] = (
-                        f"{name}: {how} of the {what}, {where}"
+                        f"{name}: {how} of the {what}, {where}; {worst} if over {MOST_LOST_PCT:g} % of them are lost"
                     )
-        metrics[prefix + FAILED] = f"{name}: samples of the propagated orbits that are not finite, in percent"
+        metrics[prefix + FAILED] = f"{name}: lost samples (not finite) of the propagated orbits, in percent"
     return metrics

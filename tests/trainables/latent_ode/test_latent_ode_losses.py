@@ -60,6 +60,13 @@ def test_collapse_counts_units_that_vary_and_units_without_kl():
     assert (gone["active_units"], gone["collapsed_pct"], gone["kl_collapse"]) == (0, 100, 1)
 
 
+@pytest.mark.parametrize("sampled", [True, False])
+def test_a_posterior_that_is_not_finite_does_not_count_as_one_that_has_not_collapsed(sampled):
+    mean = jnp.asarray(np.random.default_rng(0).normal(size=(3, 50))).at[1, 7].set(jnp.nan)
+    found = losses.collapse(mean, losses.kl_to_normal(mean, jnp.zeros_like(mean)) if sampled else None)
+    assert all(np.isnan(value) for value in found.values())
+
+
 def test_without_sampling_there_is_no_kl_that_could_collapse():
     found = losses.collapse(jnp.asarray(np.random.default_rng(0).normal(size=(3, 50))), None)
     assert {name: float(value) for name, value in found.items()} == {

@@ -107,3 +107,16 @@ def test_predicting_the_training_mean_scores_a_hundred_percent():
         ("kl", "active_units", "collapsed_pct"), 0.0)}  # fmt: skip
     metrics = score_metrics(series, stats, model, baseline_predictions(series, series.observed, stats, 0.0))
     assert metrics["test_extrapolation_error_pct"] == pytest.approx(100, rel=1e-5)
+
+
+@pytest.mark.parametrize("lost", [np.nan, np.inf])
+def test_one_lost_sample_leaves_no_error_that_could_be_chosen_by(lost):
+    series = spirals()
+    stats = statistics(series)
+    later = series.later.y.copy()
+    later[5, 3, 0] = lost
+    state = {"kl": 1.5, "active_units": 2.0, "collapsed_pct": 25.0}
+    model = {"observed": series.observed.y, "later": later, "kl": np.ones(64), "state": state}
+    metrics = score_metrics(series, stats, model, baseline_predictions(series, series.observed, stats, 0.1))
+    assert not np.isfinite([metrics["test_extrapolation_rmse"], metrics["test_extrapolation_error_pct"]]).any()
+    assert metrics["test_baselines_beaten"] == 0

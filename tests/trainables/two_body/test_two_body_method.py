@@ -156,6 +156,7 @@ def test_an_orbit_that_cannot_be_propagated_is_counted_as_failed(store):
     (result,) = method.score(config, tests, jax.tree.map(np.asarray, prediction)).values()
     metrics = result.metrics
     assert metrics["test_1_propagated_failed_pct"] > 90
+    assert metrics["test_1_propagated_accel_error_mean_pct"] == np.inf
     assert np.isfinite(metrics["test_1_accel_error_mean_pct"])
 
 

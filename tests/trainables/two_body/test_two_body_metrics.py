@@ -2,7 +2,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from trainables.two_body.metric_names import FAILED, PLACES, QUANTITIES, STATISTICS, final_metric_names
+from trainables.two_body.metric_names import FAILED, PLACES, QUANTITIES, SHAPES, STATISTICS, final_metric_names
 from trainables.two_body.metrics import (
     field_errors,
     half_sample_mode,
@@ -49,9 +49,36 @@ def test_statistics_of_a_symmetric_sample_are_unskewed():
     assert got["bowley"] == pytest.approx(0)
 
 
-def test_statistics_leave_out_what_is_not_finite():
-    assert statistics([1.0, np.nan, 3.0, np.inf])["mean"] == 2.0
-    assert all(np.isnan(value) for value in statistics([np.nan]).values())
+@pytest.mark.parametrize(("lost", "mean"), [(0, 2.0), (10, 2.0), (11, np.inf), (990, np.inf), (1000, np.inf)])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_statistics_are_infinite_if_over_one_percent_of_the_samples_are_lost(lost, mean, value):
+    got = statistics([value] * lost + [1.0, 3.0] * (500 - lost // 2) + [2.0] * (lost % 2))
+    assert set(got) == set(STATISTICS)
+    assert got["mean"] == got["median"] == mean
+    for name in ("std", "outliers"):
+        assert np.isinf(got[name]) == np.isinf(mean)
+    for name in SHAPES:
+        assert np.isnan(got[name]) == np.isinf(mean)
+
+
+def test_losing_more_samples_never_improves_a_statistic():
+    x = np.random.default_rng(0).uniform(1, 2, 1000)
+    whole = statistics(x)
+    for lost in (15, 500, 990):
+        worse = statistics(np.where(np.arange(1000) < lost, np.nan, x))
+        assert not [name for name, value in worse.items() if value <= whole[name]]
+
+
+def test_statistics_of_no_samples_are_no_numbers():
+    assert all(np.isnan(value) for value in statistics([]).values())
+
+
+def test_an_acceleration_that_is_not_finite_has_lost_all_its_errors():
+    y = np.zeros((6, 3), np.float32)
+    y[0] = 2.0
+    a = np.array([[np.nan, 0, 0], [np.inf, 0, 0], [0, np.nan, 0]], np.float32).T
+    for values in field_errors(jnp.asarray(y), jnp.asarray(a)).values():
+        assert not np.isfinite(values).any()
 
 
 def test_equal_values_have_no_skewness():
@@ -79,7 +106,7 @@ def test_metrics_have_the_announced_names_and_count_failures():
     got = score_metrics("test_2_", values, np.ones((2, 2), bool))
     assert set(got) == set(final_metric_names(["complex_TBP_planar_2_test"]))
     assert got["test_2_accel_error_mean_pct"] == 3.0
-    assert got["test_2_propagated_accel_error_mean_pct"] == 3.0
+    assert got["test_2_propagated_accel_error_mean_pct"] == np.inf
     assert got["test_2_" + FAILED] == 25.0
 
 
@@ -96,5 +123,6 @@ def test_table_has_an_orbits_elements_and_means():
     table = orbit_table(elements, errors([[1.0, 3.0], [np.nan, np.nan]]), np.ones((2, 2), bool))
     assert table["eccentricity"] == [1.0, 7.0]
     assert table["accel_error_mean_pct"][0] == 2.0
-    assert np.isnan(table["accel_error_mean_pct"][1])
+    assert table["accel_error_mean_pct"][1] == np.inf
+    assert table[FAILED] == [0.0, 100.0]
     assert {len(column) for column in table.values()} == {2}
