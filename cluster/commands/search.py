@@ -13,6 +13,7 @@ from typing import Any
 
 from cluster.machine.files import write_json, write_text
 from cluster.state.paths import SearchPaths, new_search_directory
+from cluster.study.inputs import note_inputs
 from cluster.tracking.artifacts import fetch_artifacts
 from cluster.tracking.code import place_code
 from search_spaces.spec import Spec
@@ -65,6 +66,7 @@ def create_search(spec: Spec, source: Path, name: str | None = None, origin: Sea
         shutil.copyfile(source, paths.spec_source)
         write_json(paths.provenance, provenance())
         spec = place_code(paths, fetch_artifacts(paths, spec, origin), origin)
+        note_inputs(paths, spec)
         write_text(paths.spec, spec.model_dump_json(indent=1) + "\n")
     except BaseException:  # also a full disk: nothing half made stays
         shutil.rmtree(paths.root, ignore_errors=True)

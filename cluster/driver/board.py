@@ -38,6 +38,8 @@ class Board:
         tally, wave = self._study.tally, self.wave
         if wave is not None and (wave.draining or wave.ending):
             doing = "stopping" if wave.draining else "ending the wave"
+        elif wave is not None and wave.waits_for:
+            doing = f"waiting for data: {wave.waits_for}"
         running = wave.running if wave is not None else {}
         snapshot: dict[str, Any] = {
             "updated_at": time.time(),

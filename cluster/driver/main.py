@@ -9,20 +9,23 @@ import logging
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 
 from filelock import FileLock
 
 from cluster.driver.session import Session
-from cluster.machine.files import remove_unfinished
+from cluster.machine.files import remove_unfinished, write_json
 from cluster.machine.processes import end_carrying, follow
 from cluster.machine.scratch import Scratch
 from cluster.state.outcomes import is_disk_full
 from cluster.state.paths import SearchPaths
 from cluster.state.records import load_spec
+from cluster.state.snapshot import load_status
 from cluster.state.storage_errors import note_away
 from cluster.wire.orders import PREDECESSOR_PATIENCE_S, DriverExit
 from cluster.worker.environment import TOKEN
+from trainables._shared.discovery import load_config_type
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +50,16 @@ def clean_up_orphan(supervisor: int, scratch: Scratch) -> None:
         scratch.delete()
 
 
+def _import_trouble(trainable: str) -> str:
+    """Return why a method cannot be imported; empty if it can. Another driver would not be able to either."""
+    try:
+        load_config_type(trainable)
+    except (Exception, SystemExit) as error:  # whatever a user's own module raises
+        log.exception("%s cannot be imported", trainable)
+        return f"{trainable} cannot be imported: {type(error).__name__}: {error}"
+    return ""
+
+
 def main(argv: list[str]) -> int:
     """Run one session; the exit status says how it ended, the study what came of it."""
     search, job, number, scratch_path, supervisor = argv
@@ -58,7 +71,12 @@ def main(argv: list[str]) -> int:
         lock.acquire(timeout=PREDECESSOR_PATIENCE_S)  # until this process ends
         for folder in (paths.root, paths.checkpoints) if paths.job is None else ():  # where other jobs write too
             remove_unfinished(folder)
-        with contextlib.closing(Session(paths, load_spec(paths), scratch, int(number), int(supervisor))) as session:
+        spec = load_spec(paths)
+        if why := _import_trouble(spec.trainable):
+            said = {"doing": "paused", "paused": why, "running": [], "driver": int(number)}
+            write_json(paths.status, {**load_status(paths), "updated_at": time.time(), **said})
+            return DriverExit.PAUSED
+        with contextlib.closing(Session(paths, spec, scratch, int(number), int(supervisor))) as session:
             return session.run()
     except Exception as error:
         if note_away(paths.storage_away, error):

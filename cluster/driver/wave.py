@@ -18,6 +18,8 @@ from cluster.wire.orders import Order
 
 log = logging.getLogger(__name__)
 
+FIRST_PAUSE_S, MOST_PAUSE_S = 1.0, 30.0
+"""Between two looks for data that a trial lacks; doubled each time."""
 SAVE_ACTIVE_EVERY_S = 60.0
 """Seconds of the budget's hours that a killed driver may lose."""
 
@@ -45,6 +47,9 @@ class Wave:
         """Why no more trials are started, the running ones going on to their ends; empty while all is well."""
         self.is_paused = False
         """Whether it drains as trials fail for a cause that seems to be outside of them."""
+        self.waits_for = ""
+        """What the machine lacks for the next trial, which was there before; empty for nothing."""
+        self._look_again, self._pause_s = 0.0, FIRST_PAUSE_S
         self.running: dict[int, dict[str, Any]] = {}
         """The last report of every running trial; until the first, when it began, by the wave's clock."""
         self.num_started = 0
@@ -99,8 +104,12 @@ class Wave:
             return "later"
         has_room = self.num_started < self._max_trials and not (self.draining or self.ending)
         may_start = has_room and self._deadline.may_start()
+        if may_start and self.waits_for and self._clock() < self._look_again:
+            return "later"
         assignment = self.study.ask(self._is_called_off) if may_start else None
         self._heed_brake()
+        if may_start and self._is_waiting_for_data():
+            return "later"
         if assignment is None:
             if self._refused is None:
                 self._refused = self._clock()
@@ -121,6 +130,15 @@ class Wave:
             "objectives": [objective.metric for objective in self._spec.objectives],
         }
         return {"number": assignment.number, "task": json.dumps(task)}
+
+    def _is_waiting_for_data(self) -> bool:
+        """Return whether the next trial lacks data, and note when to look again: after a while, longer each time."""
+        lacks = "" if self.draining else self.study.waits_for
+        if lacks and lacks != self.waits_for:
+            log.warning("waiting: %s", lacks)
+        self._pause_s = min(2 * self._pause_s, MOST_PAUSE_S) if lacks and self.waits_for else FIRST_PAUSE_S
+        self.waits_for, self._look_again = lacks, self._clock() + self._pause_s
+        return bool(lacks)
 
     def _is_called_off(self) -> bool:
         """Return whether no more trials are to be started, by what the supervisor has said until now."""
@@ -170,7 +188,12 @@ class Wave:
         if result["outcome"] == Outcome.DISK_FULL.value:
             self.found_disk_full = True
             self.end_early(f"trial {number} found a disk full")  # the supervisor cleans up before the next
-        self._tell(number, Outcome(result["outcome"]), result)
+        outcome = Outcome(result["outcome"])
+        if outcome is Outcome.CRASHED and not result["step"] and (lacks := self.study.lacks_data(number)):
+            log.warning("trial %d: %s", number, lacks)
+            self._tell(number, Outcome.STOPPED, {**result, "error": lacks}, is_its_fault=False)
+            return
+        self._tell(number, outcome, result)
         self.watch_budget()
 
     def _lost(self, number: int, result: Mapping[str, Any]) -> None:

@@ -65,6 +65,11 @@ class SearchPaths:
         return self.root / "spec.yaml"
 
     @property
+    def inputs(self) -> Path:
+        """The data files that the spec named at launch: size and time of change by name."""
+        return self.root / "inputs.json"
+
+    @property
     def provenance(self) -> Path:
         """Versions, git commit, host and working directory of the launch."""
         return self.root / "provenance.json"

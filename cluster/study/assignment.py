@@ -1,12 +1,14 @@
 """From a trial to its configuration: what the sampler chooses, resolved by the spec and checked by the method."""
 
 import warnings
+from dataclasses import dataclass
 from typing import Any
 
 from optuna.trial import Trial
 from pydantic import ValidationError
 
 from cluster.state.notes import ASSIGNED
+from cluster.study.inputs import Inputs
 from search_spaces.space import FloatRange, IntRange, Parameter, is_active, order, resolve
 from search_spaces.spec import Spec
 from search_spaces.steps import Steps
@@ -40,12 +42,20 @@ def _suggest(trial: Trial, name: str, parameter: Parameter) -> Any:
     return values[values.place(suggested)]
 
 
-def assign(trial: Trial, spec: Spec, config_type: type[MethodConfig]) -> tuple[dict[str, Any], str]:
-    """Give a trial its configuration and note it there; return it, and why the method or its data rule it out.
+@dataclass(frozen=True)
+class Configured:
+    """A trial's configuration, and what speaks against training it now: `reason` for ever, `away` for a while."""
 
-    The reason is empty for one that can be trained.
-    """
-    values, reason = resolve(spec, suggest(trial, spec)), ""
+    config: dict[str, Any]
+    reason: str = ""
+    """Why the method or its data rule it out; empty if it can be trained."""
+    away: str = ""
+    """What the machine lacks for it, which was there before: a file that cannot be read now."""
+
+
+def configure(trial: Trial, spec: Spec, config_type: type[MethodConfig], inputs: Inputs) -> Configured:
+    """Return a trial's configuration: what it has begun with, else what the sampler chooses, resolved by the spec."""
+    values = resolve(spec, suggest(trial, spec))
     seed = spec.seeds[trial.number % len(spec.seeds)]
     if seed is not None:
         values["seed"] = seed
@@ -54,12 +64,24 @@ def assign(trial: Trial, spec: Spec, config_type: type[MethodConfig]) -> tuple[d
         values = known["config"]
     try:
         config = config_type.model_validate(values)
-        config.check_data()
-        values = config.model_dump(mode="json")
     except ValidationError as error:
-        reason = "; ".join(map(str, explain_validation(error, config_type, values)))
-    except ConfigError as error:
-        reason = str(error)
-    if known is None or reason or values != known["config"]:
-        ASSIGNED.write(trial, {"configuration": trial.number // len(spec.seeds), "config": values})
-    return values, reason
+        return Configured(values, "; ".join(map(str, explain_validation(error, config_type, values))))
+    whole = config.model_dump(mode="json")
+    if away := inputs.away(whole):
+        return Configured(whole, away=away)
+    try:
+        config.check_data()
+    except Exception as error:  # of the user's own module anything
+        if away := inputs.trouble(whole, error):
+            return Configured(whole, away=away)
+        said = str(error) if isinstance(error, ConfigError) else f"check_data: {type(error).__name__}: {error}"
+        return Configured(values, said)
+    inputs.passed(whole)
+    return Configured(whole)
+
+
+def note_assigned(trial: Trial, spec: Spec, config: dict[str, Any]) -> None:
+    """Note a trial's configuration, if it is not noted yet."""
+    known = ASSIGNED.of(trial)
+    if known is None or config != known["config"]:
+        ASSIGNED.write(trial, {"configuration": trial.number // len(spec.seeds), "config": config})

@@ -5,7 +5,7 @@ from typing import Any
 
 from optuna.trial import Trial
 
-from cluster.state.notes import ATTEMPTS, FAILURES, ORPHANED, Failure
+from cluster.state.notes import ATTEMPTS, FAILURES, ORPHANED, REDONE, Failure
 from cluster.state.outcomes import Outcome
 
 
@@ -23,6 +23,12 @@ def failures_with(trial: Trial, outcome: Outcome, result: Mapping[str, Any]) -> 
         error=result.get("error", ""),
     )
     return [*FAILURES.of(trial), failure]
+
+
+def was_invalid(trial: Trial) -> bool:
+    """Return whether a trial is open again that the method, or its data, had ruled out: it has never trained."""
+    ends = REDONE.of(trial)
+    return bool(ends) and ends[-1]["outcome"] == Outcome.INVALID_CONFIG.value
 
 
 def note_dead_driver(trial: Trial, reached: list[int | None]) -> int:

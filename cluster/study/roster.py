@@ -64,6 +64,10 @@ class Roster:
         """Take the first trial that waits to be taken up; None where none does."""
         return Trial(self._study, self._left_over.pop(0)._trial_id) if self._left_over else None
 
+    def put_back(self, trial: Trial) -> None:
+        """Let a trial that was taken and not begun be the next to be taken again."""
+        self._left_over.insert(0, self.frozen(trial))
+
     def take_new(self) -> Trial:
         """Make a trial of the next number, and take it."""
         trial = self._study.ask()
@@ -195,6 +199,10 @@ class SharedRoster(Roster):
                 self._claims.take(trial)
                 return trial
         return None
+
+    def put_back(self, trial: Trial) -> None:
+        """Leave a trial that was claimed and not begun to whoever comes first."""
+        self.leave(trial)
 
     def take_new(self) -> Trial:
         """Make a trial of the next number, and claim it; only with the study's lock."""

@@ -18,12 +18,13 @@ from cluster.state.paths import SearchPaths
 from cluster.state.records import TrialRecord, record_of, waves_in
 from cluster.state.shared_lock import PATIENCE_S as LOCK_PATIENCE_S
 from cluster.state.storage import open_storage
-from cluster.study.assignment import assign, suggest
-from cluster.study.attempts import add_attempt, failures_with, note_dead_driver
+from cluster.study.assignment import Configured, configure, note_assigned, suggest
+from cluster.study.attempts import add_attempt, failures_with, note_dead_driver, was_invalid
 from cluster.study.brake import Brake
 from cluster.study.budget import Tally
 from cluster.study.claims import PATIENCE_S, Claims
 from cluster.study.configurations import largest_num_steps
+from cluster.study.inputs import Inputs
 from cluster.study.roster import LOOK_EVERY_S, Roster, SharedRoster, end_order
 from cluster.study.samplers import build_pruner, build_sampler
 from cluster.study.tell_optuna import finish, last_step, score
@@ -87,6 +88,9 @@ class SearchStudy:
             sampler=build_sampler(spec, self.grid),
             pruner=build_pruner(spec, largest_num_steps(spec, config_type)),
         )
+        self.waits_for = ""
+        """What the machine lacks for the next trial, as it was asked for last; empty for nothing."""
+        self._inputs = Inputs.at_launch(paths)
         self._running: dict[int, Trial] = {}
         self._steps: dict[int, set[int]] = {}
         """The steps that each running trial has reported, here or under an earlier driver."""
@@ -131,8 +135,10 @@ class SearchStudy:
 
         Trials that an earlier driver left running, or another one that has died, come first, under their own number. A
         configuration that the method or its data rule out is told as such here and the next one is asked, until the
-        brake says that the search should pause, or the caller that it `is_called_off`.
+        brake says that the search should pause, or the caller that it `is_called_off`. If the next trial lacks a file
+        that was there before, it is kept for later, and `waits_for` says so.
         """
+        self.waits_for = ""
         self._roster.refresh(LOOK_EVERY_S)
         if self._is_all_asked and not self._roster.has_free(self._running):
             return None
@@ -146,21 +152,45 @@ class SearchStudy:
     def _ask(self, is_called_off: Callable[[], bool]) -> Assignment | None:
         while not (self.brake.reason or is_called_off()):
             self._roster.refresh()
-            trial = self._roster.take_free(self._running)
-            if trial is not None:
-                if not self._take_up(trial):
-                    continue
-            elif self._is_all_asked:
-                return None
-            else:
+            trial = free = self._roster.take_free(self._running)
+            if trial is None:
+                if self._is_all_asked:
+                    return None
                 trial = self._roster.take_new()
             self._complete_leader(trial)
-            config, reason = assign(trial, self.spec, self._config_type)
-            if not reason:
+            configured = configure(trial, self.spec, self._config_type, self._inputs)
+            if self._is_kept_for_later(trial, configured):
+                return None
+            if free is not None and not self._take_up(trial):
+                continue
+            note_assigned(trial, self.spec, configured.config)
+            if not configured.reason:
                 self._runs(trial)
-                return Assignment(trial.number, config)
-            self._end_at_once(trial, Outcome.INVALID_CONFIG, reason)
+                return Assignment(trial.number, configured.config)
+            self._end_at_once(trial, Outcome.INVALID_CONFIG, configured.reason)
         return None
+
+    def _is_kept_for_later(self, trial: Trial, configured: Configured) -> bool:
+        """Return whether a trial stays open as it is: the machine lacks its data, or the method takes it no more.
+
+        The latter, of one that has begun, is most likely a change of the method's code: the search pauses.
+        """
+        has_begun = ASSIGNED.of(trial) is not None and not was_invalid(trial)
+        if configured.reason and has_begun:
+            self.brake.reason = (
+                f"trial {trial.number} has begun, and its method does not take its configuration any more: "
+                f"{configured.reason}"
+            )
+        elif not configured.away:
+            return False
+        self.waits_for = configured.away
+        self._roster.put_back(trial)
+        return True
+
+    def lacks_data(self, number: int) -> str:
+        """Return which data of a running trial, which was there before, the machine lacks now; empty for none."""
+        trial = self._running[number]
+        return configure(trial, self.spec, self._config_type, self._inputs).away
 
     def _runs(self, trial: Trial) -> None:
         self._running[trial.number] = trial

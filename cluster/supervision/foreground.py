@@ -110,8 +110,7 @@ def conclude(paths: SearchPaths, ending: Ending, console: Console) -> int:
     elif ending.state == "paused":
         lines = [
             Text.assemble(("Paused: ", "red"), ending.reason),
-            f"The cause seems to lie outside of them. Once it is mended: swell resume {paths.name} --failed",
-            "(takes the failed trials up again; `keep_going: true` in the spec keeps a search from pausing)",
+            f"Once the cause is mended: swell resume {paths.name} (with --failed it takes failed trials up again too)",
         ]
     elif ending.state == "failed":
         lines = [Text.assemble(("The search failed: ", "red"), ending.reason)]

@@ -196,7 +196,8 @@ class Supervisor:
                 ending = self._drivers()
             log.info("search %s: %s", ending.state, ending.reason)
             if ending.state != "finished":
-                self._say(**{"doing": ending.state, "running": [], ending.state: ending.reason})
+                of_before = dict.fromkeys(("failed", "paused", "stopped"), "")
+                self._say(**{**of_before, "doing": ending.state, "running": [], ending.state: ending.reason})
             return ending
         finally:
             for file in (self._paths.supervisor_record, self._paths.supervisor_heartbeat):
