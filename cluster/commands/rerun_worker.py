@@ -17,6 +17,7 @@ from pydantic import ValidationError
 
 from cluster.commands.rerun_comparison import Run, describe, difference
 from cluster.state.outcomes import Outcome, outcome_of
+from cluster.worker.process_state import seed_global_generators
 from search_spaces.validation import explain_validation
 from trainables._shared.config import ConfigError, MethodConfig
 from trainables._shared.datasets import DatasetStore
@@ -81,6 +82,7 @@ class Rerun:
         config.check_data()
         self._config = config
         method = load_method(self._trainable)
+        seed_global_generators(config.seed)
         self._training = Training(Program(method, config), config, method.data(config, DatasetStore()))
         num_steps = sum(phase.steps for phase in self._training.phases)
         while True:

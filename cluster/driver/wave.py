@@ -67,6 +67,8 @@ class Wave:
         """Whether a trial has found a disk full."""
         self._causes: dict[int, Order] = {}
         """Why a trial's worker is about to be lost."""
+        self._handed_back: set[int] = set()
+        """Trials that a worker could not take, as the trial before has spent it."""
         self._history = paths.history(number).open("a")
         self._clock = clock
         self._began: float | None = None
@@ -155,6 +157,10 @@ class Wave:
         if not self.study.is_running(number):
             self.running.pop(number, None)  # another driver has taken it over
             return False
+        if spent := result.get("worker_spent"):  # it has said so before it ends, and the trial has not begun
+            log.info("trial %d: begins in another worker: %s", number, spent)
+            self._handed_back.add(number)
+            return True
         self._note_time(number, result)
         metrics = result["metrics"]
         self.running[number] = dict(result)
@@ -197,6 +203,10 @@ class Wave:
         self.watch_budget()
 
     def _lost(self, number: int, result: Mapping[str, Any]) -> None:
+        if number in self._handed_back:
+            self._handed_back.remove(number)
+            self._tell(number, Outcome.STOPPED, {**result, "seconds": 0.0}, is_its_fault=False)
+            return
         cause = self._cause(number)
         if self.draining and not cause:  # its queue ends all processes of a job, and no trial is to blame
             self._tell(number, self.stop_outcome, result, is_its_fault=False)

@@ -20,6 +20,7 @@ from cluster.state.figures import Figures, measured
 from cluster.state.outcomes import Outcome, outcome_of
 from cluster.state.raised import chain_of, text_of, to_json
 from cluster.wire.heartbeats import HEARTBEATS, IDLE, WorkerHeartbeat
+from cluster.worker.process_state import ProcessState, jax_settings, seed_global_generators
 
 if TYPE_CHECKING:  # a method brings JAX, which must not be imported before the thread caps are checked
     from trainables._shared.program import ProgramCache
@@ -39,6 +40,10 @@ MOST_REPORT_MB = 20.0
 
 class ThreadCapError(RuntimeError):
     """A worker was started without its thread caps, or they did not hold."""
+
+
+class WorkerSpentError(RuntimeError):
+    """A trial has left this process in a state that no other trial may begin in; Tune then starts another worker."""
 
 
 def _reset_peak_memory() -> None:
@@ -66,6 +71,10 @@ class TrialActor(tune.Trainable):
 
     _programs: "ProgramCache | None" = None
     _training: "Training | None" = None
+    _clean: ProcessState | None = None
+    """The process as it was before the method's code first ran in a trial."""
+    _spent = ""
+    """Why no trial may begin in this process any more."""
 
     def setup(self, config: dict[str, Any]) -> None:
         """Take the first trial of this process."""
@@ -77,7 +86,13 @@ class TrialActor(tune.Trainable):
         self._begin(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Take the next trial; compiled programs stay."""
+        """Take the next trial; compiled programs stay.
+
+        A process that cannot be put back as it was takes none: it says so with its first report, which the driver
+        answers by starting the trial elsewhere, and ends. (Returning False here would end the trial behind the
+        driver's back.)
+        """
+        self._spent = self._clean.restore() if self._clean is not None else ""
         self._begin(new_config)
         return True
 
@@ -90,6 +105,9 @@ class TrialActor(tune.Trainable):
         self._cpu_started = time.process_time()
         self._saved_step = -1
         _reset_peak_memory()
+        if self._spent:
+            log.warning("this worker is to be replaced: %s", self._spent)
+            return
         try:
             self._check_caps()
             self._open()
@@ -127,9 +145,11 @@ class TrialActor(tune.Trainable):
             self._programs = ProgramCache()
         method = load_method(self._task["trainable"])
         config = method.config_type.model_validate_json(json.dumps(self._task["config"]))
-        program = self._programs.get(method, config)
-        self._compile_s_before = program.compile_s
+        self._remember()
+        seed_global_generators(config.seed)
         data = method.data(config, DatasetStore())
+        program = self._programs.get(method, config, jax_settings())
+        self._compile_s_before = program.compile_s
         self._training = Training(program, config, data)
         self._check_pool()
         checkpoint = Path(self._task["checkpoint"])
@@ -143,8 +163,18 @@ class TrialActor(tune.Trainable):
             checkpoint.unlink(missing_ok=True)
             self._training = Training(program, config, data)  # of the old one, a part may have been loaded
 
+    def _remember(self) -> None:
+        """Note the process's state, once, with JAX's backend running: it reads its environment when it starts."""
+        if self._clean is None:
+            import jax.numpy as jnp
+
+            jnp.zeros(()).block_until_ready()
+            self._clean = ProcessState()
+
     def step(self) -> dict[str, Any]:
         """Train to the next report and return it; the last one carries the trial's outcome and results."""
+        if self._spent:
+            return self._hand_back()
         result = self._advance()
         # One string: Tune flattens, copies and inspects every nested result on its way to the driver.
         report = json.dumps(result)
@@ -156,6 +186,14 @@ class TrialActor(tune.Trainable):
         else:
             self._heartbeat.beat()
         return {"report": report, "done": "outcome" in result}
+
+    def _hand_back(self) -> dict[str, Any]:
+        """Say that this worker cannot take the trial, then end."""
+        if self._failure is not None:
+            raise WorkerSpentError(self._spent)
+        self._failure = Outcome.STOPPED, {}
+        self._heartbeat.set_trial(IDLE)
+        return {"report": json.dumps({**self._usage(0), "metrics": {}, "worker_spent": self._spent}), "done": False}
 
     def _advance(self) -> dict[str, Any]:
         if self._failure is not None:

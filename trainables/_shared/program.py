@@ -209,11 +209,11 @@ class ProgramCache:
 
     def __init__(self, size: int = 8) -> None:
         self._size = size
-        self._programs: OrderedDict[tuple[str, str], Program] = OrderedDict()
+        self._programs: OrderedDict[tuple[str, str, str], Program] = OrderedDict()
 
-    def get(self, method: Method[Any], config: MethodConfig) -> Program:
-        """Return the program of a configuration, made at its first use."""
-        key = (type(method).__qualname__, structural_key(config))
+    def get(self, method: Method[Any], config: MethodConfig, settings: Mapping[str, Any] | None = None) -> Program:
+        """Return the program of a configuration, made at its first use; of other JAX settings it is another program."""
+        key = (type(method).__qualname__, structural_key(config), repr(sorted((settings or {}).items())))
         if key not in self._programs:
             self._programs[key] = Program(method, config)
             if len(self._programs) > self._size:

@@ -466,3 +466,17 @@ def test_a_torn_line_of_a_history_is_passed_over(given):
     here.reopen(2)
     here.complete(2.0)
     assert [entry["trial"] for entry in load_history(here.paths)] == [0, 1]
+
+
+def test_a_trial_that_a_spent_worker_hands_back_begins_in_another_and_costs_no_retry(given):
+    g = given(most=1)
+    number, _ = g.start()
+    assert g.wave.report(number, {**report(0), "worker_spent": "a thread still runs in it"})  # then the worker ends
+    g.wave.end(number, None)
+    (record,) = load_trials(g.paths)
+    assert (record.is_open, record.attempts, record.failures, record.error) == (True, 1, [], "")
+    assert g.start()[0] == number
+    g.wave.end(number, end(val_error=1.0))
+    (record,) = load_trials(g.paths)
+    assert (record.outcome, record.attempts) == (Outcome.COMPLETED, 1)
+    assert [entry["step"] for entry in load_history(g.paths)] == [30]

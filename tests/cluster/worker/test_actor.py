@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -18,7 +19,7 @@ from cluster.machine.resources import thread_caps, xla_pool_threads
 from cluster.state.figures import MEASURED
 from cluster.state.outcomes import Outcome
 from cluster.wire.heartbeats import HEARTBEATS, IDLE, read_heartbeats
-from cluster.worker.actor import TrialActor
+from cluster.worker.actor import TrialActor, WorkerSpentError
 from tests.methods.ripple import Config
 
 
@@ -139,7 +140,7 @@ def test_a_worker_without_its_caps_is_refused_before_it_imports_anything(trial, 
 ENDED = """
 import json, os, signal, sys
 from pathlib import Path
-from cluster.worker.actor import TrialActor
+from cluster.worker.actor import TrialActor, WorkerSpentError
 from tests.methods.ripple import Config
 
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # as Ray does: an exception in whatever the method is doing
@@ -280,3 +281,71 @@ def test_whatever_a_method_raises_has_crashed_and_is_recorded_within_bounds(tria
     assert type(raised).__name__ in last["error"]
     assert last["raised"][-1]["frames"][-1][2] == "data"
     assert len(report) < 50_000
+
+
+def again(actor):
+    """Give an actor its trial once more, as a new one, and return its last report."""
+    Path(actor._task["checkpoint"]).unlink(missing_ok=True)
+    assert actor.reset_config({"task": json.dumps(actor._task)})
+    return finish(actor)[-1]
+
+
+def test_a_trial_gets_the_numbers_that_it_gets_alone_whatever_the_one_before_it_has_set(trial, monkeypatch):
+    from tests.methods.ripple import Ripple
+
+    actor = trial.make()
+    alone = finish(actor)[-1]["metrics"]
+    data = Ripple.data
+
+    def changing(*args):
+        jax.config.update("jax_enable_x64", True)
+        np.seterr(all="raise")
+        return data(*args)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Ripple, "data", changing)
+        other = again(actor)["metrics"]
+    assert other != alone  # of another precision
+    assert again(actor)["metrics"] == alone
+    assert not jax.config.jax_enable_x64
+
+
+def test_global_random_numbers_are_the_trials_own(trial, monkeypatch):
+    from tests.methods.ripple import Ripple
+
+    drawn, data = [], Ripple.data
+
+    def drawing(*args):
+        drawn.append(np.random.random())
+        return data(*args)
+
+    monkeypatch.setattr(Ripple, "data", drawing)
+    actor = trial.make(seed=7)
+    again(actor)
+    trial.make(seed=8)
+    assert drawn[0] == drawn[1] != drawn[2]
+
+
+def test_a_worker_that_cannot_be_put_back_as_it_was_hands_the_next_trial_back_and_ends(trial, monkeypatch):
+    from tests.methods.ripple import Ripple
+
+    data, over = Ripple.data, threading.Event()
+
+    def leaving(*args):
+        threading.Thread(target=lambda: over.wait(), name="left").start()
+        return data(*args)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Ripple, "data", leaving)
+        actor = trial.make()
+    try:
+        finish(actor)
+        assert actor.reset_config({"task": json.dumps(actor._task)})
+        first = actor.step()
+        report = json.loads(first["report"])
+        assert (first["done"], report["worker_spent"]) == (False, "thread left of the user's code still runs in it")
+        assert report["step"] == 0
+        with pytest.raises(WorkerSpentError, match="thread left"):
+            actor.step()
+    finally:
+        over.set()

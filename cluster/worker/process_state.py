@@ -1,0 +1,235 @@
+"""The state of a worker's process that a method may change, put back before the next trial takes the worker over.
+
+A trial must get the numbers that it would get alone. What can be put back exactly is; where something cannot, or a
+user's thread still runs, `ProcessState.restore` says so, and the worker is replaced (`TrialActor.reset_config`). What a
+module of the user's own keeps in its variables is the module's: a method has no state (see `Method`).
+"""
+
+import faulthandler
+import gc
+import locale
+import logging
+import os
+import random
+import resource
+import signal
+import sys
+import threading
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cluster.installation import own_folder
+
+_LIBRARY = ("/site-packages/", "/dist-packages/", f"/lib/python3.{sys.version_info.minor}/")
+_OURS = ("cluster", "search_spaces", "trainables/_shared")
+
+
+@dataclass(frozen=True)
+class Part:
+    """One thing that a process has once: what it is called, how it is read and how it is put back."""
+
+    name: str
+    read: Callable[[], Any]
+    write: Callable[[Any], None]
+
+
+def _read_umask() -> int:
+    now = os.umask(0o77)
+    os.umask(now)
+    return now
+
+
+def _write_umask(mask: int) -> None:
+    os.umask(mask)
+
+
+def _write_locale(name: str) -> None:
+    locale.setlocale(locale.LC_ALL, name)
+
+
+def _write_environment(values: Mapping[str, str]) -> None:
+    for name in os.environ.keys() - values.keys():
+        del os.environ[name]
+    os.environ.update(values)
+
+
+def _write_filters(filters: list[Any]) -> None:
+    warnings.resetwarnings()  # tells Python's own copies that they are out of date
+    warnings.filters[:] = filters  # pyright: ignore[reportIndexIssue]
+
+
+def _read_streams() -> tuple[Any, ...]:
+    return sys.stdin, sys.stdout, sys.stderr, sys.excepthook, threading.excepthook, warnings.showwarning
+
+
+def _write_streams(values: tuple[Any, ...]) -> None:
+    sys.stdin, sys.stdout, sys.stderr, sys.excepthook, threading.excepthook, warnings.showwarning = values
+
+
+def _read_handlers() -> dict[int, Any]:
+    return {number: signal.getsignal(number) for number in signal.valid_signals()}
+
+
+def _write_handlers(handlers: Mapping[int, Any]) -> None:
+    for number, handler in handlers.items():
+        if signal.getsignal(number) != handler:
+            signal.signal(number, handler)
+
+
+def _read_timers() -> list[bool]:
+    return [signal.getitimer(which)[0] > 0 for which in (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF)]
+
+
+def _write_timers(_: list[bool]) -> None:
+    for which in (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF):
+        signal.setitimer(which, 0)
+
+
+def _read_logging() -> tuple[int, list[logging.Handler], int]:
+    return logging.root.level, list(logging.root.handlers), logging.root.manager.disable
+
+
+def _write_logging(values: tuple[int, list[logging.Handler], int]) -> None:
+    logging.root.setLevel(values[0])
+    logging.root.handlers[:] = values[1]
+    logging.disable(values[2])
+
+
+def _read_limits() -> dict[int, tuple[int, int]]:
+    names = [name for name in dir(resource) if name.startswith("RLIMIT_")]
+    return {getattr(resource, name): resource.getrlimit(getattr(resource, name)) for name in names}
+
+
+def _write_limits(limits: Mapping[int, tuple[int, int]]) -> None:
+    for which, limit in limits.items():
+        if resource.getrlimit(which) != limit:
+            resource.setrlimit(which, limit)
+
+
+def _read_tracing() -> tuple[Any, ...]:
+    return sys.gettrace(), sys.getprofile(), gc.isenabled(), faulthandler.is_enabled()
+
+
+def _write_tracing(values: tuple[Any, ...]) -> None:
+    sys.settrace(values[0])
+    sys.setprofile(values[1])
+    (gc.enable if values[2] else gc.disable)()
+    (faulthandler.enable if values[3] else faulthandler.disable)()
+
+
+def _read_numpy() -> dict[str, Any]:
+    import numpy as np
+
+    return {"errors": np.geterr(), "call": np.geterrcall(), "print": np.get_printoptions()}
+
+
+def _write_numpy(values: Mapping[str, Any]) -> None:
+    import numpy as np
+
+    np.seterr(**values["errors"])
+    np.seterrcall(values["call"])
+    np.set_printoptions(**values["print"])
+
+
+def jax_settings() -> dict[str, Any]:
+    """Return JAX's settings as they are in this thread, by name."""
+    import jax
+
+    return {name: getattr(jax.config, name, value) for name, value in jax.config.values.items()}
+
+
+def _write_jax(values: Mapping[str, Any]) -> None:
+    import jax
+
+    for name, value in jax_settings().items():
+        if name in values and value != values[name]:
+            jax.config.update(name, values[name])
+
+
+PARTS = (
+    Part("working directory", os.getcwd, os.chdir),
+    Part("umask", _read_umask, _write_umask),
+    Part("environment", lambda: dict(os.environ), _write_environment),
+    Part("import path", lambda: list(sys.path), lambda value: sys.path.__setitem__(slice(None), value)),
+    Part("warning filters", lambda: list(warnings.filters), _write_filters),
+    Part("standard streams and hooks", _read_streams, _write_streams),
+    Part("signal handlers", _read_handlers, _write_handlers),
+    Part("timers", _read_timers, _write_timers),
+    Part("logging", _read_logging, _write_logging),
+    Part("resource limits", _read_limits, _write_limits),
+    Part("CPU affinity", lambda: os.sched_getaffinity(0), lambda value: os.sched_setaffinity(0, value)),
+    Part("locale", lambda: locale.setlocale(locale.LC_ALL), _write_locale),
+    Part("recursion limit", sys.getrecursionlimit, sys.setrecursionlimit),
+    Part("tracing and garbage collection", _read_tracing, _write_tracing),
+    Part("NumPy's error handling", _read_numpy, _write_numpy),
+    Part("JAX's settings", jax_settings, _write_jax),
+)
+
+
+class ProcessState:
+    """A process as it was before a method's code first ran in a trial, its modules imported."""
+
+    def __init__(self) -> None:
+        self._values = {part.name: part.read() for part in PARTS if _is_readable(part)}
+        self._threads = set(threading.enumerate())
+        self._modules = set(sys.modules)
+
+    def restore(self) -> str:
+        """Put everything back; return why that cannot be done, in words, empty if it was."""
+        changed: list[str] = []
+        for part in PARTS:
+            if part.name not in self._values:
+                continue
+            before = self._values[part.name]
+            try:
+                if part.read() != before:
+                    changed += [part.name] if part.name != "working directory" else []  # Tune changes it too
+                    part.write(before)
+                    if part.read() != before:
+                        return f"its {part.name} cannot be put back"
+            except Exception as error:
+                return f"its {part.name} cannot be put back ({error})"
+        if thread := self._users_thread():
+            return f"thread {thread} of the user's code still runs in it"
+        # Whose doing a change was cannot be told: a module makes it once, when it is imported, and is not again.
+        imported = [name for name in sys.modules.keys() - self._modules if _is_users(_file_of(sys.modules[name]))]
+        if changed and imported:
+            return f"its {changed[0]} had changed when {min(imported)} was imported within a trial"
+        return ""
+
+    def _users_thread(self) -> str:
+        frames = sys._current_frames()
+        for thread in set(threading.enumerate()) - self._threads:
+            frame = frames.get(thread.ident or 0)
+            while frame is not None:
+                if _is_users(frame.f_code.co_filename):
+                    return thread.name
+                frame = frame.f_back
+        return ""
+
+
+def _is_readable(part: Part) -> bool:
+    """Return whether a part can be put back at all: signals only in the main thread."""
+    return part.name not in ("signal handlers", "timers") or threading.current_thread() is threading.main_thread()
+
+
+def _file_of(module: Any) -> str:
+    file = getattr(module, "__file__", None)
+    return file if isinstance(file, str) else ""
+
+
+def _is_users(file: str) -> bool:
+    if not file or (file.startswith("<") and file != "<string>") or any(part in file for part in _LIBRARY):
+        return False
+    return not any(Path(file).is_relative_to(own_folder() / part) for part in _OURS)
+
+
+def seed_global_generators(seed: int) -> None:
+    """Start Python's and NumPy's global random numbers from a seed, so that a method that draws from them repeats."""
+    import numpy as np
+
+    random.seed(seed)
+    np.random.seed(seed)
