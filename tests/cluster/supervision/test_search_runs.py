@@ -50,6 +50,41 @@ space:
 sampler: {{name: grid}}
 """
 NUM_LONG = 12
+BORDER = """\
+trainable: border.method
+objective: {metric: test_error}
+space:
+  do:
+    - "jax.config.update('jax_enable_x64', True)"
+    - ""
+    - "threading.Thread(target=lambda: time.sleep(600), daemon=True, name='left').start()"
+    - "pass"
+    - "self.score = lambda *_: {'plain': TestResult({'test_error': None}, {})}"
+sampler: {name: grid}
+resources: {cpus: 1, cpus_per_trial: 1}
+"""
+BORDER_METHOD = """\
+import threading, time
+import jax
+from tests.methods import ripple
+from trainables._shared.contract import TestResult
+
+
+class Config(ripple.Config):
+    do: str = ""
+
+
+class Border(ripple.Ripple):
+    config_type = Config
+
+    def data(self, config, store):
+        vars(self).pop("score", None)
+        exec(config.do)
+        return super().data(config, store)
+
+
+method = Border()
+"""
 FRONT = """\
 trainable: elsewhere.own_method
 objective: [{metric: val_error}, {metric: train_loss, mode: max}]
@@ -390,3 +425,23 @@ def test_with_several_objectives_no_trial_is_best(front, place, tmp_path):
     done = place.swell("best", "front", "--trial", "3", "--output", tmp_path / "best")
     assert done.code == 0, done.err
     assert "# Trial 3 of front" in (tmp_path / "best" / "config.yaml").read_text()
+
+
+def test_a_trial_neither_inherits_anothers_process_state_nor_fails_by_its_values(place, tmp_path):
+    (tmp_path / "border").mkdir()
+    (tmp_path / "border" / "method.py").write_text(BORDER_METHOD)
+    done, paths = place.swell("run", place.write(BORDER, "border"), cwd=tmp_path), place.paths("border")
+    assert (done.code, "Traceback" in done.err) == (0, False)
+    records = {record.config["do"]: record for record in load_trials(paths)}
+    crashed = [record for record in records.values() if record.outcome is not Outcome.COMPLETED]
+    assert [record.raised[-1].message for record in crashed] == [
+        "trainables._shared.returned.ReturnedError: test_error is None, not a number"
+    ]
+    # Whichever comes after which: a trial that changes nothing of its own gets the same number.
+    plain = [record.metrics for do, record in records.items() if record not in crashed and not do.startswith("jax")]
+    assert len(plain) == 3
+    assert plain[0] == plain[1] == plain[2]
+    (other,) = (record.metrics for do, record in records.items() if do.startswith("jax"))
+    assert other != plain[0]
+    assert {record.attempts for record in records.values()} == {1}
+    assert "begins in another worker: thread left of the user's code" in paths.driver_log(1).read_text()
