@@ -99,12 +99,12 @@ class Postgres:
 
     def _answers(self) -> bool:
         words = [self._programs / "pg_isready", "-q", "-h", self.addresses[0], "-p", str(self.port)]
-        return subprocess.run(words, timeout=90, check=False).returncode == 0
+        return subprocess.run(words, timeout=600, check=False).returncode == 0
 
     def _run(self, program: str, *words: str) -> str:
         done = subprocess.run(
             [*_as_postgres(), self._programs / program, *words],
-            cwd=self._folder, text=True, capture_output=True, timeout=360, check=False,
+            cwd=self._folder, text=True, capture_output=True, timeout=600, check=False,
         )  # fmt: skip
         assert done.returncode == 0, f"{program}:\n{done.stdout}{done.stderr}"
         return done.stdout

@@ -15,7 +15,7 @@ def test_the_database_is_there_with_the_password_alone(postgres, postgres_url):
     assert "scram" in postgres.sql("show password_encryption")
     refused = subprocess.run(
         ["psql", "-c", "select 1", postgres_url.replace(postgres.password, "guess")],
-        capture_output=True, text=True, timeout=180, check=False,
+        capture_output=True, text=True, timeout=600, check=False,
     )  # fmt: skip
     assert "password authentication failed" in refused.stderr
 

@@ -69,7 +69,7 @@ def start_tracker(search, tmp_path, more=None, **options):
 def track(search, tmp_path):
     """Let a tracker write everything there is, and return what it said."""
     tracker = start_tracker(search, tmp_path)
-    said, _ = tracker.communicate(timeout=360)
+    said, _ = tracker.communicate(timeout=600)
     assert tracker.returncode == 0, said.decode()
     return said.decode()
 

@@ -18,7 +18,7 @@ PATH=/usr/bin:/bin
 here={folder}
 printf '%s\\n' "$*" >> $here/{name}.calls
 {more}
-[ -f $here/{name}.slow ] && exec sleep 60
+[ -f $here/{name}.slow ] && exec sleep 6000
 [ -f $here/{name}.err ] && cat $here/{name}.err >&2
 [ -f $here/{name}.out ] && cat $here/{name}.out
 [ -f $here/{name}.rc ] && exit "$(cat $here/{name}.rc)"

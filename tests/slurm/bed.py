@@ -40,7 +40,7 @@ class Testbed:
 
     # -- the bed itself
 
-    def script(self, *words: str, patience: float = 120, check: bool = True) -> str:
+    def script(self, *words: str, patience: float = 600, check: bool = True) -> str:
         """Run a command of testbed.sh; return what it said."""
         done = subprocess.run(
             [str(SCRIPT), *words], env=self._knobs, text=True, capture_output=True, timeout=patience, check=False
@@ -99,7 +99,7 @@ class Testbed:
 
     # -- commands and jobs
 
-    def run(self, *words: str, patience: float = 60, check: bool = True, **environment: str) -> str:
+    def run(self, *words: str, patience: float = 600, check: bool = True, **environment: str) -> str:
         """Run a command on the login node; return what it said. `srun` and `salloc` need `script("run", ...)`."""
         done = subprocess.run(
             words, env=self.env | environment, text=True, capture_output=True, timeout=patience, check=False
@@ -112,7 +112,7 @@ class Testbed:
         words = ["sbatch", "--parsable", "--open-mode=append", f"--output={output or '/dev/null'}", *options]
         done = subprocess.run(
             words, input=f"#!/bin/bash\n{script}\n", env=self.env | environment, text=True, capture_output=True,
-            timeout=180, check=False,
+            timeout=600, check=False,
         )  # fmt: skip
         assert done.returncode == 0, f"{shlex.join(words)}:\n{done.stdout}{done.stderr}"
         return done.stdout.strip().split(";")[0]
@@ -129,7 +129,7 @@ class Testbed:
         """Return a node's state: idle, mix, alloc, comp, down, down*, ..."""
         return self.run("sinfo", "-h", "-p", "main", "-N", "-n", node, "-o", "%t").strip()
 
-    def wait_for_state(self, job: str, states: str | Iterable[str], patience: float = 90) -> str:
+    def wait_for_state(self, job: str, states: str | Iterable[str], patience: float = 600) -> str:
         """Wait until a job is in one of the states; return it."""
         wanted = {states} if isinstance(states, str) else set(states)
         seen: list[str] = []
@@ -141,16 +141,16 @@ class Testbed:
         self.wait_for(arrived, patience, lambda: f"job {job} is not {wanted} but {self.job(job)}")
         return seen[-1]
 
-    def wait_for_end(self, job: str, patience: float = 120) -> str:
+    def wait_for_end(self, job: str, patience: float = 600) -> str:
         """Wait until a job is over and will not run again; return its state."""
         return self.wait_for_state(job, OVER, patience)
 
-    def wait_for_node(self, node: str, states: str | Iterable[str], patience: float = 90) -> None:
+    def wait_for_node(self, node: str, states: str | Iterable[str], patience: float = 600) -> None:
         """Wait until a node is in one of the states: `UP`, down*, ..."""
         wanted = {states} if isinstance(states, str) else set(states)
         self.wait_for(lambda: self.node_state(node) in wanted, patience, lambda: f"{node} is {self.node_state(node)}")
 
-    def wait_for_text(self, path: Path, pattern: str, patience: float = 90) -> str:
+    def wait_for_text(self, path: Path, pattern: str, patience: float = 600) -> str:
         """Wait until a file matches a regular expression; return its text."""
         read = lambda: path.read_text() if path.exists() else ""  # noqa: E731
         self.wait_for(lambda: bool(re.search(pattern, read())), patience, lambda: f"{path} says:\n{read()}")

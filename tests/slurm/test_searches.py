@@ -47,7 +47,7 @@ class Cluster:
         )
         self.env = bed.env | {"SWELL_ROOT": str(folder / "searches"), "PYTHONPATH": str(ROOT), "COLUMNS": "200"}
 
-    def swell(self, *words, code=0, patience=120.0):
+    def swell(self, *words, code=0, patience=600.0):
         done = subprocess.run(
             [sys.executable, "-P", "-m", "swell", *map(str, words)],
             env=self.env,

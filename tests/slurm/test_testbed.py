@@ -92,7 +92,7 @@ def test_a_job_goes_on_while_the_controller_is_away(testbed, log):
     job = testbed.sbatch("echo first; sleep 8; echo last", output=log)
     testbed.wait_for_text(log, "first")
     with testbed.without_controller():
-        refused = subprocess.run(["squeue"], env=testbed.env, capture_output=True, text=True, timeout=180, check=False)
+        refused = subprocess.run(["squeue"], env=testbed.env, capture_output=True, text=True, timeout=600, check=False)
         assert refused.returncode
         assert "Unable to contact slurm controller" in refused.stderr
     assert testbed.wait_for_end(job) == "COMPLETED"

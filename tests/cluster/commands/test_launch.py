@@ -13,6 +13,7 @@ import swell
 from cluster.jobs.launched import Launch, read_launch
 from cluster.state.paths import SearchPaths
 from tests.cluster.fake_slurm import FakeSlurm
+from tests.waiting import PATIENCE_S
 
 ROOT = Path(__file__).parents[3]
 GOLDEN = ROOT / "tests" / "golden"
@@ -279,13 +280,13 @@ def test_what_sbatch_refuses_is_said_once_and_no_search_is_left(launch, slurm, s
 
 
 def test_a_controller_that_does_not_answer_is_not_waited_for(launch, slurm, searches, monkeypatch):
-    monkeypatch.setattr("cluster.jobs.slurm.commands.PATIENCE_S", 0.5)
+    monkeypatch.setattr("cluster.jobs.slurm.commands.PATIENCE_S", 3.0)
     slurm.hangs("scontrol")
     began = time.monotonic()
     done = launch("--cpus", "2")
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < PATIENCE_S
     assert done.exit_code == 2
-    assert done.stderr == "scontrol: no answer within 0.5 s\n"
+    assert done.stderr == "scontrol: no answer within 3 s\n"
     assert not searches.exists()
 
 
@@ -298,7 +299,7 @@ def test_an_interrupt_while_sbatch_takes_its_time_leaves_no_search(slurm, search
             assert launching.poll() is None
             time.sleep(0.05)
         launching.send_signal(signal.SIGINT)
-        assert launching.wait(120) == 130
+        assert launching.wait(600) == 130
         assert "Traceback" not in launching.stderr.read()
     assert list(searches.iterdir()) == []
 

@@ -77,7 +77,7 @@ def test_a_method_that_exits_has_crashed(make_search, own_method, monkeypatch, r
 @pytest.mark.slow
 def test_a_breakpoint_in_a_method_works(make_search, own_method, monkeypatch, watched):
     paths = launched(make_search, own_method("breakpoint()"), monkeypatch)
-    out, err = watched(paths).communicate("p config.steps * 1000\nc\n", timeout=360)
+    out, err = watched(paths).communicate("p config.steps * 1000\nc\n", timeout=600)
     assert "(Pdb) 30000\n" in out, err
     assert "is completed at step 30" in out
 
@@ -95,7 +95,7 @@ def test_ctrl_c_ends_it_without_a_traceback(recorded, watched):
     process = watched(paths)
     read_until(process, "step 1000 of ")
     os.killpg(process.pid, signal.SIGINT)
-    out, err = process.communicate(timeout=180)
+    out, err = process.communicate(timeout=600)
     assert process.returncode == 130
     assert "interrupted at step " in out
     assert err == ""
@@ -123,7 +123,7 @@ def test_ctrl_c_twice_ends_what_does_not_hear_it(make_search, own_method, monkey
     with pytest.raises(subprocess.TimeoutExpired):
         process.wait(1.0)
     os.killpg(process.pid, signal.SIGINT)
-    process.communicate(timeout=180)
+    process.communicate(timeout=600)
     assert process.returncode == 130
     assert nothing_is_left_of(process)
 

@@ -20,6 +20,7 @@ from cluster.machine.findings import Finding, Verdict
 from cluster.machine.resources import THREAD_VARIABLES, cgroup_cpus, thread_caps
 from search_spaces.errors import SpecError
 from search_spaces.sections import Resources
+from tests.waiting import PATIENCE_S
 
 ROOT = Path(__file__).parents[3]
 OK, WARNING, PROBLEM = Verdict.OK, Verdict.WARNING, Verdict.PROBLEM
@@ -271,10 +272,10 @@ def test_gpus_matter_where_trials_ask_for_them(per_trial, num_gpus, cards, platf
 
 def test_a_program_that_hangs_is_ended_with_what_it_has_started():
     start = time.monotonic()
-    answer = ask(["sh", "-c", "sleep 47.25 & echo $! ; sleep 48"], 0.3)
+    answer = ask(["sh", "-c", "sleep 6047.25 & echo $! ; sleep 6048"], 0.3)
     assert answer == Answer(failure="no answer within 0.3 s")
-    assert time.monotonic() - start < 5
-    left = [p for p in Path("/proc").glob("[0-9]*/cmdline") if b"47.25" in _read(p)]
+    assert time.monotonic() - start < PATIENCE_S
+    left = [p for p in Path("/proc").glob("[0-9]*/cmdline") if b"6047.25" in _read(p)]
     assert left == []
 
 

@@ -14,6 +14,7 @@ from filelock import FileLock
 from cluster.machine.files import write_json
 from cluster.machine.scratch import Scratch
 from cluster.worker.environment import driver_environment
+from tests.waiting import wait_for
 
 ROOT = Path(__file__).parents[3]
 START = "import subprocess, sys; raise SystemExit(subprocess.call([*sys.argv[1:], str(__import__('os').getpid())]))"
@@ -71,14 +72,6 @@ def test_a_driver_imports_our_packages_and_the_users_others(shadows, scratch, ma
     assert done.stdout.splitlines() == [*ours, str(shadows / "own" / "method.py")]
 
 
-def wait_until(condition):
-    for _ in range(3000):
-        if condition():
-            return
-        time.sleep(0.01)
-    pytest.fail("it never came about")
-
-
 def children(pid):
     return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
 
@@ -107,7 +100,7 @@ def test_a_driver_whose_supervisor_died_before_it_could_follow_it_ends_and_clean
     done = subprocess.run([*command, str(gone.pid)], env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert f"the supervisor, process {gone.pid}, has died" in done.stderr
-    assert ray.wait(120) == -signal.SIGTERM
+    assert ray.wait(600) == -signal.SIGTERM
     assert not scratch.path.exists()
     assert not paths.journal.exists()
 
@@ -116,11 +109,11 @@ def test_a_driver_whose_supervisor_dies_before_ray_has_started_cleans_up(wave, s
     paths, command, environment, ray = wave
     with FileLock(paths.driver_lock):  # the driver waits for its predecessor
         supervisor = subprocess.Popen([sys.executable, "-c", START, *command], env=environment)
-        wait_until(lambda: any(map(heeds_sigterm, children(supervisor.pid))))
+        wait_for(lambda: any(map(heeds_sigterm, children(supervisor.pid))))
         supervisor.kill()
         supervisor.wait()
-        assert ray.wait(120) == -signal.SIGTERM
-        wait_until(lambda: not scratch.path.exists())
+        assert ray.wait(600) == -signal.SIGTERM
+        wait_for(lambda: not scratch.path.exists())
 
 
 def test_a_driver_that_fails_under_its_supervisor_leaves_the_cleaning_up_to_it(wave, scratch):

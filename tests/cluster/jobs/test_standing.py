@@ -19,6 +19,7 @@ from cluster.machine.files import write_json
 from cluster.machine.processes import identity
 from cluster.state.paths import SearchPaths
 from tests.cluster.fake_slurm import FakeSlurm
+from tests.waiting import PATIENCE_S
 
 ELSEWHERE = {"host": "n1", "pid": 17, "start": "1", "boot": "x"}
 
@@ -114,7 +115,7 @@ def test_a_command_that_hangs_is_given_up(slurm):
     began = time.monotonic()
     with pytest.raises(QueueError, match=r"^squeue: no answer within 0\.3 s$"):
         ask_slurm("squeue", patience_s=0.3)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < PATIENCE_S
 
 
 def test_accounts_are_read(slurm):
@@ -255,7 +256,7 @@ def test_a_controller_that_does_not_answer_is_said_and_not_waited_for(launched, 
         assert standing_of(paths, {}).state == "unknown"
         began = time.monotonic()
         done = call(*arguments)
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < PATIENCE_S
         assert "SLURM could not be asked" in done.stdout
         assert "squeue: no answer within 0.3 s" in flat(done.stdout)
 
@@ -530,5 +531,5 @@ def test_an_interrupt_leaves_the_search_that_is_watched_alone(launched, slurm, s
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True) as watching:
         assert watching.stdout.readline().startswith("queued (job 4711)")
         watching.send_signal(signal.SIGINT)
-        assert watching.wait(120) == 130
+        assert watching.wait(600) == 130
     assert slurm.calls("scancel") == []

@@ -2,11 +2,11 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 
 from cluster.machine.processes import boot_id, carrying, end_carrying, identity, is_alive, start_time
+from tests.waiting import wait_for
 
 MARK = "SWELL_TEST_MARK"
 SLEEP = "import time; time.sleep(60)"
@@ -36,14 +36,6 @@ def start():
             process.stdout.close()
 
 
-def wait_until(condition):
-    for _ in range(1000):
-        if condition():
-            return
-        time.sleep(0.01)
-    pytest.fail("it never came about")
-
-
 def test_a_process_knows_itself_and_is_alive():
     me = identity()
     assert (me["pid"], me["boot"]) == (os.getpid(), boot_id())
@@ -61,7 +53,7 @@ def test_what_ran_on_another_host_cannot_be_known():
 
 def test_a_zombie_is_dead(start):
     process = start("pass")
-    wait_until(lambda: start_time(process.pid) is None)
+    wait_for(lambda: start_time(process.pid) is None)
     os.kill(process.pid, 0)  # its number is still taken: nobody has waited for it
     assert start_time(process.pid) is None
 
@@ -79,7 +71,7 @@ def test_a_command_with_brackets_in_its_name_is_understood(tmp_path, start):
 
 def test_only_marked_processes_are_ended(start):
     marked, other, unmarked = start(SLEEP, "one"), start(SLEEP, "another"), start(SLEEP)
-    wait_until(lambda: carrying(MARK, "one") == [marked.pid])
+    wait_for(lambda: carrying(MARK, "one") == [marked.pid])
     end_carrying(MARK, "one")
     assert marked.wait() == -signal.SIGTERM
     assert other.poll() is None
@@ -89,7 +81,7 @@ def test_only_marked_processes_are_ended(start):
 def test_a_grandchild_in_a_session_of_its_own_is_ended_too(start):
     parent = start(PARENT, "family", stdout=subprocess.PIPE, text=True)
     child = int(parent.stdout.readline())
-    wait_until(lambda: sorted(carrying(MARK, "family")) == sorted([parent.pid, child]))
+    wait_for(lambda: sorted(carrying(MARK, "family")) == sorted([parent.pid, child]))
     end_carrying(MARK, "family")
     assert carrying(MARK, "family") == []
     assert start_time(child) is None
@@ -104,5 +96,5 @@ def test_a_process_that_ignores_the_request_is_killed(start):
 
 def test_a_value_that_only_begins_alike_is_another_mark(start):
     process = start(SLEEP, "mark-1")
-    wait_until(lambda: carrying(MARK, "mark-1") == [process.pid])
+    wait_for(lambda: carrying(MARK, "mark-1") == [process.pid])
     assert carrying(MARK, "mark") == []

@@ -10,6 +10,7 @@ import pytest
 
 from cluster.machine.processes import identity
 from cluster.state.shared_lock import LockLostError, SharedLock
+from tests.waiting import PATIENCE_S, wait_for
 
 ROOT = Path(__file__).parents[3]
 COUNT = """
@@ -37,7 +38,7 @@ def test_processes_hold_it_one_at_a_time(tmp_path):
     counter.write_text("0")
     command = [sys.executable, "-c", COUNT, str(tmp_path / "lock"), str(counter)]
     processes = [subprocess.Popen(command, cwd=ROOT) for _ in range(3)]
-    assert [process.wait(60) for process in processes] == [0, 0, 0]
+    assert [process.wait(PATIENCE_S) for process in processes] == [0, 0, 0]
     assert counter.read_text() == "300"
     assert [path.name for path in tmp_path.iterdir()] == ["counter"]
 
@@ -60,9 +61,9 @@ def test_a_holder_killed_on_this_machine_is_known_at_once(tmp_path):
     os.kill(holder.pid, signal.SIGKILL)
     holder.wait()
     holder.stdout.close()
-    began = time.monotonic()
-    with SharedLock(tmp_path / "lock"):
-        assert time.monotonic() - began < 5.0
+    lock = SharedLock(tmp_path / "lock", patience_s=1e9)
+    assert lock.take(lambda pause: True)  # without one pause
+    lock.leave()
 
 
 def test_a_silent_holder_elsewhere_loses_it_after_the_patience(tmp_path):
@@ -70,7 +71,7 @@ def test_a_silent_holder_elsewhere_loses_it_after_the_patience(tmp_path):
     path.symlink_to(json.dumps({**identity(), "host": "elsewhere", "id": "x"}))
     began = time.monotonic()
     with SharedLock(path, patience_s=0.4) as lock:
-        assert 0.4 <= time.monotonic() - began < 5.0
+        assert time.monotonic() - began >= 0.4
         lock.check()
 
 
@@ -78,8 +79,8 @@ def test_a_holder_that_thinks_for_long_keeps_it(tmp_path):
     path = tmp_path / "lock"
     with SharedLock(path, patience_s=0.4) as lock:
         first = path.lstat().st_mtime_ns
-        time.sleep(0.5)
-        assert path.lstat().st_mtime_ns > first
+        began = time.monotonic()
+        wait_for(lambda: path.lstat().st_mtime_ns > first and time.monotonic() - began > 0.5)
         lock.check()
 
 
@@ -105,7 +106,7 @@ def test_a_lock_that_has_changed_hands_is_not_broken(tmp_path):
 
 def test_who_waits_for_it_may_give_up_and_knows_whether_its_holder_lives(tmp_path):
     path = tmp_path / "lock"
-    mine, others = SharedLock(path), SharedLock(path, patience_s=0.4)
+    mine, others = SharedLock(path), SharedLock(path, patience_s=1e9)
     assert mine.take(lambda pause: True)
     assert not others.take(lambda pause: True)
     assert (others.depth, others.saw_heartbeat) == (0, False)

@@ -13,9 +13,12 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
+from cluster.machine.liveness import touched_at
+from cluster.state.paths import SearchPaths
 from cluster.state.outcomes import Outcome
 from cluster.state.records import load_trials, load_waves
 from tests.searching import result
+from tests.waiting import wait_for
 
 GRID = {"shift": {"low": -1.0, "high": 1.0, "step": 0.5}, "learning_rate": [0.01, 0.1]}
 RUNGS = {"name": "asha", "grace_steps": 10, "reduction": 2}
@@ -72,7 +75,7 @@ class Driver:
     def end(self):
         self.said += [json.loads(line) for line in self.process.stdout]
         self.process.stdout.close()
-        assert self.process.wait(120) == 0
+        assert self.process.wait(600) == 0
         return self
 
     def all(self, word):
@@ -206,12 +209,16 @@ def test_what_the_machine_failed_is_retried_by_any_driver(opened):
 
 
 def test_a_silent_drivers_trials_are_taken_over_after_the_patience_and_lost_to_it(opened):
-    search, one, two = opened(1, 2, patience_s=4.0, early_stopping=RUNGS)
+    now = 0.0
+    search, one, two = opened(1, 2, patience_s=4.0, clock=lambda: now, early_stopping=RUNGS)
     first = one.ask()
     one._claims._over.set()  # no more signs, as of a machine that was suspended
     one._claims._thread.join()
     assert two.ask().number == 1
-    _wait_for(lambda: two._roster.has_free({1}))
+    for _ in range(3):
+        two._claims.look()
+        now += 1.5
+    wait_for(lambda: two._roster.has_free({1}))
     assert two.ask() == first
     assert not one.report(0, 10, {"val_error": 9.0})
     assert not one.is_running(0)
@@ -222,10 +229,15 @@ def test_a_silent_drivers_trials_are_taken_over_after_the_patience_and_lost_to_i
 
 
 def test_a_driver_that_gives_signs_keeps_its_trials(opened):
-    _, one, two = opened(1, 2, patience_s=0.5, budget={"trials": 1})
+    now = 0.0
+    search, one, two = opened(1, 2, patience_s=0.8, clock=lambda: now, budget={"trials": 1})
+    heartbeat = SearchPaths(search.paths.root, 1).driver_heartbeat
     one.ask()
-    time.sleep(1.5)
-    assert two.ask() is None
+    for _ in range(4):
+        before = touched_at(heartbeat)
+        wait_for(lambda before=before: touched_at(heartbeat) != before)
+        now += 0.3
+        assert two.ask() is None
     assert one.is_running(0)
 
 
@@ -480,10 +492,3 @@ def test_a_search_opened_by_one_driver_alone_takes_no_lock(make_search):
     search.paths.journal_lock.symlink_to("held by somebody")
     search.run(lambda config: {"val_error": 1.0}, most=1)
     assert not FileLock(search.paths.lock).is_locked
-
-
-def _wait_for(condition, timeout_s=30.0):
-    until = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < until, "in vain"
-        time.sleep(0.05)

@@ -18,6 +18,7 @@ from cluster.state.outcomes import Outcome
 from cluster.state.paths import SearchPaths
 from cluster.state.records import TrialRecord
 from tests.chaotic import chaos
+from tests.waiting import wait_for
 from trainables._shared.conformance import CHECKS, Case
 
 ROOT = Path(__file__).parents[3]
@@ -194,7 +195,7 @@ def in_a_place(tmp_path):
         script = tmp_path / "script.py"
         body = "\n".join(f"    {line}" for line in body.strip().splitlines())
         script.write_text(IN_A_PLACE.format(root=str(ROOT), body=body))
-        done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=180)
+        done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=600)
         assert done.returncode == 0, done.stderr
         return done.stdout.splitlines()
 
@@ -226,7 +227,9 @@ print(planted.differences(), [process.pid for process in place.ours()])
 (place.searches / "notes.txt").write_text("other")
 planted.processes["raylet"].terminate()
 planted.processes["ray::TrialActor.step()"].suspend()
-time.sleep(0.2)
+end = time.monotonic() + 600
+while len(planted.differences()) < 4 and time.monotonic() < end:
+    time.sleep(0.1)
 print(*planted.differences(), sep="\\n")
 """
     )
@@ -272,21 +275,25 @@ def test_an_order_to_misbehave_is_obeyed_by_one_process_once(tmp_path):
     orders = tmp_path / "orders"
     orders.mkdir()
     command = "import sys, time; from pathlib import Path; from benchmarks.faults.misbehave import obey_orders; "
-    command += "obey_orders(Path(sys.argv[1])); print('ready', flush=True); time.sleep(3)"
+    command += "obey_orders(Path(sys.argv[1])); print('ready', flush=True); sys.stdin.read()"
     workers = []
     for index in range(2):
         (tmp_path / str(index)).mkdir()
         environment = {**os.environ, "TMPDIR": str(tmp_path / str(index)), "PYTHONPATH": str(ROOT)}
         arguments = [sys.executable, "-c", command, str(orders)]
-        workers.append(subprocess.Popen(arguments, env=environment, stdout=subprocess.PIPE))
+        workers.append(subprocess.Popen(arguments, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE))
     for worker in workers:
         assert worker.stdout is not None
         worker.stdout.readline()
     taken = give_order(orders, "one", {"what": "files", "mb": 3, "chunk_mb": 1, "pause_s": 0})
+
+    def written():
+        return sorted(file.stat().st_size for index in range(2) for file in (tmp_path / str(index)).rglob("0*"))
+
+    wait_for(lambda: written() == [10**6] * 3)
     for worker in workers:
         worker.communicate()
-    written = sorted(file.stat().st_size for index in range(2) for file in (tmp_path / str(index)).rglob("0*"))
-    assert written == [10**6] * 3
+    assert written() == [10**6] * 3
     assert list(orders.iterdir()) == [taken]
 
 

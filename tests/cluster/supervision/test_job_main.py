@@ -195,7 +195,7 @@ def test_how_a_job_ends_reaches_slurm(monkeypatch):
 
 
 def test_trials_that_do_not_save_in_time_are_ended_while_the_job_can_still_go_back(make_search, monkeypatch):
-    monkeypatch.setenv("SWELL_JOB_END_TIME", str(int(time.time() + 100)))
+    monkeypatch.setenv("SWELL_JOB_END_TIME", str(int(time.time() + 10_000)))
     supervisor = job_main.Supervisor(make_search().paths)
     supervisor.request_stop(signal.SIGUSR2)
     supervisor._attend()

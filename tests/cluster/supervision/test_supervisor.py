@@ -22,6 +22,7 @@ from cluster.state.supervisor_record import worked_on_elsewhere
 from cluster.supervision.supervisor import SearchBusyError, Supervisor
 from cluster.wire.orders import DriverExit
 from cluster.worker.environment import TOKEN
+from tests.waiting import wait_for
 
 
 @pytest.fixture
@@ -64,7 +65,7 @@ def test_what_a_dead_supervisor_of_this_search_left_is_ended_and_deleted_and_not
     try:
         ending = Bare(search.paths, DriverExit.FINISHED).run()
         assert ending.state == "finished"
-        assert worker.wait(120) == -signal.SIGTERM
+        assert worker.wait(600) == -signal.SIGTERM
         assert foreign.poll() is None
         assert not mine.path.exists()
         assert others.path.exists()
@@ -88,7 +89,7 @@ def test_the_driver_of_a_dead_supervisor_may_save_before_its_scratch_goes(make_s
     time.sleep(1.0)
     assert scratch.path.exists()
     held.release()
-    thread.join(60)
+    thread.join()
     assert not scratch.path.exists()
 
 
@@ -98,14 +99,12 @@ def test_a_search_waits_for_space_says_so_and_goes_on(make_search, root, monkeyp
     found = []
     thread = threading.Thread(target=lambda: found.append(supervisor.run()))
     thread.start()
-    deadline = time.monotonic() + 60
-    while "waiting" not in load_status(search.paths).get("doing", "") and time.monotonic() < deadline:
-        time.sleep(0.05)
+    wait_for(lambda: "waiting" in load_status(search.paths).get("doing", ""))
     assert load_status(search.paths)["doing"].startswith("waiting for disk space: ")
     assert supervisor.statuses == [DriverExit.FINISHED]
     assert found == []
     monkeypatch.setattr("cluster.machine.guard.limits_on", lambda *_: Limits(0, 0, 0, 0))
-    thread.join(60)
+    thread.join()
     assert found[0].state == "finished"
     assert [event["what"] for event in load_guard_events(search.paths)] == ["waiting", "going_on"]
 
@@ -205,7 +204,7 @@ def test_nobody_works_alone_beside_jobs_that_share_a_search(make_search, monkeyp
 @pytest.mark.parametrize("job", [None, 0])
 def test_a_supervisor_that_lives_on_another_machine_is_seen_by_its_signs(make_search, root, monkeypatch, job):
     monkeypatch.setattr("cluster.state.supervisor_record.LOOK_EVERY_S", 0.05)
-    monkeypatch.setattr("cluster.state.supervisor_record.SILENT_S", 0.5)
+    monkeypatch.setattr("cluster.state.supervisor_record.SILENT_S", 3.0)
     search = make_search()
     other = SearchPaths(search.paths.root, job)
     other.make_own()
@@ -225,7 +224,7 @@ def test_a_supervisor_that_lives_on_another_machine_is_seen_by_its_signs(make_se
         assert worked_on_elsewhere([other], patience_s=0.6) is other
         assert time.monotonic() - began > 0.6
         threading.Timer(0.3, over.set).start()
-        assert worked_on_elsewhere([other], patience_s=20.0) is None
+        assert worked_on_elsewhere([other], patience_s=1e9) is None
     finally:
         over.set()
         thread.join()

@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from cluster.machine.memory import available_memory_gb, out_of_memory_kills, total_memory_gb
@@ -15,6 +16,7 @@ from cluster.machine.processes import start_time
 from cluster.state.outcomes import Outcome
 from cluster.supervision.workers import WorkerWatch, end_worker, resident_gb
 from cluster.wire.heartbeats import IDLE, WorkerHeartbeat, read_heartbeats, wait_for_workers
+from tests.waiting import wait_for
 
 ROOT = Path(__file__).parents[3]
 WORKER = """
@@ -49,6 +51,14 @@ def start(tmp_path):
         process.stdout.close()
 
 
+def wait_for_report(worker, folder):
+    def report():
+        return [one for one in read_heartbeats(folder) if one.pid == worker.pid]
+
+    before = report()
+    wait_for(lambda: report() != before)
+
+
 class Clock:
     now = 0.0
 
@@ -61,21 +71,22 @@ def test_a_stopped_worker_is_found_when_its_time_is_over_and_one_that_reports_is
     watch = WorkerWatch(tmp_path, 60.0, None, clock)
     hangs, works = start(4), start(5)
     assert watch.look() == []
-    time.sleep(0.1)
+    wait_for_report(hangs, tmp_path)
     hangs.send_signal(signal.SIGSTOP)
-    time.sleep(0.1)
+    wait_for(lambda: psutil.Process(hangs.pid).status() == psutil.STATUS_STOPPED)
+    wait_for_report(works, tmp_path)
     clock.now = 30.0
     assert watch.look() == []  # its last heartbeat is seen here, whatever its file's time says
     for clock.now in (60.0, 89.0):
-        time.sleep(0.1)
+        wait_for_report(works, tmp_path)
         assert watch.look() == []
-    time.sleep(0.1)
+    wait_for_report(works, tmp_path)
     clock.now = 91.0
     (finding,) = watch.look()
     assert (finding.heartbeat.pid, finding.heartbeat.trial, finding.outcome) == (hangs.pid, 4, Outcome.TIMED_OUT)
     assert finding.reason == "it did not report for 1.02 min; trial_timeout_min = 1"
     end_worker(finding.heartbeat)
-    assert hangs.wait(120) == -signal.SIGKILL
+    assert hangs.wait(600) == -signal.SIGKILL
     assert works.poll() is None
     assert watch.look() == []
 

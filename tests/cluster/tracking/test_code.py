@@ -331,7 +331,7 @@ def test_a_search_of_a_fetched_method_runs_and_is_run_again_without_the_server(s
     def swell(*arguments, **more):
         command = [sys.executable, "-P", "-m", "swell", *map(str, arguments)]
         environ = {**os.environ, "SWELL_SCRATCH": str(scratch), **more}
-        done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=500)
+        done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=600)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 

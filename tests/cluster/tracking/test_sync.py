@@ -5,7 +5,6 @@ import json
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -18,6 +17,7 @@ from cluster.tracking.spool import Spool, delete_synced
 from cluster.tracking.upload import SyncError, all_runs, sync_lock
 from search_spaces.errors import UserError
 from tests.tracking import environment, run_trials, track
+from tests.waiting import wait_for
 from tests.wandb_server import KEY, wandb_server
 
 pytestmark = pytest.mark.slow  # starts W&B's real client, again and again
@@ -151,16 +151,13 @@ def test_a_killed_sync_goes_on_where_it_was(search, server, tmp_path):
     command = [sys.executable, "-c", script, search.paths.name]
     first = subprocess.Popen(command, env=env, cwd=tmp_path / "cwd", stdout=subprocess.DEVNULL)
     spool = Spool(search.paths)
-    until = time.monotonic() + 90
-    while len(spool.folders_synced()) < 2:
-        assert time.monotonic() < until
-        time.sleep(0.05)
+    wait_for(lambda: len(spool.folders_synced()) >= 2)
     first.send_signal(signal.SIGKILL)
-    first.wait(60)
+    first.wait()
     synced = spool.folders_synced()
     assert 2 <= len(synced) < 8
     server.delay_s = 0.0
-    done = subprocess.run(command, env=env, cwd=tmp_path / "cwd", capture_output=True, text=True, timeout=360)
+    done = subprocess.run(command, env=env, cwd=tmp_path / "cwd", capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stdout + done.stderr
     assert sorted(set(server.upserts)) == ids(search, *range(8))
     noted = [json.loads(line)["folder"] for line in spool.synced.read_text().splitlines()]
@@ -245,7 +242,7 @@ def test_runs_that_methods_made_themselves_are_uploaded_once_nobody_works_on_the
     )
     own = {"WANDB_DIR": str(spool.root), "WANDB_DATA_DIR": str(spool.staging), "WANDB_CACHE_DIR": str(tmp_path / "c")}
     env = environment(tmp_path, **own)
-    subprocess.run([sys.executable, "-c", script], env=env, cwd=tmp_path / "cwd", check=True, timeout=180)
+    subprocess.run([sys.executable, "-c", script], env=env, cwd=tmp_path / "cwd", check=True, timeout=600)
     write_json(search.paths.supervisor_record, identity())
     assert all_runs(search.paths) == []
     search.paths.supervisor_record.unlink()

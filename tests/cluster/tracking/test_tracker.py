@@ -9,6 +9,7 @@ import pytest
 from cluster.machine.files import read_json, write_json
 from cluster.tracking.spool import Spool
 from tests.tracking import content, end, files, run_trials, say, start_tracker, track
+from tests.waiting import wait_for
 
 OFFLINE = {"wandb": "offline", "project": "orbits", "entity": "lab", "tags": ["first", "second"]}
 
@@ -20,13 +21,6 @@ def search(make_search):
     found = make_search(tracking=OFFLINE, budget={"trials": 50})
     write_json(found.paths.provenance, {**read_json(found.paths.provenance), "git_commit": "c0ffee"})
     return found
-
-
-def wait_for(condition, patience_s=60.0):
-    until = time.monotonic() + patience_s
-    while not condition():
-        assert time.monotonic() < until, "waited in vain"
-        time.sleep(0.02)
 
 
 def test_a_run_says_what_the_trials_record_says(search, tmp_path):
@@ -121,7 +115,7 @@ def test_trials_are_written_as_they_end_and_running_ones_are_not(search, tmp_pat
     wait_for(lambda: running in spool.trials_written())
     third = wave.next()["number"]
     say(wave, third, 10, 1.0, val_error=0.5)
-    tracker.communicate(timeout=180)
+    tracker.communicate(timeout=600)
     wave.close()
     assert set(files(search)) == {running, ended}
     assert list(content(files(search)[running])["history"]) == [10, 20]
@@ -134,7 +128,7 @@ def test_a_killed_tracker_leaves_each_trial_written_exactly_once(search, tmp_pat
         tracker = start_tracker(search, tmp_path, stdout=None)
         wait_for(lambda least=least: len(spool.trials_written()) >= least)
         tracker.kill()
-        tracker.communicate(timeout=60)
+        tracker.communicate(timeout=600)
     kept = spool.trials_written()
     assert 12 <= len(kept) < 30
     track(search, tmp_path)
@@ -184,10 +178,10 @@ def test_a_second_tracker_of_a_search_waits_and_ends_with_its_supervisor(search,
     wait_for(lambda: spool.trials_written())
     second = start_tracker(search, tmp_path)
     time.sleep(0.5)
-    second.communicate(timeout=180)
+    second.communicate(timeout=600)
     assert second.returncode == 0
     assert len(files(search)) == 1
-    first.communicate(timeout=180)
+    first.communicate(timeout=600)
 
 
 def test_a_search_that_has_not_begun_has_nothing_to_write(search, tmp_path):

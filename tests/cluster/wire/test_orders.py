@@ -1,9 +1,9 @@
 import os
-import time
 
 import pytest
 
 from cluster.wire.orders import Order, Orders
+from tests.waiting import wait_for
 
 
 @pytest.fixture
@@ -21,9 +21,7 @@ def test_orders_come_out_as_they_went_in(pipe):
     orders, taken = Orders(reader, pytest.fail), []
     for order in sent:
         order.send(writer)
-    deadline = time.monotonic() + 60
-    while len(taken) < 2 and time.monotonic() < deadline:
-        orders.take(taken.append)
+    wait_for(lambda: orders.take(taken.append) or len(taken) == 2)
     assert taken == sent
     orders.take(taken.append)
     assert taken == sent

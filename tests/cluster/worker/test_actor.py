@@ -158,7 +158,7 @@ def test_a_worker_that_is_ended_does_not_call_that_its_methods_failure(tmp_path)
     command = [sys.executable, "-c", ENDED, str(tmp_path)]
     environment = {**os.environ, **thread_caps(1), HEARTBEATS: str(tmp_path)}
     root = Path(__file__).parents[3]
-    done = subprocess.run(command, env=environment, cwd=root, capture_output=True, text=True, timeout=180, check=False)
+    done = subprocess.run(command, env=environment, cwd=root, capture_output=True, text=True, timeout=600, check=False)
     assert (done.returncode, done.stdout) == (128 + signal.SIGTERM, "")  # no report that it had crashed
 
 
