@@ -14,8 +14,8 @@ import pytest
 from filelock import FileLock
 
 from cluster.machine.liveness import touched_at
-from cluster.state.paths import SearchPaths
 from cluster.state.outcomes import Outcome
+from cluster.state.paths import SearchPaths
 from cluster.state.records import load_trials, load_waves
 from tests.searching import result
 from tests.waiting import wait_for
