@@ -35,6 +35,8 @@ from trainables._shared.discovery import load_config_type
 log = logging.getLogger(__name__)
 
 RESTART_RAY_TRIALS = 2000
+DOUBT_S = 15.0
+"""In a job, how long a worker's loss is not charged to its trial: the end of all nodes may take that long to show."""
 
 
 def wave_size(spec: Spec, num_slots: int) -> int:
@@ -145,7 +147,11 @@ class Session:
         number = self._paths.next_wave()
         size = wave_size(self._spec, self._capacity.total)
         explain, take = self._explain_loss, self._take_orders
-        wave = Wave(self._study, self._paths, number, size, self._capacity, self._deadline, explain, take)
+        in_job = self._num_nodes > 1 or self._allocation_ends is not None
+        wave = Wave(
+            self._study, self._paths, number, size, self._capacity, self._deadline, explain, take,
+            doubt_s=DOUBT_S if in_job else 0.0,
+        )  # fmt: skip
         self._board.wave = wave
         self._paths.run_permit.touch()
         if self._stop:  # it came between two waves

@@ -5,6 +5,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from cluster.driver.deadline import Deadline
@@ -38,6 +39,7 @@ class Wave:
         explain_loss: Callable[[int], tuple[Outcome, str]],
         take_orders: Callable[[Callable[[Order], None]], None],
         clock: Callable[[], float] = time.monotonic,
+        doubt_s: float = 0.0,
     ) -> None:
         self.study = study
         self.number = number
@@ -65,6 +67,9 @@ class Wave:
         self.stop_outcome = Outcome.STOPPED
         self.found_disk_full = False
         """Whether a trial has found a disk full."""
+        self._doubt_s = doubt_s
+        """How long a loss is not charged that no supervisor has explained: the whole job may be being ended."""
+        self._doubtful: dict[int, _Loss] = {}
         self._causes: dict[int, Order] = {}
         """Why a trial's worker is about to be lost."""
         self._handed_back: set[int] = set()
@@ -104,6 +109,7 @@ class Wave:
         """Return what an actor needs for the next trial, None when this wave starts no more, or `later`."""
         if not self._is_called_off() and len(self.running) >= self.capacity.slots:
             return "later"
+        self.settle_losses()
         has_room = self.num_started < self._max_trials and not (self.draining or self.ending)
         may_start = has_room and self._deadline.may_start()
         if may_start and self.waits_for and self._clock() < self._look_again:
@@ -117,7 +123,7 @@ class Wave:
                 self._refused = self._clock()
             # One of the running trials may lose its worker, or another driver die, and is then started again here.
             may_come = self.running or (may_start and self.study.waits_for_others())
-            return "later" if may_come and not (self.draining or self.ending) else None
+            return "later" if self._doubtful or (may_come and not (self.draining or self.ending)) else None
         self.num_started += 1
         self._causes.pop(assignment.number, None)  # of an attempt before
         self.running[assignment.number] = {"step": 0, "metrics": {}, "began": self._clock()}
@@ -220,7 +226,26 @@ class Wave:
             self.capacity.ceiling = max(1, len(self.running) - 1)
         if cause and cause.memory_gb:
             usage["peak_memory_mb"] = 1e3 * cause.memory_gb
-        self._tell(number, outcome, usage)
+        if cause is None and outcome.is_machines and self._doubt_s:
+            self.running.pop(number, None)
+            self._doubtful[number] = _Loss(outcome, usage, self._clock() + self._doubt_s)
+        else:
+            self._tell(number, outcome, usage)
+
+    def settle_losses(self) -> None:
+        """Tell of the losses that are not in doubt any more: they are nobody's fault if the job is being ended since.
+
+        A queue that takes a job away ends its processes one after the other, and a further node's often first.
+        """
+        for number, loss in list(self._doubtful.items()):
+            if not self.draining and self._clock() < loss.until:
+                continue
+            del self._doubtful[number]
+            if self.draining:
+                usage = {name: value for name, value in loss.usage.items() if name != "error"}
+                self._tell(number, self.stop_outcome, usage, is_its_fault=False)
+            else:
+                self._tell(number, loss.outcome, loss.usage)
 
     def _cause(self, number: int) -> Order | None:
         """Return the supervisor's word on a trial's worker, which may have come in this very moment."""
@@ -232,6 +257,7 @@ class Wave:
     def watch_budget(self) -> None:
         """Drain when a bound of the budget is used up that running trials must heed too, or time is running out."""
         self.study.save_active(every_s=SAVE_ACTIVE_EVERY_S)
+        self.settle_losses()
         for record in self.study.take_ended_elsewhere():
             self._kept.after(record)
         bound = self.study.tally.spent_bound()
@@ -296,6 +322,15 @@ class Wave:
     def close(self) -> None:
         """Close the wave's files."""
         self._history.close()
+
+
+@dataclass(frozen=True)
+class _Loss:
+    """A worker's loss that is not told yet, and until when it is not."""
+
+    outcome: Outcome
+    usage: Mapping[str, Any]
+    until: float
 
 
 class _Kept:

@@ -480,3 +480,53 @@ def test_a_trial_that_a_spent_worker_hands_back_begins_in_another_and_costs_no_r
     (record,) = load_trials(g.paths)
     assert (record.outcome, record.attempts) == (Outcome.COMPLETED, 1)
     assert [entry["step"] for entry in load_history(g.paths)] == [30]
+
+
+# -- the end of a job
+
+
+@pytest.fixture
+def in_job(given):
+    """Return a wave of a job of several nodes, one trial of which has just been lost with its node, and its clock."""
+    now = [0.0]
+    lost = {"explain_loss": lambda trial: (Outcome.NODE_LOST, "node n2 was lost")}
+    here = given(options={**lost, "clock": lambda: now[0], "doubt_s": 15.0}, retries=1)
+    number, _ = here.start()
+    here.wave.end(number, None)
+    return here, now, number
+
+
+def test_a_node_that_is_lost_as_its_job_is_taken_away_is_charged_to_nobody(in_job):
+    here, now, number = in_job
+    (trial,) = load_trials(here.paths)
+    assert (trial.is_open, trial.outcome, trial.failures) == (True, None, [])
+    now[0] += 14.0  # the first node's processes hear of it last
+    here.wave.watch_budget()
+    here.wave.drain("stopped by SIGTERM")
+    assert here.wave.next() is None
+    (trial,) = load_trials(here.paths)
+    assert (trial.is_open, trial.outcome, trial.failures, trial.attempts) == (True, Outcome.STOPPED, [], 1)
+    here.reopen(2)
+    assert here.start()[0] == number
+
+
+def test_a_node_that_is_lost_by_itself_costs_its_trials_a_retry_a_little_later(in_job):
+    here, now, number = in_job
+    other, _ = here.start()
+    assert other != number
+    now[0] += 14.9
+    assert here.start()[0] != number
+    now[0] += 0.2
+    assert here.start()[0] == number
+    trial = load_trials(here.paths)[number]
+    assert [failure["outcome"] for failure in trial.failures] == ["node_lost"]
+    assert trial.attempts == 2
+
+
+def test_a_wave_does_not_end_over_a_loss_in_doubt(in_job):
+    here, now, number = in_job
+    here.wave.end_early("the disk fills up")
+    assert here.wave.next() == "later"
+    now[0] += 15.1
+    assert here.wave.next() is None
+    assert load_trials(here.paths)[number].failures
