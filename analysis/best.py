@@ -9,7 +9,7 @@ from pathlib import Path
 
 import yaml
 
-from cluster.machine.files import read_json, write_json
+from cluster.machine.files import read_object, write_json
 from cluster.state.outcomes import Outcome
 from cluster.state.paths import SearchPaths
 from cluster.state.records import TrialRecord, load_history, load_spec, load_trials, ranked_trials
@@ -101,7 +101,7 @@ def export_best(paths: SearchPaths, folder: Path, number: int | None = None) -> 
 
 def _remove_earlier(folder: Path) -> None:
     """Delete the files of an earlier export, which may be of another trial; what else lies there stays."""
-    for name in (read_json(folder / EXPORT_FILE) or {}).get("files", []):
+    for name in (read_object(folder / EXPORT_FILE) or {}).get("files", []):
         if name == CODE and (folder / name).is_dir() and not (folder / name).is_symlink():
             shutil.rmtree(folder / name)
         else:

@@ -2,6 +2,7 @@
 
 UserError                   any of them; all others are faults of ours and keep their traceback
  ├ SpecError                a search's YAML file cannot be run: one line per Problem, ready for the terminal
+ ├ DamagedFileError         a file of a search is damaged, or a later version has written it
  ├ SearchNotFoundError      no search has that name or path
  ├ SearchNameError          a name is not fit for a search's directory
  ├ ScratchError             a scratch or cache folder cannot be used

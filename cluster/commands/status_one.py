@@ -30,12 +30,12 @@ def state_of(paths: SearchPaths, snapshot: Mapping[str, Any]) -> str:
 
 def show_one(paths: SearchPaths) -> None:
     """Print one search's state."""
-    console, snapshot = Console(), load_snapshot(paths)
+    console, snapshot, spec = Console(), load_snapshot(paths), load_spec(paths)
     standing = standing_of(paths, snapshot)
     why = _doing(paths, standing) if standing.state == "running" else standing.why
     console.print(Text.assemble((paths.name, "bold"), f"  {standing.state}", f" ({why})" if why else ""))
     now = snapshot if standing.state == "running" else {**snapshot, "running": []}
-    console.print(Group(*body_of(now, load_spec(paths))))
+    console.print(Group(*body_of(now, spec)))
     failures = {name: n for name, n in snapshot.get("outcomes", {}).items() if Outcome(name).is_failure}
     for name, number in failures.items():
         console.print(f"  {number} {name}: {Outcome(name).sentence}", style="red", soft_wrap=True)

@@ -2,13 +2,13 @@
 
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from cluster.jobs.environment import queue_names
-from cluster.machine.files import read_json, write_json
+from cluster.machine.files import DamagedFileError, read_object, write_json
 from cluster.state.paths import SearchPaths
 
 
@@ -51,12 +51,36 @@ class Launch:
         return launch
 
 
+_KINDS: Mapping[str, Any] = {
+    **dict.fromkeys(("on", "host"), str),
+    **dict.fromkeys(("nodes", "jobs", "gpus"), int),
+    "cpus": int | None,
+    "hours": int | float | None,
+    "site": dict | None,
+    "site_given": str | None,
+    "job_ids": list,
+    "launched_at": int | float,
+}
+
+
 def read_launch(paths: SearchPaths) -> Launch | None:
-    """Return how a search was last launched; None for one that only ever ran in the foreground."""
-    values = read_json(paths.launch)
+    """Return how a search was last launched; None for one that only ever ran in the foreground.
+
+    Raises DamagedFileError if the file that says so is damaged.
+    """
+    values = read_object(paths.launch)
     if values is None:
-        return None
+        if paths.launch.exists():
+            values = {}
+        else:
+            return None
     known = {name: value for name, value in values.items() if name in Launch.__dataclass_fields__}
+    wrong = [name for name, value in known.items() if not isinstance(value, _KINDS[name])]
+    if wrong or "on" not in known or not all(isinstance(one, str) for one in known.get("job_ids", ())):
+        raise DamagedFileError(
+            f"{paths.launch} is damaged{': ' if wrong else ''}{', '.join(wrong)}. Without that file the search counts "
+            "as one that was run in the foreground: delete it once no job of it is in the queue"
+        )
     return Launch(**{**known, "job_ids": tuple(known.get("job_ids", ()))})
 
 

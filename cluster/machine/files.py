@@ -5,6 +5,12 @@ import os
 from pathlib import Path
 from typing import Any
 
+from search_spaces.errors import UserError
+
+
+class DamagedFileError(UserError):
+    """A file of ours is damaged, or a later version of ours has written it."""
+
 
 def write_text(path: Path, text: str) -> None:
     """Write a file whole or not at all."""
@@ -22,11 +28,17 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Read JSON; None where there is no such file, or a crash of the machine has left it empty or damaged."""
+    """Read JSON; None if there is no such file, or a crash of the machine has left it empty or damaged."""
     try:
         return json.loads(path.read_text())
-    except (FileNotFoundError, ValueError):
+    except (FileNotFoundError, IsADirectoryError, ValueError, RecursionError):
         return None
+
+
+def read_object(path: Path) -> dict[str, Any] | None:
+    """Read a JSON object; None if there is no such file, or it is damaged, or holds something else."""
+    value = read_json(path)
+    return value if isinstance(value, dict) else None
 
 
 def remove_unfinished(folder: Path) -> None:

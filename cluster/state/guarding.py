@@ -31,7 +31,8 @@ def load_guard_events(paths: SearchPaths) -> list[dict[str, Any]]:
     """Return what the guard has found and freed, in the order of time; a line torn by a full disk is passed over."""
     events = []
     for file in paths.root.glob("**/logs/guard*.jsonl"):  # of every job and node
-        for line in file.read_text().splitlines():
+        for line in file.read_text(errors="replace").splitlines():
             with suppress(ValueError):
-                events.append(json.loads(line))
+                if isinstance(event := json.loads(line), dict) and "what" in event:
+                    events.append(event)
     return sorted(events, key=lambda event: event.get("at", 0.0))

@@ -2,6 +2,7 @@
 
 import os
 import re
+import stat
 from pathlib import Path
 
 from search_spaces.errors import UserError
@@ -42,7 +43,8 @@ class SearchPaths:
 
     def of_jobs(self) -> list["SearchPaths"]:
         """Return the paths of every job that has worked on this search beside others; none where one works alone."""
-        return [SearchPaths(self.root, int(folder.name)) for folder in sorted(self.root.glob("jobs/[0-9]*"))]
+        found = [folder for folder in self.root.glob("jobs/[0-9]*") if folder.name.isdecimal() and folder.is_dir()]
+        return [SearchPaths(self.root, int(folder.name)) for folder in sorted(found)]
 
     @property
     def name(self) -> str:
@@ -176,12 +178,11 @@ class SearchPaths:
 
     def next_driver(self) -> int:
         """Return the number of the next wave driver, from 1."""
-        return 1 + max((int(log.stem.removeprefix("driver-")) for log in self.logs.glob("driver-*.log")), default=0)
+        return 1 + _highest(self.logs, "driver-", ".log")
 
     def next_wave(self) -> int:
         """Return the number of the next wave, from 1; a wave that died has used its number up."""
-        prefix = self._wave_prefix
-        return 1 + max((int(one.stem[len(prefix) :]) for one in self.histories.glob(f"{prefix}*.jsonl")), default=0)
+        return 1 + _highest(self.histories, self._wave_prefix, ".jsonl")
 
     @property
     def guard_log(self) -> Path:
@@ -239,16 +240,32 @@ class SearchPaths:
         self.logs.mkdir(parents=True, exist_ok=True)
 
 
+def _highest(folder: Path, prefix: str, suffix: str) -> int:
+    """Return the highest number among a folder's numbered files; 0 if there is none."""
+    stems = (file.name.removeprefix(prefix).removesuffix(suffix) for file in folder.glob(f"{prefix}*{suffix}"))
+    return max((int(stem) for stem in stems if stem.isdecimal()), default=0)
+
+
+def made_at(paths: SearchPaths) -> float | None:
+    """Return when a search's spec was written; None if it cannot be seen: there is none, or it is another user's."""
+    try:
+        status = paths.spec.stat()
+    except (OSError, ValueError):  # also a name that no file can have
+        return None
+    return status.st_mtime if stat.S_ISREG(status.st_mode) else None
+
+
 def is_search(path: Path) -> bool:
-    """Whether a folder is a search directory."""
-    return SearchPaths(path).spec.is_file()
+    """Whether a folder is a search directory that can be looked into."""
+    return made_at(SearchPaths(path)) is not None
 
 
 def all_searches(root: Path | None = None) -> list[SearchPaths]:
-    """Return every search under the root, newest first."""
+    """Return every search under the root, newest first; what is no search, or lets nobody look into it, is left out."""
     root = root or searches_root()
-    found = [path for path in root.iterdir() if is_search(path)] if root.is_dir() else []
-    return [SearchPaths(p) for p in sorted(found, key=lambda p: SearchPaths(p).spec.stat().st_mtime, reverse=True)]
+    found = [SearchPaths(path) for path in root.iterdir()] if root.is_dir() else []
+    dated = [(at, paths) for paths in found if (at := made_at(paths)) is not None]
+    return [paths for _, paths in sorted(dated, key=lambda one: one[0], reverse=True)]
 
 
 def find_search(name: str) -> SearchPaths:
@@ -256,14 +273,26 @@ def find_search(name: str) -> SearchPaths:
 
     Raises SearchNotFoundError, naming the searches there are.
     """
-    for candidate in (Path(name), searches_root() / name):
+    places = (Path(name), searches_root() / name)
+    for candidate in places:
         if is_search(candidate):
             return SearchPaths(candidate.resolve())
+    for candidate in places:
+        if is_closed(candidate):
+            raise SearchNotFoundError(f"{candidate} cannot be looked into: it is another user's, or closed to this one")
     names = [paths.name for paths in all_searches()]
     known = (
         f"there are: {', '.join(names[:10])}" + (" ..." if len(names) > 10 else "") if names else "there are none yet"
     )
     raise SearchNotFoundError(f"no search {name!r} in {searches_root()} and none at that path; {known}")
+
+
+def is_closed(path: Path) -> bool:
+    """Return whether a folder is there, and cannot be looked into by this user."""
+    try:
+        return path.is_dir() and not os.access(path, os.X_OK)
+    except (OSError, ValueError):
+        return False
 
 
 def new_search_directory(name: str) -> SearchPaths:

@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cluster.machine.files import read_json
+from pydantic import ValidationError
+
+from cluster.machine.files import DamagedFileError, read_object
 from cluster.state.figures import Figures, figure, figures_of
 from cluster.state.notes import ASSIGNED, ATTEMPTS, FAILURES, RESULT, Failure, ending
 from cluster.state.outcomes import Outcome
@@ -17,6 +19,7 @@ from cluster.state.raised import Raised, from_json
 from cluster.state.storage import JOURNAL, open_storage
 from cluster.state.storage_errors import reaching
 from search_spaces.spec import Spec
+from search_spaces.validation import explain_validation
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,13 +51,33 @@ _IN_RESULT = tuple(one.name for one in figures_of(TrialRecord))
 
 
 def load_spec(paths: SearchPaths) -> Spec:
-    """Return a search's resolved spec."""
-    return Spec.model_validate_json(paths.spec.read_text())
+    """Return a search's resolved spec.
+
+    Raises DamagedFileError if it is damaged, or a later version has written it.
+    """
+    text = paths.spec.read_text(errors="replace")
+    try:
+        return Spec.model_validate_json(text)
+    except ValidationError as error:
+        raise DamagedFileError(f"{paths.spec}: {_why_no_spec(error, text)}") from None
+
+
+def _why_no_spec(error: ValidationError, text: str) -> str:
+    try:
+        values = json.loads(text)
+    except (ValueError, RecursionError) as broken:
+        said = "it is empty" if not text.strip() else f"it is damaged ({broken})"
+        return f"{said}; the file that the search was launched with is spec.yaml, beside it"
+    unknown = [".".join(map(str, one["loc"])) for one in error.errors() if one["type"] == "extra_forbidden"]
+    if unknown:
+        return f"this version of swell does not know {', '.join(unknown)}: a later one has written it. Use that one"
+    said = "; ".join(map(str, explain_validation(error, Spec, values)))
+    return f"it is damaged, or another version of swell has written it ({said})"
 
 
 def launched_from(paths: SearchPaths) -> Path:
     """Return the working directory in which a search was launched."""
-    return Path((read_json(paths.provenance) or {}).get("working_directory", "."))
+    return Path((read_object(paths.provenance) or {}).get("working_directory") or ".")
 
 
 def method_folders(paths: SearchPaths) -> list[Path]:
@@ -62,7 +85,7 @@ def method_folders(paths: SearchPaths) -> list[Path]:
 
     In its copy of the artifact that the spec names as its code, and where it was launched.
     """
-    code = (read_json(paths.spec) or {}).get("code")
+    code = (read_object(paths.spec) or {}).get("code")
     return [*([paths.artifact(code)] if code else []), launched_from(paths)]
 
 
@@ -72,7 +95,7 @@ def open_study(paths: SearchPaths) -> Iterator[tuple[Any, int] | None]:
 
     Raises StorageAwayError where it cannot be reached, also while it is read.
     """
-    address = (read_json(paths.spec) or {}).get("storage", JOURNAL)
+    address = (read_object(paths.spec) or {}).get("storage", JOURNAL)
     with reaching(address):
         storage = open_storage(paths, address)
         if storage is None:
@@ -153,18 +176,27 @@ def load_history(paths: SearchPaths) -> Iterator[dict[str, Any]]:
     """
     seen: set[tuple[int, int]] = set()
     for file in sorted(paths.histories.glob("*wave-*.jsonl")):
-        with file.open() as lines:
+        with file.open("rb") as lines:
             for line in lines:
-                if not line.endswith("\n"):
-                    break  # being written, or torn by a kill
-                entry = json.loads(line)
-                if "metrics" in entry:
+                entry = _reported(line)
+                if entry is None:
+                    continue
+                if isinstance(entry.get("metrics"), dict):
                     entry["metrics"] = {name: _as_number(value) for name, value in entry["metrics"].items()}
                 key = (entry["trial"], entry.get("step", -1))  # test results have no step
                 if key in seen:
                     continue
                 seen.add(key)
                 yield entry
+
+
+def _reported(line: bytes) -> dict[str, Any] | None:
+    """Return the report of a history's line; None if it is being written, was torn by a kill, or is damaged."""
+    try:
+        entry = json.loads(line) if line.endswith(b"\n") else None
+    except (ValueError, RecursionError):
+        return None
+    return entry if isinstance(entry, dict) and type(entry.get("trial")) is int else None
 
 
 def violations(spec: Spec, metrics: Mapping[str, float]) -> list[float]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from cluster.machine.files import repair_last_line
 from cluster.state.shared_lock import SharedLock
-from cluster.state.storage_errors import reaching
+from cluster.state.storage_errors import StorageError, damaged, reaching
 from search_spaces.sections import JOURNAL
 
 log = logging.getLogger(__name__)
@@ -64,7 +64,7 @@ class SharedJournal:
                     entry = json.loads(line)
                 except ValueError:
                     if attempt == NUM_READS - 1:
-                        raise
+                        raise StorageError(JOURNAL, damaged(self._path)) from None
                     break
                 self._num_read += 1
                 self._offset += len(line)

@@ -12,11 +12,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from cluster.machine.files import read_json, repair_last_line
+from cluster.machine.files import DamagedFileError, read_object, repair_last_line
 from cluster.state.paths import SearchPaths
 from cluster.state.shared_journal import SharedJournal
 from cluster.state.shared_lock import PATIENCE_S, LockLostError, SharedLock
-from cluster.state.storage_errors import StorageAwayError, StorageError, one_line, reaching
+from cluster.state.storage_errors import StorageAwayError, StorageError, one_line, reaching, whole
 from search_spaces.errors import hide_passwords
 from search_spaces.sections import DATABASE, JOURNAL
 
@@ -107,7 +107,7 @@ def _journal(path: Path) -> Any:
                 raise
 
         def read_logs(self, log_number_from: int) -> Generator[dict[str, Any], None, None]:
-            with reaching(JOURNAL):
+            with reaching(JOURNAL), whole(path):
                 yield from super().read_logs(log_number_from)
 
     return WholeLines(str(path), lock_obj=OneWriter(str(path)))
@@ -220,12 +220,16 @@ class _DatabaseLock:
 
 def _study_name(paths: SearchPaths, *, make: bool) -> str | None:
     """Return a study's name in the database: the search's, and an id, so that two of one name never mix."""
-    known = read_json(paths.study_name)
+    known = read_object(paths.study_name)
     if known is None and make:
         unfinished = paths.study_name.with_name(f".{paths.study_name.name}.{uuid.uuid4().hex}.tmp")
         unfinished.write_text(json.dumps({"study": f"{paths.name}-{uuid.uuid4().hex}"}) + "\n")
         with suppress(FileExistsError):  # another job was faster
             os.link(unfinished, paths.study_name)
         unfinished.unlink(missing_ok=True)
-        known = read_json(paths.study_name)
-    return None if known is None else known["study"]
+        known = read_object(paths.study_name)
+    if known is None:
+        return None
+    if not isinstance(known.get("study"), str):
+        raise DamagedFileError(f"{paths.study_name} is damaged: it should say what the study is called in the database")
+    return known["study"]

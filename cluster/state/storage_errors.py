@@ -1,6 +1,7 @@
 """What can be wrong with a study's storage: it cannot be used, or it can only not be reached now."""
 
 import errno
+import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -37,6 +38,29 @@ def reaching(address: str) -> Iterator[None]:
         if reason := one_line(error) if is_files else why_away(error):
             raise StorageAwayError(address, reason) from error
         raise
+
+
+@contextmanager
+def whole(journal: Path) -> Iterator[None]:
+    """Raise StorageError if a journal that is read in this context is damaged."""
+    try:
+        yield
+    except ValueError:
+        raise StorageError("journal", damaged(journal)) from None
+
+
+def damaged(journal: Path) -> str:
+    """Return what to say of a journal with a line that is none of Optuna's, and which line that is."""
+    with journal.open("rb") as lines:
+        for number, line in enumerate(lines, start=1):
+            try:
+                json.loads(line)
+            except ValueError:
+                return (
+                    f"line {number} of {journal} is damaged: put back a copy of the file, or keep one and delete that "
+                    "line, which loses what it says of one trial"
+                )
+    return f"{journal} is damaged"
 
 
 def why_away(error: BaseException) -> str:

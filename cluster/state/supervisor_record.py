@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
-from cluster.machine.files import read_json
+from cluster.machine.files import read_object
 from cluster.machine.liveness import Liveness, touched_at
 from cluster.machine.processes import is_alive
 from cluster.state.paths import SearchPaths
@@ -19,10 +19,17 @@ MOST_GAP_S = 5.0
 
 def supervisor_of(paths: SearchPaths) -> dict[str, Any] | None:
     """Return who works on a search, `pid` and `host`; None where nobody does (a dead supervisor counts as nobody)."""
-    supervisor = read_json(paths.supervisor_record)
+    supervisor = recorded(paths)
     if supervisor is None:
         return None
     return None if is_alive(supervisor) is False else supervisor
+
+
+def recorded(paths: SearchPaths) -> dict[str, Any] | None:
+    """Return who the supervisor of a search was last, be it alive or dead; None if the record is damaged."""
+    record = read_object(paths.supervisor_record)
+    is_whole = record is not None and type(record.get("pid")) is int and {"start", "host", "boot"} <= set(record)
+    return record if is_whole else None
 
 
 def busy_message(paths: SearchPaths) -> str:
@@ -43,7 +50,7 @@ def worked_on_elsewhere(several: Iterable[SearchPaths], patience_s: float = 0.0)
     while watched:
         for one, liveness in list(watched.items()):
             has_beaten = liveness.see(touched_at(one.supervisor_heartbeat))
-            supervisor = read_json(one.supervisor_record)
+            supervisor = recorded(one)
             if supervisor is None or is_alive(supervisor) is not None or liveness.silent_s > SILENT_S:
                 del watched[one]
             elif has_beaten and time.monotonic() - began >= patience_s:

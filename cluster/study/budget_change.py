@@ -73,7 +73,8 @@ def write_budget(paths: SearchPaths, spec: Spec, new: Spec) -> None:
 
 def load_budget_changes(paths: SearchPaths) -> list[dict[str, Any]]:
     """Return when the budget changed, `from` what `to` what, the oldest first."""
-    return read_json(paths.budget_changes) or []
+    changes = read_json(paths.budget_changes)
+    return [one for one in changes if isinstance(one, dict)] if isinstance(changes, list) else []
 
 
 def most_trials(spec: Spec) -> int | None:

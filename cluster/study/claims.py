@@ -11,7 +11,7 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, Trial
 
-from cluster.machine.files import read_json, write_json
+from cluster.machine.files import read_object, write_json
 from cluster.machine.liveness import Liveness, touched_at
 from cluster.machine.processes import identity, is_alive
 from cluster.state.notes import OWNER, Owner
@@ -114,7 +114,7 @@ class Claims:
         """Show that this driver lives; a full disk does not keep it from that."""
         heartbeat = self._paths.driver_heartbeat
         with contextlib.suppress(OSError):
-            if (read_json(heartbeat) or {}).get("run") != self._run:
+            if (read_object(heartbeat) or {}).get("run") != self._run:
                 write_json(heartbeat, {**identity(), "run": self._run})
             os.utime(heartbeat)
 
@@ -143,6 +143,6 @@ class Claims:
 def _driver_of(paths: SearchPaths, job: int) -> dict[str, Any]:
     """Return who a job's driver is; empty if it has ended, or its file cannot be read now."""
     try:
-        return read_json(SearchPaths(paths.root, job).driver_heartbeat) or {}
+        return read_object(SearchPaths(paths.root, job).driver_heartbeat) or {}
     except OSError:
         return {}

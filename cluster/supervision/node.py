@@ -15,7 +15,7 @@ from cluster.installation import own_folder
 from cluster.jobs.place import Place, address_for_others
 from cluster.machine.capacity import Capacity, check_fits
 from cluster.machine.disks import read_disks
-from cluster.machine.files import read_json
+from cluster.machine.files import read_object
 from cluster.machine.guard import Action, judge
 from cluster.machine.liveness import Liveness, touched_at
 from cluster.machine.processes import end_carrying
@@ -74,7 +74,7 @@ class NodeSupervisor:
         scratch_root()
         node_cache()
         while True:
-            said = read_json(self._paths.session) or {}
+            said = read_object(self._paths.session) or {}
             if said.get("incarnation") == self._place.incarnation:
                 if said.get("over"):
                     return

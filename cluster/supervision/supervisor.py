@@ -17,7 +17,7 @@ from filelock import FileLock, Timeout
 from cluster.machine.allocation import allocation_left_s
 from cluster.machine.capacity import check_fits
 from cluster.machine.disks import Reading, read_disks
-from cluster.machine.files import read_json, write_json
+from cluster.machine.files import read_object, write_json
 from cluster.machine.guard import Action, judge
 from cluster.machine.processes import end_carrying, identity, usr2_held_back
 from cluster.machine.resources import pool_id
@@ -140,7 +140,7 @@ class Supervisor:
         if self._signals and (left_s := self._left_s()) is not None and left_s < LAST_S:
             self._asked = 2  # a trial that has not saved by now goes on from its last checkpoint
         elif self._paths.stop_request.exists():
-            self._asked = 2 if (read_json(self._paths.stop_request) or {}).get("now") else 1
+            self._asked = 2 if (read_object(self._paths.stop_request) or {}).get("now") else 1
 
     def run(self) -> Ending:
         """Run waves until the search ends.
@@ -209,7 +209,7 @@ class Supervisor:
     def _take_hold(self) -> None:
         with suppress(OSError):
             self._paths.supervisor_heartbeat.touch()
-        dead = read_json(self._paths.supervisor_record)
+        dead = read_object(self._paths.supervisor_record)
         if dead is not None:
             log.warning("taking over from process %s on %s, which has died", dead.get("pid"), dead.get("host"))
         with suppress(OSError):  # of a full disk: the lock is what counts, this only gives it a name
@@ -285,7 +285,7 @@ class Supervisor:
         """Wait after a driver that could not write: longer each time in a row; return what for."""
         doing = "waiting for disk space: a write failed"
         if status == DriverExit.STORAGE_AWAY:
-            away = read_json(self._paths.storage_away) or {}
+            away = read_object(self._paths.storage_away) or {}
             doing = f"waiting for its storage: {away.get('reason', 'it cannot be reached')}"
         log.warning("%s", doing)
         self._say(doing=doing, running=[])

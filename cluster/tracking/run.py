@@ -11,7 +11,7 @@ from typing import Any
 
 import wandb
 
-from cluster.machine.files import read_json
+from cluster.machine.files import read_object
 from cluster.machine.processes import children
 from cluster.state.figures import figures_of
 from cluster.state.outcomes import Outcome
@@ -42,7 +42,7 @@ class Runs:
         self._spec = spec
         self._config_type = config_type
         self._group = spec.tracking.group or paths.name
-        self._provenance: dict[str, Any] = read_json(paths.provenance) or {}
+        self._provenance: dict[str, Any] = read_object(paths.provenance) or {}
         self._search = paths.name
         self._id = search_id(paths)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cluster.machine.files import read_json
+from cluster.machine.files import read_object
 from cluster.state.paths import SearchPaths
 from cluster.state.records import TrialRecord, open_study, record_of
 
@@ -98,7 +98,7 @@ class Source:
 
 def search_id(paths: SearchPaths) -> str:
     """Return an id of a search that stays the same wherever its directory is moved to."""
-    provenance = read_json(paths.provenance) or {}
+    provenance = read_object(paths.provenance) or {}
     parts = [provenance.get(name) for name in ("created_at", "host", "working_directory", "user")]
     return f"{paths.name[:64]}-{hashlib.sha256(json.dumps([paths.name, *parts]).encode()).hexdigest()[:8]}"
 

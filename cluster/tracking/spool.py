@@ -177,10 +177,11 @@ def _append(file: Path, entry: dict[str, Any]) -> None:
 
 def _entries(file: Path) -> Iterator[dict[str, Any]]:
     try:
-        lines = file.read_text().splitlines(keepends=True)
+        lines = file.read_text(errors="replace").splitlines(keepends=True)
     except FileNotFoundError:
         return
     for line in lines:
         if line.endswith("\n"):  # else it is being written, or was torn by a kill
             with suppress(ValueError):
-                yield json.loads(line)
+                if isinstance(entry := json.loads(line), dict):
+                    yield entry
