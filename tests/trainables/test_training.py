@@ -250,6 +250,17 @@ def test_bad_steps_take_back_ever_more_of_the_last_move_and_halve_the_momentum(f
     assert [training.advance().metrics["recoveries"] for _ in range(4)] == [0, 0, 1, 1]
 
 
+def test_a_bad_step_soon_after_another_goes_back_to_before_both():
+    config = Config(steps=12, report_every=1)
+    training = _training(config, program=Program(_BadNow(5, 7), config), of=_BadNow(5, 7))
+    places = [np.array(training.state.params.x)]
+    for _ in range(8):
+        training.advance()
+        places.append(np.array(training.state.params.x))
+    np.testing.assert_allclose(places[6], (places[5] + places[4]) / 2, rtol=1e-6)
+    np.testing.assert_allclose(places[8], (places[7] + places[4]) / 2, rtol=1e-6)
+
+
 def test_a_training_recovers_from_parameters_that_have_no_loss():
     training = _training(Config(steps=100, report_every=100, learning_rate=0.5), CLIFF)
     report = training.advance()

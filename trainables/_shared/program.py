@@ -173,7 +173,8 @@ class Program:
             failure=jnp.where(state.failure > 0, state.failure, failure),
             first_loss=jnp.where(jnp.isfinite(first), first, state.first_loss),
             recovery=Recovery(
-                _select(ok, trained, state.recovery.good), state.recovery.recoveries + (ok & (state.bad_steps == 1))
+                _select(ok & (state.bad_steps == 0), trained, state.recovery.good),
+                state.recovery.recoveries + (ok & (state.bad_steps == 1)),
             ),
         )
         return new, {"loss": loss.value, **loss.components}, ok

@@ -26,9 +26,13 @@ class Recovery(NamedTuple):
     """What a training's state holds to recover with."""
 
     good: PyTree[Array]
-    """The trained parameters that the last good step started from: loss and gradient were finite there."""
+    """The trained parameters that the last good step outside of a stretch of bad ones started from.
+
+    A stretch can come through a place from which every step is bad, however short it is: the next bad step goes back to
+    before the stretch.
+    """
     recoveries: Int[Array, ""]
-    """How often bad steps were followed by as many good ones."""
+    """How often a stretch of bad steps ended: as many good ones followed."""
 
 
 def go_back(trained: PyTree[Array], good: PyTree[Array]) -> PyTree[Array]:
