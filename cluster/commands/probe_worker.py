@@ -12,10 +12,9 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from cluster.machine.resources import xla_pool_threads
-from trainables._shared.contract import Phase, TrialData
+from trainables._shared.contract import Phase
 from trainables._shared.datasets import DatasetStore
 from trainables._shared.discovery import load_config_type, load_method
 from trainables._shared.program import FAILURES, Program, Span
@@ -46,7 +45,7 @@ def measure(trainable: str, config: dict[str, Any]) -> dict[str, Any]:
         "compile_s": training.program.compile_s,
         "phases": phases,
         "report_s": report_s,
-        "tests_s": _timed_tests(training, data),
+        "tests_s": _timed_tests(training),
         "report_every": parsed.report_every,
         "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
         "threads": xla_pool_threads(),
@@ -87,16 +86,12 @@ def _timed(training: Training, name: str, *args: Any) -> float:
     return time.perf_counter() - start - (training.program.compile_s - compiled)
 
 
-def _timed_tests(training: Training, data: TrialData) -> float:
+def _timed_tests(training: Training) -> float:
     """Return the seconds of the measurement on the test sets, made on the model as it is."""
-    program, config = training.program, training.config
-    compiled = program.compile_s
+    compiled = training.program.compile_s
     start = time.perf_counter()
-    if data.tests:
-        tests = jax.device_put(dict(data.tests))
-        prediction = program.run("predict", training.state.params, training.hyper, tests)
-        program.method.score(config, data.tests, jax.tree.map(np.asarray, prediction))
-    return time.perf_counter() - start - (program.compile_s - compiled)
+    training.test(training.state.params)
+    return time.perf_counter() - start - (training.program.compile_s - compiled)
 
 
 if __name__ == "__main__":

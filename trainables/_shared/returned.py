@@ -14,13 +14,14 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from trainables._shared.config import TRAINING_METRICS
 from trainables._shared.contract import Loss, Phase, TestResult, TrialData
 
 MOST_METRICS = 10_000
 LONGEST_NAME = 200
 LONGEST_TEXT = 1000
 """Characters of a text in a test table: the name of an example, for instance."""
-OWN_METRICS = ("skipped_steps", "recoveries", "best_step")
+OWN_METRICS = (*TRAINING_METRICS, "best_step")
 """Metrics that every trial has of us."""
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 """Of an object without a representation of its own: another in each process, by which equal failures would differ."""

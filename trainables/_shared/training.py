@@ -149,11 +149,13 @@ class Training:
             if is_better(self.best_per_phase.get(phase)):
                 self.best_per_phase[phase] = candidate
 
-    def test(self) -> dict[str, TestResult]:
-        """Return the best model's results on every named test set."""
-        if self.best is None or not self._data.tests:
+    def test(self, params: PyTree[Array] | None = None) -> dict[str, TestResult]:
+        """Return the results of these parameters, by default the best model's, on every named test set."""
+        if params is None and self.best is not None:
+            params = self.best.params
+        if params is None or not self._data.tests:
             return {}
-        params, tests = jax.device_put(self.best.params), jax.device_put(dict(self._data.tests))
+        params, tests = jax.device_put(params), jax.device_put(dict(self._data.tests))
         prediction = self.program.run("predict", params, self.hyper, tests)
         prediction = jax.tree.map(np.asarray, prediction)
         return returned.test_results(self.program.method.score(self.config, self._data.tests, prediction))
