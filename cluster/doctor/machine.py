@@ -10,7 +10,7 @@ from cluster.doctor.needs import Needs
 from cluster.machine.asking import Answer, ask
 from cluster.machine.capacity import MEMORY_SHARE, Capacity
 from cluster.machine.findings import Finding, Verdict
-from cluster.machine.memory import MEMINFO, available_memory_gb, total_memory_gb
+from cluster.machine.memory import Machine, available_memory_gb, total_memory_gb
 from cluster.machine.resources import CGROUPS, MEMBERSHIP, TooFewGpusError, cpu_budget, cpu_limits, gpu_count, pool_id
 from cluster.machine.scratch import living_owners
 from cluster.wording import count
@@ -146,9 +146,9 @@ class Memory:
     available_gb: float
 
 
-def read_memory(root: Path = CGROUPS, membership: Path = MEMBERSHIP, meminfo: Path = MEMINFO) -> Memory:
+def read_memory(root: Path = CGROUPS, membership: Path = MEMBERSHIP, machine: Machine | None = None) -> Memory:
     """Return the memory there is, and what of it is free for new processes."""
-    return Memory(total_memory_gb(root, membership, meminfo), available_memory_gb(root, membership, meminfo))
+    return Memory(total_memory_gb(root, membership, machine), available_memory_gb(root, membership, machine))
 
 
 def memory_findings(memory: Memory, needs: Needs, num_slots: int, process_gb: float | None) -> list[Finding]:

@@ -2,25 +2,41 @@
 
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from cluster.machine.resources import CGROUPS, MEMBERSHIP, control_groups
 
-MEMINFO = Path("/proc/meminfo")
 FILES = (("memory.max", "memory.current", ""), ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_"))
 """Of control groups version 2 and 1: the limit, the usage, and how keys of `memory.stat` begin for a whole subtree."""
 
 
-def total_memory_gb(root: Path = CGROUPS, membership: Path = MEMBERSHIP, meminfo: Path = MEMINFO) -> float:
+@dataclass(frozen=True)
+class Machine:
+    """The machine's memory in bytes: all of it, and what the kernel thinks is free for new processes."""
+
+    total: float
+    available: float
+
+
+def read_machine() -> Machine:
+    """Return the machine's memory, whatever control groups allow of it."""
+    import psutil  # takes 20 ms
+
+    memory = psutil.virtual_memory()
+    return Machine(memory.total, memory.available)
+
+
+def total_memory_gb(root: Path = CGROUPS, membership: Path = MEMBERSHIP, machine: Machine | None = None) -> float:
     """Return the memory in GB that all processes here may have: the machine's, or less by a control group's limit."""
     limits = [limit for limit, _ in _limited_groups(root, membership)]
-    return min([_meminfo(meminfo)["MemTotal"], *limits]) / 1e9
+    return min([(machine or read_machine()).total, *limits]) / 1e9
 
 
-def available_memory_gb(root: Path = CGROUPS, membership: Path = MEMBERSHIP, meminfo: Path = MEMINFO) -> float:
+def available_memory_gb(root: Path = CGROUPS, membership: Path = MEMBERSHIP, machine: Machine | None = None) -> float:
     """Return the memory in GB that is free for new processes: the kernel's estimate, or less by a group's limit."""
     free = [limit - used for limit, used in _limited_groups(root, membership)]
-    return max(min([_meminfo(meminfo)["MemAvailable"], *free]), 0.0) / 1e9
+    return max(min([(machine or read_machine()).available, *free]), 0.0) / 1e9
 
 
 def out_of_memory_kills(root: Path = CGROUPS, membership: Path = MEMBERSHIP) -> int:
@@ -56,9 +72,14 @@ def _stat(file: Path) -> dict[str, float]:
     return {line[0]: float(line[1]) for line in lines if len(line) == 2}
 
 
-def _meminfo(file: Path) -> dict[str, float]:
-    lines = (line.split() for line in file.read_text().splitlines())
-    return {line[0].rstrip(":"): float(line[1]) * 1024 for line in lines if len(line) > 1}
+def resident_gb(pid: int) -> float:
+    """Return a process's resident memory in GB; 0 for one that is gone."""
+    import psutil
+
+    try:
+        return psutil.Process(pid).memory_info().rss / 1e9
+    except psutil.Error:
+        return 0.0
 
 
 def peak_memory_mb() -> float:

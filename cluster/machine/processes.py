@@ -35,7 +35,10 @@ def boot_id() -> str:
 
 
 def start_time(pid: int) -> str | None:
-    """Return a process's start time in clock ticks since boot; None for one that is dead or a zombie."""
+    """Return a process's start time in clock ticks since boot; None for one that is dead or a zombie.
+
+    Not psutil's `create_time`: that moves with the clock of the machine, and identities are compared after a restart.
+    """
     try:
         state, *fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
@@ -91,28 +94,29 @@ def usr2_held_back() -> Iterator[None]:
 
 def children(pid: int, names: Collection[str]) -> dict[int, str]:
     """Return the living children of a process that have one of some names, by their ids."""
+    import psutil  # takes 20 ms
+
     found = {}
-    for entry in Path("/proc").iterdir():
-        try:
-            head, _, tail = (entry / "stat").read_text().rpartition(")")
-        except OSError:  # no process, or gone
-            continue
-        name, (state, parent, *_) = head.partition("(")[2], tail.split()
-        if int(parent) == pid and name in names and state not in "ZX":
-            found[int(entry.name)] = name
+    with contextlib.suppress(psutil.Error):  # it has ended itself
+        for child in psutil.Process(pid).children():
+            with contextlib.suppress(psutil.Error):
+                if child.name() in names and child.status() not in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD):
+                    found[child.pid] = child.name()
     return found
 
 
 def carrying(variable: str, value: str) -> list[int]:
     """Return the living processes, other than this, with that variable in their environment."""
+    import psutil  # takes 20 ms
+
     marker = f"{variable}={value}".encode()
     found = []
-    for entry in Path("/proc").iterdir():
-        if not entry.name.isdigit() or int(entry.name) == os.getpid():
-            continue
+    for pid in psutil.pids():
         try:
-            if marker in (entry / "environ").read_bytes().split(b"\0") and start_time(int(entry.name)):
-                found.append(int(entry.name))
+            # Not psutil's: it reads no further than an empty entry, as a process leaves that has changed its title.
+            environment = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+            if pid != os.getpid() and marker in environment and start_time(pid):
+                found.append(pid)
         except OSError:  # another user's, or gone
             continue
     return found

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cluster.machine.liveness import Liveness
-from cluster.machine.memory import available_memory_gb, total_memory_gb
+from cluster.machine.memory import available_memory_gb, resident_gb, total_memory_gb
 from cluster.state.outcomes import Outcome
 from cluster.wire.heartbeats import IDLE, Heartbeat, read_heartbeats
 
@@ -26,15 +26,6 @@ class Finding:
     outcome: Outcome
     reason: str
     memory_gb: float = 0.0
-
-
-def resident_gb(pid: int) -> float:
-    """Return a process's resident memory in GB; 0 for one that is gone."""
-    try:
-        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-    except (OSError, IndexError, ValueError):
-        return 0.0
-    return pages * os.sysconf("SC_PAGE_SIZE") / 1e9
 
 
 class WorkerWatch:

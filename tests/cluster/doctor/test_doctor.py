@@ -17,6 +17,7 @@ from cluster.doctor.needs import Needs
 from cluster.doctor.threads import WorkerError, measure_trial, method_findings, run_worker, thread_findings
 from cluster.machine.asking import Answer, ask
 from cluster.machine.findings import Finding, Verdict
+from cluster.machine.memory import Machine
 from cluster.machine.resources import THREAD_VARIABLES, cgroup_cpus, thread_caps
 from search_spaces.errors import SpecError
 from search_spaces.sections import Resources
@@ -208,18 +209,14 @@ def test_the_specs_method_is_loaded_where_trials_are(tmp_path, monkeypatch, sour
     assert re.fullmatch(found, finding.found)
 
 
-MEMINFO = "MemTotal: 100000000 kB\nMemAvailable: 50000000 kB\n"
-
-
 def test_the_memory_is_that_of_the_machine_or_of_its_control_group(tmp_path):
-    (tmp_path / "meminfo").write_text(MEMINFO)
     (tmp_path / "cgroup").write_text("0::/job\n")
     (tmp_path / "job").mkdir()
-    memory = read_memory(tmp_path, tmp_path / "cgroup", tmp_path / "meminfo")
+    memory = read_memory(tmp_path, tmp_path / "cgroup", Machine(102.4e9, 51.2e9))
     assert (memory.total_gb, memory.available_gb) == pytest.approx((102.4, 51.2))
     (tmp_path / "job" / "memory.max").write_text("8000000000\n")
     (tmp_path / "job" / "memory.current").write_text("2000000000\n")
-    assert read_memory(tmp_path, tmp_path / "cgroup", tmp_path / "meminfo") == Memory(8.0, 6.0)
+    assert read_memory(tmp_path, tmp_path / "cgroup", Machine(102.4e9, 51.2e9)) == Memory(8.0, 6.0)
 
 
 @pytest.mark.parametrize(

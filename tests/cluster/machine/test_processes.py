@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from cluster.machine.processes import boot_id, carrying, end_carrying, identity, is_alive, start_time
+from cluster.machine.processes import boot_id, carrying, children, end_carrying, identity, is_alive, start_time
 from tests.waiting import wait_for
 
 MARK = "SWELL_TEST_MARK"
@@ -98,3 +98,31 @@ def test_a_value_that_only_begins_alike_is_another_mark(start):
     process = start(SLEEP, "mark-1")
     wait_for(lambda: carrying(MARK, "mark-1") == [process.pid])
     assert carrying(MARK, "mark") == []
+
+
+EMPTY_ENTRY = """
+import ctypes
+arguments = (ctypes.c_char_p * 3)(b"sleep", b"60", None)
+environment = (ctypes.c_char_p * 4)(b"A=1", b"", b"SWELL_TEST_EMPTY=here", None)
+ctypes.CDLL(None).execve(b"/bin/sleep", arguments, environment)
+"""
+
+
+def test_a_process_is_found_by_what_comes_after_an_empty_entry_of_its_environment():
+    """A process that changes its title, as Ray's workers do, may overwrite the beginning of its environment."""
+    child = subprocess.Popen([sys.executable, "-S", "-c", EMPTY_ENTRY])
+    wait_for(lambda: carrying("SWELL_TEST_EMPTY", "here") == [child.pid])
+    child.kill()
+    child.wait()
+    assert carrying("SWELL_TEST_EMPTY", "here") == []
+
+
+def test_children_are_found_by_name_and_the_dead_are_none():
+    child = subprocess.Popen(["sleep", "60"])
+    assert children(os.getpid(), ["sleep"]) == {child.pid: "sleep"}
+    assert children(os.getpid(), ["other"]) == {}
+    child.kill()
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)  # a zombie
+    assert children(os.getpid(), ["sleep"]) == {}
+    child.wait()
+    assert children(child.pid, ["sleep"]) == {}

@@ -11,10 +11,17 @@ from pathlib import Path
 import psutil
 import pytest
 
-from cluster.machine.memory import available_memory_gb, out_of_memory_kills, total_memory_gb
+from cluster.machine.memory import (
+    Machine,
+    available_memory_gb,
+    out_of_memory_kills,
+    read_machine,
+    resident_gb,
+    total_memory_gb,
+)
 from cluster.machine.processes import start_time
 from cluster.state.outcomes import Outcome
-from cluster.supervision.workers import WorkerWatch, end_worker, resident_gb
+from cluster.supervision.workers import WorkerWatch, end_worker
 from cluster.wire.heartbeats import IDLE, WorkerHeartbeat, read_heartbeats, wait_for_workers
 from tests.waiting import wait_for
 
@@ -162,9 +169,7 @@ def test_a_sign_is_written_over_in_place(tmp_path):
 
 @pytest.fixture
 def machine(tmp_path):
-    """A made-up machine: its meminfo, its control groups, and which of them this process is in."""
-    meminfo = tmp_path / "meminfo"
-    meminfo.write_text("MemTotal:       16000000 kB\nMemFree: 1 kB\nMemAvailable:    8000000 kB\nHugePages_Total: 0\n")
+    """A made-up machine: its memory, its control groups, and which of them this process is in."""
     membership = tmp_path / "membership"
 
     def make(lines, files):
@@ -173,7 +178,7 @@ def machine(tmp_path):
             file = tmp_path / "cgroup" / name
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(text)
-        return {"root": tmp_path / "cgroup", "membership": membership, "meminfo": meminfo}
+        return {"root": tmp_path / "cgroup", "membership": membership, "machine": Machine(16.384e9, 8.192e9)}
 
     return make
 
@@ -221,6 +226,14 @@ def test_a_group_of_version_1_and_its_parents_bound_it(machine):
 
 def test_this_machine_has_some_memory_left():
     assert 0 < available_memory_gb() <= total_memory_gb()
+    kernel = {line.split(":")[0]: line.split()[1] for line in Path("/proc/meminfo").read_text().splitlines()}
+    assert read_machine().total == 1024 * int(kernel["MemTotal"])
+
+
+def test_a_process_that_has_ended_has_no_memory():
+    process = subprocess.Popen(["sleep", "0"])
+    process.wait()
+    assert resident_gb(process.pid) == 0.0
 
 
 def test_workers_are_waited_for_until_they_end_and_no_longer_than_they_may_take(start, tmp_path):
