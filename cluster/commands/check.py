@@ -44,9 +44,9 @@ class CheckReport:
 
     spec: Spec
     num_configurations: int | None
-    """Distinct configurations; None where a range has more than can be counted."""
+    """Distinct configurations; None if a range has more than can be counted."""
     num_trials: int | None
-    """The most trials the search may have; None where only time bounds it."""
+    """The most trials the search may have; None if only time bounds it."""
     num_checked: int
     """Configurations that were built and held against the data."""
     sampled: bool
@@ -89,7 +89,7 @@ def check(file: SpecFile, *, here: bool = True) -> CheckReport:
 
 
 def find_config_type(file: SpecFile) -> type[MethodConfig]:
-    """Return the config class of a spec's method; raises SpecError where there is none."""
+    """Return the config class of a spec's method; raises SpecError if there is none."""
     name = file.spec.trainable
     try:
         return load_config_type(name)
@@ -221,7 +221,7 @@ def _ruled_out_problems(spec: Spec, ruled_out: Sequence[_RuledOut], chosen: Conf
 
 
 def _reason(spec: Spec, problem: Problem) -> tuple[Any, ...]:
-    """Return what the problems of one rule have in common: not the numbers, where they are drawn from ranges."""
+    """Return what the problems of one rule have in common: not the numbers, which are drawn from ranges."""
     if not any(isinstance(parameter, FloatRange | IntRange) for parameter in spec.space.values()):
         return problem.path, str(problem)
     return problem.path, *(_NUMBER.sub("#", text) for text in (problem.message, problem.allowed or ""))
@@ -283,7 +283,7 @@ def _report(spec: Spec, chosen: Configurations, built: Sequence[Configuration], 
 
 
 def num_trials(spec: Spec, num_configurations: int | None) -> int | None:
-    """Return the most trials a search may have; None where only time bounds it."""
+    """Return the most trials a search may have; None if only time bounds it."""
     bounds = [spec.budget.trials] if spec.budget.trials else []
     if spec.is_grid and num_configurations is not None:
         bounds.append(num_configurations * len(spec.seeds))

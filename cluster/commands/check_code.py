@@ -17,7 +17,7 @@ NUM_MODULES = 20
 def with_code(file: SpecFile) -> tuple[SpecFile, Path | None]:
     """Return a spec with the very version of its code, and the folder on this node where methods are now found too.
 
-    None without code. Raises SpecError where it cannot be fetched, or does not have the method.
+    None without code. Raises SpecError if it cannot be fetched, or does not have the method.
     """
     spec, source = file.spec, file.source
     if spec.code is None:
@@ -41,7 +41,7 @@ def with_code(file: SpecFile) -> tuple[SpecFile, Path | None]:
 
 
 def _shadowed(trainable: str, folder: Path) -> str:
-    """Return where a method's package is found instead of in a folder that has one of its name; empty where it is not.
+    """Return where a method's package is found instead of in a folder that has one of its name; empty if it is not.
 
     Behind our own packages come the folder, then all others; but one that is imported already stays.
     """

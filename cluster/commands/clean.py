@@ -76,9 +76,9 @@ class Deletion:
 
 
 def own_places(*, foreign: bool) -> Places:
-    """Return this user's places; those of Ray and W&B only where `foreign`.
+    """Return this user's places; those of Ray and W&B only if `foreign`.
 
-    Raises ScratchError where `$SWELL_SCRATCH` cannot be used.
+    Raises ScratchError if `$SWELL_SCRATCH` cannot be used.
     """
     system = Path(tempfile.gettempdir()).resolve()
     scratch, searches = _distinct(scratch_root(), system), searches_root().resolve()
@@ -208,7 +208,7 @@ def _why_keep_scratch(path: Path, tree: _Tree, uses: Uses, older_than_h: float) 
 
 
 def _owner(file: Path) -> Mapping[str, Any] | None:
-    """Return who owns a scratch folder; None where the file does not say so."""
+    """Return who owns a scratch folder; None if the file does not say so."""
     try:
         descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
         with os.fdopen(descriptor) as source:

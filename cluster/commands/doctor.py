@@ -66,7 +66,7 @@ def site_command(name: str, *, submit: bool, console: Console) -> int:
 
 
 def exit_status(findings: Sequence[Finding]) -> int:
-    """Return 1 where there is a problem, else 0: a warning keeps no search from running."""
+    """Return 1 if there is a problem, else 0: a warning keeps no search from running."""
     return FAILED if any(finding.verdict is Verdict.PROBLEM for finding in findings) else 0
 
 

@@ -233,7 +233,7 @@ def _use_searches_root(site: Site) -> bool:
 def start_local(paths: SearchPaths, cpus: int | None) -> Launch:
     """Start a process of its own that works on a search, and wait until it does.
 
-    Raises LaunchError, with what the process has said, where it ends before.
+    Raises LaunchError, with what the process has said, if it ends before.
     """
     make_submission_folder(paths)
     environment = {**os.environ, "PYTHONPATH": python_path()}
@@ -265,7 +265,7 @@ def start_local(paths: SearchPaths, cpus: int | None) -> Launch:
 
 
 def _wait_for_work(paths: SearchPaths, process: subprocess.Popen[bytes]) -> None:
-    """Wait until a process works on a search, or has ended; raises LaunchError where it takes too long."""
+    """Wait until a process works on a search, or has ended; raises LaunchError if it takes too long."""
     until = time.monotonic() + START_PATIENCE_S
     while not is_worked_on(paths) and process.poll() is None:
         if time.monotonic() > until:

@@ -37,7 +37,7 @@ class Wanted:
 def chosen(paths: SearchPaths, wanted: Wanted) -> list[Path]:
     """Return the logs that are there of those asked for, the one that says most last.
 
-    Raises NoLogError where there is none.
+    Raises NoLogError if there is none.
     """
     launch = read_launch(paths)
     ids = launch.job_ids if launch is not None else ()
@@ -80,7 +80,7 @@ def show_logs(
 ) -> None:
     """Print the last lines of a search's logs, and with `follow` what comes, until the search has ended.
 
-    Raises NoLogError where there is none.
+    Raises NoLogError if there is none.
     """
     logs = chosen(paths, wanted)
     ends = {log: log.stat().st_size for log in logs}

@@ -47,7 +47,7 @@ class Estimate:
     trial_s: float
     """Mean seconds of one trial."""
     total_s: float | None
-    """Seconds of the whole search; None where only time bounds it."""
+    """Seconds of the whole search; None if only time bounds it."""
     core_hours: float | None
     memory_mb: float
     """Peak memory of the largest trial."""
@@ -118,7 +118,7 @@ def _probe(program: ProgramUse, measured: Mapping[str, Any]) -> Probe:
 
 
 def estimate(report: CheckReport, probes: Sequence[Probe], cpus: int | None = None) -> Estimate | None:
-    """Return what the search will cost on `cpus` CPUs, this machine's unless given; None where no probe worked."""
+    """Return what the search will cost on `cpus` CPUs, this machine's unless given; None if no probe worked."""
     good = [probe for probe in probes if probe.step_s]
     if not good:
         return None

@@ -40,7 +40,7 @@ def rerun_command(paths: SearchPaths, trial: int, *, here: bool, console: Consol
     """Train a trial's configuration again, and print whether it ends as it had; return the exit status.
 
     As a search of its own, through Ray, or with `here` in a single process of this terminal. The status is that of
-    `swell run` either way: 0 where the trial completed, 1 where it failed (`here`: its traceback comes last), 130 where
+    `swell run` either way: 0 if the trial completed, 1 if it failed (`here`: its traceback comes last), 130 where
     it was interrupted. Whether the numbers are the recorded ones is printed; another machine may give others.
 
     Raises RerunError for a trial that cannot be run again.
@@ -67,7 +67,7 @@ def find_trial(paths: SearchPaths, number: int) -> TrialRecord:
 
 
 def require_method(trainable: str, folders: Sequence[Path]) -> None:
-    """Raise RerunError where a method can no longer be imported, also not from a search's folders for its own."""
+    """Raise RerunError if a method can no longer be imported, also not from a search's folders for its own."""
     try:
         with found_in(*folders):
             load_config_type(trainable)

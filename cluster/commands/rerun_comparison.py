@@ -18,7 +18,7 @@ class Run:
     """What is known of one training of a configuration."""
 
     outcome: str
-    """Empty where it has not ended."""
+    """Empty if it has not ended."""
     step: int
     metrics: dict[str, float] = field(default_factory=dict)
     error: str = ""

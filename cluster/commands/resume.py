@@ -57,7 +57,7 @@ class Way:
 def way_of(paths: SearchPaths, on: str | None, given_site: str | None, given: Options) -> Way:
     """Return how to go on: as the command line says, else as it was launched last.
 
-    Raises RequestError or SpecError where that cannot be.
+    Raises RequestError or SpecError if that cannot be.
     """
     launch = read_launch(paths)
     on = on or (launch.on if launch is not None else "here")
@@ -79,7 +79,7 @@ def way_of(paths: SearchPaths, on: str | None, given_site: str | None, given: Op
 
 
 def _site_of(paths: SearchPaths, site_type: type[Site], values: Mapping[str, Any]) -> Site:
-    """Return the site of the last launch; raises RequestError where another version of ours has written it."""
+    """Return the site of the last launch; raises RequestError if another version of ours has written it."""
     try:
         return site_type.model_validate(values, strict=False)
     except ValidationError as error:
@@ -99,7 +99,7 @@ def _merged(given: Options, before: Launch) -> Options:
 
 
 def check_free(paths: SearchPaths) -> bool:
-    """Return whether there is anything left to do; raises BusyError where the search is queued or running."""
+    """Return whether there is anything left to do; raises BusyError if the search is queued or running."""
     standing = standing_of(paths, load_snapshot(paths))
     if standing.is_active:
         where = f": {standing.where}" if standing.where else ""

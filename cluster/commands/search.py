@@ -58,7 +58,7 @@ def create_search(spec: Spec, source: Path, name: str | None = None, origin: Sea
     """Make the search directory of a checked spec and return its paths.
 
     Data sets and code that it names as W&B artifacts are fetched into it, or copied from another search, its `origin`,
-    where that has them; raises ArtifactError where they cannot be.
+    where that has them; raises ArtifactError if they cannot be.
     """
     paths = new_search_directory(name or spec.name)
     paths.make_folders()

@@ -22,7 +22,7 @@ LOOK_EVERY_S = 1.0
 ASK_EVERY_S = 10.0
 """How often a queue is asked: it has others to serve."""
 ENDINGS = {"finished": 0, "stopped": 130}
-"""Exit codes, as those of `swell run`; 1 where the search failed."""
+"""Exit codes, as those of `swell run`; 1 if the search failed."""
 
 
 class _Look:

@@ -34,7 +34,7 @@ from search_spaces.spec import Spec
 
 
 def needs_of(spec: Spec, code: Path | None = None) -> Needs:
-    """Return what a search asks of its machine; `code` is the folder of its method, where that is a W&B artifact."""
+    """Return what a search asks of its machine; `code` is the folder of its method, if that is a W&B artifact."""
     return Needs(spec.resources, spec.guard, spec.trainable, str(spec.tracking.wandb), code)
 
 

@@ -76,7 +76,7 @@ def _scratch(site: Site, home: Path) -> Finding:
 
 
 def read_quota() -> Answer | None:
-    """Return what `quota` says; None where there is no such command."""
+    """Return what `quota` says; None if there is no such command."""
     if shutil.which("quota") is None:
         return None
     return ask(["quota", "-s"], MODULES_PATIENCE_S)

@@ -43,7 +43,7 @@ WANDB_MACHINES = {"api.forge.coreweave.com": "api.wandb.ai", "api.qa.forge.corew
 
 
 def version_of(package: str) -> str | None:
-    """Return a package's version without importing it; None where it is not installed."""
+    """Return a package's version without importing it; None if it is not installed."""
     try:
         return version(package)
     except PackageNotFoundError:
@@ -51,7 +51,7 @@ def version_of(package: str) -> str | None:
 
 
 def read_constraints(file: Path) -> dict[str, str]:
-    """Return the versions that the tests pass with, by package; empty where the file is not beside the package."""
+    """Return the versions that the tests pass with, by package; empty if the file is not beside the package."""
     try:
         lines = file.read_text().splitlines()
     except OSError:

@@ -26,7 +26,7 @@ class WorkerError(RuntimeError):
 def run_worker(*arguments: str, environment: Mapping[str, str]) -> dict[str, Any]:
     """Return what `cluster.doctor.worker` measures in a process with these variables set.
 
-    Raises WorkerError where it fails.
+    Raises WorkerError if it fails.
     """
     command = [sys.executable, "-P", "-m", "cluster.doctor.worker", *arguments]
     own = {"PYTHONPATH": python_path(Path.cwd()), "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
@@ -37,7 +37,7 @@ def run_worker(*arguments: str, environment: Mapping[str, str]) -> dict[str, Any
 
 
 def measure_trial(needs: Needs) -> dict[str, Any]:
-    """Return what a process with a trial's environment gets; raises WorkerError where it fails."""
+    """Return what a process with a trial's environment gets; raises WorkerError if it fails."""
     environment = thread_caps(needs.resources.cpus_per_trial)
     if not needs.resources.gpus_per_trial:
         environment["JAX_PLATFORMS"] = "cpu"  # as in a wave: no GPU is even looked at

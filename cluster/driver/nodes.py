@@ -92,7 +92,7 @@ class Nodes:
             log.warning("%d of %d further nodes have joined; going on without the rest", len(self._joined), number)
 
     def explain_loss(self, name: str, began: float) -> tuple[Outcome, str] | None:
-        """Return why a trial was lost that last reported from this node, None where that is there.
+        """Return why a trial was lost that last reported from this node, None if that is there.
 
         A name of "" is any node: an attempt that has not reported yet. One that `began`, by our clock, after its node
         was lost is no failure: Ray places workers there until it has noticed too, up to 20 s later.
@@ -129,7 +129,7 @@ class Nodes:
         return sum(self._freed.values())
 
     def close(self) -> None:
-        """Let all nodes go: they end their part of Ray and clean up."""
+        """Tell all nodes to end their part of Ray and clean up."""
         self._exchange.close()
         for link in (*self._joined.values(), *self._strangers):
             link.send(do="end")

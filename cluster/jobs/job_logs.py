@@ -17,7 +17,7 @@ def job_logs(paths: SearchPaths, job_id: str, rank: int | None = None) -> list[P
 
 
 def tail(file: Path, lines: int) -> list[str]:
-    """Return the last lines of a file; none where it cannot be read."""
+    """Return the last lines of a file; none if it cannot be read."""
     try:
         with file.open("rb") as opened:
             opened.seek(max(file.stat().st_size - 1000 * lines, 0))

@@ -52,7 +52,7 @@ class Request:
 
 
 def partition_of(site: Site, known: Mapping[str, Partition]) -> Partition | None:
-    """Return the partition that a site's jobs go to; None where the cluster has no default.
+    """Return the partition that a site's jobs go to; None if the cluster has no default.
 
     Raises RequestError for one that is not there.
     """
@@ -73,7 +73,7 @@ def partition_of(site: Site, known: Mapping[str, Partition]) -> Partition | None
 def make_request(options: Options, site: Site, file: SpecFile, partition: Partition | None) -> Request:
     """Return what to ask for, with what the site and the spec leave open filled in.
 
-    Raises RequestError where it cannot be had, SpecError where a trial does not fit on a node.
+    Raises RequestError if it cannot be had, SpecError if a trial does not fit on a node.
     """
     spec = file.spec
     cpus = _cpus(options, site, spec, partition)
@@ -149,7 +149,7 @@ def _problems(request: Request, site: Site, partition: Partition | None) -> Iter
 
 
 def _tighter(site: Site, key: str, partition: Partition, theirs: float | None) -> tuple[float, str] | None:
-    """Return the tighter of a site's bound and the live partition's, and whose it is; None where there is neither."""
+    """Return the tighter of a site's bound and the live partition's, and whose it is; None if there is neither."""
     ours = getattr(site, key)
     if theirs is not None and (ours is None or theirs < ours):
         return theirs, f"partition {partition.name}"
@@ -174,7 +174,7 @@ def _partition_problems(request: Request, site: Site, partition: Partition) -> I
 
 
 def _check_spec(request: Request, site: Site, file: SpecFile) -> None:
-    """Raise SpecError where the search cannot run as its spec says on nodes such as these."""
+    """Raise SpecError if the search cannot run as its spec says on nodes such as these."""
     problems, per_trial = [], file.spec.resources.cpus_per_trial
     if per_trial > request.cpus:
         rule = f"a trial cannot get more CPUs than there are for the search ({request.cpus} on each node, by --cpus)"

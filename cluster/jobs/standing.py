@@ -88,7 +88,7 @@ def load_snapshot(paths: SearchPaths) -> dict[str, Any]:
 
 
 def supervisors_at_work(paths: SearchPaths) -> list[dict[str, Any]]:
-    """Return who works on a search: one supervisor, or one for each of several jobs; those that were killed do not."""
+    """Return the living supervisors of a search: one, or one for each of several jobs."""
     return [
         supervisor
         for one in (paths, *paths.of_jobs())
@@ -132,7 +132,7 @@ def _by_files(snapshot: Mapping[str, Any], working: Sequence[Mapping[str, Any]],
 
 
 def _ending(snapshot: Mapping[str, Any], launch: Launch | None) -> Standing | None:
-    """Return how a search has ended by its own word; None where it has said nothing since it was launched last."""
+    """Return how a search has ended by its own word; None if it has said nothing since it was launched last."""
     if snapshot.get("finished"):
         return Standing("finished", snapshot["finished"])
     if launch is not None and snapshot.get("updated_at", launch.launched_at) < launch.launched_at:

@@ -26,7 +26,7 @@ class OversubscribedError(UserError):
 def check_fits(resources: Resources) -> int:
     """Return the CPUs that a search may use here now: its budget, less what other searches of ours are using.
 
-    Raises OversubscribedError, with the numbers, where not even one trial has its CPUs or its memory.
+    Raises OversubscribedError, with the numbers, if not even one trial has its CPUs or its memory.
     """
     limits = cpu_limits(resources.max_cpus)
     budget = max(int(min(limits.values())), 1)
@@ -77,7 +77,7 @@ class Capacity:
     memory_gb: float
     """What all trials on this node together may take."""
     given_gb: float | None = None
-    """What one trial takes by the spec; None where it is learnt."""
+    """What one trial takes by the spec; None if it is learnt."""
     peaks_gb: list[float] = field(default_factory=list)
     """What trials have taken, in order of size."""
     nodes: dict[str, Share] = field(default_factory=dict)

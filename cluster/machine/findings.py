@@ -24,4 +24,4 @@ class Finding:
     """What was found, with its numbers and units."""
     verdict: Verdict = Verdict.OK
     advice: str = ""
-    """What to do, one sentence; empty where all is well."""
+    """What to do, one sentence; empty if all is well."""

@@ -63,7 +63,7 @@ def _pid_namespace() -> str:
 def is_alive(who: Mapping[str, Any]) -> bool | None:
     """Return whether an identity's process lives.
 
-    None where it ran on another host, or in a container with process ids of its own, which cannot be seen from here.
+    None if it ran on another host, or in a container with process ids of its own, which cannot be seen from here.
     """
     namespace = _pid_namespace()
     if who["host"] != socket.gethostname() or who.get("pid_namespace", namespace) != namespace:
@@ -74,7 +74,7 @@ def is_alive(who: Mapping[str, Any]) -> bool | None:
 def follow(parent: int) -> None:
     """Have this process sent SIGTERM when its parent dies, so that nothing runs on unsupervised.
 
-    Exits where the parent died before it could be followed.
+    Exits if the parent died before it could be followed.
     """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)

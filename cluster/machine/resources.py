@@ -133,7 +133,7 @@ def slots(resources: "Resources", cpus: int | None = None) -> int:
     """Return how many trials run at once on this machine, or on `cpus` CPUs of it; at least one.
 
     As many as the CPUs and GPUs carry; `cluster.machine.capacity` looks at the memory.
-    Raises TooFewGpusError where not even one trial has its GPUs: Ray would wait for them for ever.
+    Raises TooFewGpusError if not even one trial has its GPUs: Ray would wait for them for ever.
     """
     bounds = [(cpus or cpu_budget(resources.max_cpus)) // resources.cpus_per_trial]
     per_trial = resources.gpus_per_trial

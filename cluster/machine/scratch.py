@@ -73,7 +73,7 @@ def private_folder(path: Path, what: str, variable: str) -> Path:
 
 
 def others_can_change(path: Path) -> str:
-    """Return why other users can plant or exchange what lies in a folder, and what to do; empty where they cannot.
+    """Return why other users can plant or exchange what lies in a folder, and what to do; empty if they cannot.
 
     A sticky folder such as /tmp takes from everybody, but lets nobody exchange what is another's.
     """

@@ -42,7 +42,7 @@ class SearchPaths:
         return f"SearchPaths({str(self.root)!r}, job={self.job})"
 
     def of_jobs(self) -> list["SearchPaths"]:
-        """Return the paths of every job that has worked on this search beside others; none where one works alone."""
+        """Return the paths of every job that has worked on this search beside others; none if one works alone."""
         found = [folder for folder in self.root.glob("jobs/[0-9]*") if folder.name.isdecimal() and folder.is_dir()]
         return [SearchPaths(self.root, int(folder.name)) for folder in sorted(found)]
 
@@ -236,7 +236,7 @@ class SearchPaths:
         self.make_own()
 
     def make_own(self) -> None:
-        """Create the folders that a job has for itself, where they are missing."""
+        """Create the folders that a job has for itself, if they are missing."""
         self.logs.mkdir(parents=True, exist_ok=True)
 
 

@@ -91,9 +91,9 @@ def method_folders(paths: SearchPaths) -> list[Path]:
 
 @contextmanager
 def open_study(paths: SearchPaths) -> Iterator[tuple[Any, int] | None]:
-    """Open the Optuna storage of a search to read it, and give it with the study's id; None where there is none yet.
+    """Open the Optuna storage of a search to read it, and give it with the study's id; None if there is none yet.
 
-    Raises StorageAwayError where it cannot be reached, also while it is read.
+    Raises StorageAwayError if it cannot be reached, also while it is read.
     """
     address = (read_object(paths.spec) or {}).get("storage", JOURNAL)
     with reaching(address):
@@ -113,7 +113,7 @@ def open_study(paths: SearchPaths) -> Iterator[tuple[Any, int] | None]:
 
 
 def load_trials(paths: SearchPaths) -> list[TrialRecord]:
-    """Return every trial of a search, running or finished, by number; none where no wave has started."""
+    """Return every trial of a search, running or finished, by number; none if no wave has started."""
     with open_study(paths) as study:
         return [record_of(trial) for trial in study[0].get_all_trials(study[1], deepcopy=False)] if study else []
 

@@ -42,7 +42,7 @@ class SharedJournal:
         return self
 
     def check(self) -> None:
-        """Raise LockLostError where others have broken the lock that this process holds."""
+        """Raise LockLostError if others have broken the lock that this process holds."""
         self._lock.check()
 
     @reaching(JOURNAL)
@@ -86,7 +86,7 @@ class SharedJournal:
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
         """Write entries, each of them whole or not at all.
 
-        Raises LockLostError where the lock was broken while it was held to claim trials.
+        Raises LockLostError if the lock was broken while it was held to claim trials.
         """
         text = "".join(json.dumps(entry, separators=(",", ":")) + "\n" for entry in logs)
         with self:

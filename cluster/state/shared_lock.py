@@ -76,7 +76,7 @@ class SharedLock:
             self._release()
 
     def check(self) -> None:
-        """Raise LockLostError where others have broken the lock: what its holder read may hold no more."""
+        """Raise LockLostError if others have broken the lock: what its holder read may hold no more."""
         if self._holder() != self._token:
             raise LockLostError(f"others have broken the lock {self._path.name}")
 

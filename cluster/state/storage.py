@@ -34,7 +34,7 @@ class Storage:
     optuna: Any
     study_name: str
     exclusive: "SharedJournal | _DatabaseLock | None"
-    """Held, it keeps every other driver from claiming trials; entered again by its holder at no cost. None where there
+    """Held, it keeps every other driver from claiming trials; entered again by its holder at no cost. None if there
     is no other."""
     repaired_bytes: int = 0
     """How long the torn last line was that had to be cut off a journal."""
@@ -45,9 +45,9 @@ class Storage:
 def open_storage(
     paths: SearchPaths, address: str = JOURNAL, *, to_write: bool = False, lock_patience_s: float = PATIENCE_S
 ) -> Storage | None:
-    """Return a search's storage; None where it is only to be read, and nobody has written it yet.
+    """Return a search's storage; None if it is only to be read, and nobody has written it yet.
 
-    Where `paths` are those of one job of several, others may write at the same time. Raises StorageError where a server
+    Where `paths` are those of one job of several, others may write at the same time. Raises StorageError if a server
     cannot be used, and StorageAwayError where it, or the journal's file system, cannot be reached now.
     """
     with reaching(address):
@@ -117,7 +117,7 @@ def _journal(path: Path) -> Any:
 
 
 def storage_problem(address: str) -> str:
-    """Return why a search could not be kept there; empty where it can."""
+    """Return why a search could not be kept there; empty if it can."""
     if address == JOURNAL:
         return ""
     try:
@@ -186,7 +186,7 @@ class _DatabaseLock:
             self.close()
 
     def check(self) -> None:
-        """Raise LockLostError where the server has given the lock to others: its holder's connection has ended."""
+        """Raise LockLostError if the server has given the lock to others: its holder's connection has ended."""
         import psycopg
 
         try:

@@ -28,7 +28,7 @@ class StorageAwayError(StorageError):
 
 @contextmanager
 def reaching(address: str) -> Iterator[None]:
-    """Raise StorageAwayError where what is done in this context, or function, finds the storage away."""
+    """Raise StorageAwayError if what is done in this context, or function, finds the storage away."""
     try:
         yield
     except StorageError:

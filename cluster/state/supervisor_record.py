@@ -18,7 +18,7 @@ MOST_GAP_S = 5.0
 
 
 def supervisor_of(paths: SearchPaths) -> dict[str, Any] | None:
-    """Return who works on a search, `pid` and `host`; None where nobody does (a dead supervisor counts as nobody)."""
+    """Return who works on a search, `pid` and `host`; None if nobody does (a dead supervisor counts as nobody)."""
     supervisor = recorded(paths)
     if supervisor is None:
         return None
@@ -40,7 +40,7 @@ def busy_message(paths: SearchPaths) -> str:
 
 
 def worked_on_elsewhere(several: Iterable[SearchPaths], patience_s: float = 0.0) -> SearchPaths | None:
-    """Return which of some searches, or jobs on one, a supervisor on another machine works on; None where none does.
+    """Return which of some searches, or jobs on one, a supervisor on another machine works on; None if none does.
 
     Its lock may not be seen from here: many file systems keep flock to one node. Its heartbeats are watched by our own
     clock, for `patience_s` longer if it may be about to end. A supervisor that exited cleanly is not waited for.

@@ -51,7 +51,7 @@ class Tally:
 
     @property
     def hours_left_s(self) -> float | None:
-        """Seconds left of the budget's hours; None where it has none."""
+        """Seconds left of the budget's hours; None if it has none."""
         hours = self._spec.budget.hours
         return hours * 3600 - self.active_s if hours else None
 

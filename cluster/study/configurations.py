@@ -119,7 +119,7 @@ def _random_value(parameter: Parameter, rng: random.Random) -> Any:
 
 
 def largest_num_steps(spec: Spec, config_type: type[MethodConfig]) -> int | None:
-    """Return the steps of a search's longest training, or None where its method does not say."""
+    """Return the steps of a search's longest training, or None if its method does not say."""
     most: int | None = None
     for point in choose_configurations(spec).points:
         try:

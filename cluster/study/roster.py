@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 LOOK_EVERY_S = 1.0
-"""How old may be what a driver knows of the others, where nothing depends on it."""
+"""How old may be what a driver knows of the others, if nothing depends on it."""
 OWN_FOR_S = 0.5
 """How long a trial that was this driver's a moment ago is taken to be so."""
 
@@ -61,7 +61,7 @@ class Roster:
         return bool(self._left_over)
 
     def take_free(self, running: Container[int]) -> Trial | None:
-        """Take the first trial that waits to be taken up; None where none does."""
+        """Take the first trial that waits to be taken up; None if none does."""
         return Trial(self._study, self._left_over.pop(0)._trial_id) if self._left_over else None
 
     def put_back(self, trial: Trial) -> None:

@@ -132,7 +132,7 @@ class GridSampler(BaseSampler):
 
 
 class Shuffle:
-    """An order of 0 ... size - 1 fixed by a seed, so that a part of a grid covers it; no list, where that is large."""
+    """An order of 0 ... size - 1 fixed by a seed, so that a part of a grid covers it; no list, if that is large."""
 
     LISTED = 100_000
     """The largest size that is sorted by hashes; a larger one is walked through by a Feistel network over them."""

@@ -221,7 +221,7 @@ class SearchStudy:
     def _take_up(self, trial: Trial) -> bool:
         """Note that a trial goes on, unless it has brought down one driver after the other; return whether it does.
 
-        One that was stopped by request, or lost its worker, has been told: a driver leaves no word only where it died,
+        One that was stopped by request, or lost its worker, has been told: a driver leaves no word only if it died,
         or lost the storage.
         """
         result = RESULT.of(trial)

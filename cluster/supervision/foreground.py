@@ -30,7 +30,7 @@ def run_search(paths: SearchPaths) -> int:
     """Work on a search until it ends; return the process's exit code.
 
     0: finished; 1: the search failed or paused, or not one trial completed; 130: interrupted. Raises SearchBusyError
-    where another supervisor works on it, ScratchError and OversubscribedError where this machine cannot carry it.
+    where another supervisor works on it, ScratchError and OversubscribedError if this machine cannot carry it.
     """
     console = Console(stderr=True)
     return conclude(paths, supervise(paths, Supervisor(paths), console), console)

@@ -69,7 +69,7 @@ class NodeSupervisor:
         """How often each driver was joined."""
 
     def run(self) -> None:
-        """Join each driver of this job; raises LeaderLostError where the first node is gone."""
+        """Join each driver of this job; raises LeaderLostError if the first node is gone."""
         self._cpus = check_fits(self._spec.resources)
         scratch_root()
         node_cache()
@@ -94,7 +94,7 @@ class NodeSupervisor:
         return verdict.action is Action.GO_ON
 
     def _serve(self, meeting: Meeting) -> None:
-        """Be part of one driver's Ray until it lets us go, or is gone."""
+        """Be part of one driver's Ray until that driver ends this node's part, or is gone."""
         token = secrets.token_hex(16)
         scratch = Scratch.create(
             {"search": str(self._paths.root), "cpus": self._cpus, "pool": pool_id(), "token": token}

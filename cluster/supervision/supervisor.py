@@ -145,7 +145,7 @@ class Supervisor:
     def run(self) -> Ending:
         """Run waves until the search ends.
 
-        Raises SearchBusyError where another supervisor works on this search, and OversubscribedError where this
+        Raises SearchBusyError if another supervisor works on this search, and OversubscribedError if this
         machine cannot carry it.
         """
         self._paths.make_own()
@@ -298,7 +298,7 @@ class Supervisor:
         return read_disks(folders_in_use(self._paths, self._scratch_root))
 
     def _wait_for_space(self) -> bool:
-        """Wait until the disks are as the guard wants them; return False where a stop was asked for meanwhile."""
+        """Wait until the disks are as the guard wants them; return False if a stop was asked for meanwhile."""
         said, began = "", time.monotonic()
         while (verdict := judge(self._spec.guard, self._reading())).action is not Action.GO_ON:
             if verdict.reason != said:

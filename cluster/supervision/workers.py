@@ -20,7 +20,7 @@ MOST_RESERVE_GB = 1.0
 
 @dataclass(frozen=True)
 class Finding:
-    """A worker that must be ended, and what is to be said of its trial."""
+    """A worker that must be ended, and what its trial's record will say."""
 
     heartbeat: Heartbeat
     outcome: Outcome
@@ -74,7 +74,7 @@ class WorkerWatch:
         return None
 
     def _judge_machine(self, heartbeats: list[Heartbeat]) -> list[Finding]:
-        """Return the largest worker where the machine's memory is all but used up: better it than one by chance."""
+        """Return the largest worker if the machine's memory is all but used up; else the kernel ends one by chance."""
         available_gb = self._available_gb()
         if not heartbeats or available_gb >= self._reserve_gb:
             return []

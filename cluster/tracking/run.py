@@ -74,7 +74,7 @@ class Runs:
     def write(self, record: TrialRecord, reports: Sequence[Report]) -> Path:
         """Write the whole run of a trial that has ended, offline, and return its folder.
 
-        Raises RunCutOffError where the file is not whole: a full disk.
+        Raises RunCutOffError if the file is not whole: a full disk.
         """
         run = self.begin(record, online=False)
         file = Path(run.settings.sync_file)
@@ -146,7 +146,7 @@ class Runs:
     def end(self, run: Any, record: TrialRecord) -> None:
         """End a run as its trial has ended.
 
-        Raises TimeoutError where W&B does not get all of it in time.
+        Raises TimeoutError if W&B does not get all of it in time.
         """
         summary = {one.name: getattr(record, one.name) for one in figures_of()} | record.metrics
         assert record.outcome is not None

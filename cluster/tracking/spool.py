@@ -97,7 +97,7 @@ class Spool:
         return online | {entry["folder"] for entry in _entries(self.synced)}
 
     def transaction_log(self, folder: str) -> Path | None:
-        """Return the file that a run consists of; None where there is none."""
+        """Return the file that a run consists of; None if there is none."""
         return next((self.runs / folder).glob("*.wandb"), None)
 
     def is_marked(self, folder: str) -> bool:

@@ -174,7 +174,7 @@ class _Live:
 
 
 def _config_type(spec: Spec) -> type[MethodConfig] | None:
-    """Return the method's config class, for what its metrics are; None where it cannot be had here."""
+    """Return the method's config class, for what its metrics are; None if it cannot be had here."""
     try:
         return load_config_type(spec.trainable)
     except Exception as error:  # whatever a user's module raises
@@ -188,7 +188,7 @@ def _wait_for_end(ended: threading.Event) -> None:
 
 
 def main(root: Path) -> int:
-    """Track a search until standard input is closed, then write what is left; return 0 where that is all of it."""
+    """Track a search until standard input is closed, then write what is left; return 0 if that is all of it."""
     signal.signal(signal.SIGUSR2, signal.SIG_IGN)  # the supervisor heeds it, and closes our standard input
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
     paths = SearchPaths(root)
@@ -218,7 +218,7 @@ def main(root: Path) -> int:
 
 
 def _track(spec: Spec, paths: SearchPaths, lock: SharedLock, ended: threading.Event) -> int:
-    """Track with the lock; raises LockLostError where another tracker has taken over."""
+    """Track with the lock; raises LockLostError if another tracker has taken over."""
     from cluster.tracking.run import Runs  # brings W&B
 
     runs = Runs(spec, paths, _config_type(spec))

@@ -50,7 +50,7 @@ class Synced:
 
 @contextmanager
 def sync_lock(paths: SearchPaths) -> Iterator[None]:
-    """Hold the lock of a search's one sync; raises SyncError where there is one already."""
+    """Hold the lock of a search's one sync; raises SyncError if there is one already."""
     spool = Spool(paths)
     spool.make()
     lock = FileLock(spool.sync_lock)
@@ -79,7 +79,7 @@ def all_runs(paths: SearchPaths) -> list[Run]:
 def write_unwritten(paths: SearchPaths) -> None:
     """Write the runs of trials that have ended without one: the tracker was killed, or had no time left.
 
-    Where somebody works on the search, its own tracker does that. Raises SyncError where they cannot be written.
+    Where somebody works on the search, its own tracker does that. Raises SyncError if they cannot be written.
     """
     if load_spec(paths).tracking.wandb == "disabled" or is_worked_on(paths):
         return
@@ -96,7 +96,7 @@ def write_unwritten(paths: SearchPaths) -> None:
 def upload(paths: SearchPaths, runs: Sequence[Run], say: Callable[[str], None] = lambda line: None) -> Synced:
     """Upload runs, and note each that W&B has; call `say` with a line about each.
 
-    Raises SyncError where nobody is logged in, or W&B cannot be reached.
+    Raises SyncError if nobody is logged in, or W&B cannot be reached.
     """
     spool, result = Spool(paths), Synced()
     waiting = []

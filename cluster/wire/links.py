@@ -76,7 +76,7 @@ class Link:
 
     @classmethod
     def connect(cls, address: tuple[str, int], key: bytes) -> "Link":
-        """Return a link to a driver; raises one of GONE where there is none that knows the key."""
+        """Return a link to a driver; raises one of GONE if there is none that knows the key."""
         connection = Client(address, "AF_INET")
         try:
             _prove_as_node(connection, key)
@@ -103,12 +103,12 @@ class Link:
 
     @property
     def silent_s(self) -> float:
-        """Seconds since the other end was last heard; those in which we slept ourselves do not count."""
+        """Seconds since the other end was last heard; time in which this process was suspended does not count."""
         self._liveness.see(self._num_heard)
         return self._liveness.silent_s
 
     def send(self, **message: Any) -> None:
-        """Send a message; to an end that is gone, nothing is sent."""
+        """Send a message; if the other end is gone, do nothing."""
         with self._sending:
             try:
                 self._connection.send_bytes(json.dumps(message).encode())

@@ -40,7 +40,7 @@ class Order:
     memory_gb: float = 0.0
 
     def send(self, pipe: IO[bytes]) -> None:
-        """Write it to a pipe; a reader that is gone needs no orders."""
+        """Write it to a pipe; if the reader is gone, do nothing."""
         try:
             pipe.write(json.dumps(asdict(self)).encode() + b"\n")
             pipe.flush()

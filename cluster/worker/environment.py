@@ -39,7 +39,7 @@ def _cpu_kind() -> str:
 def training_environment(resources: Resources, folders: Iterable[Path]) -> dict[str, str]:
     """Return the environment of a process that trains a search's trials: its thread caps, the node's compiled programs.
 
-    A user's own method is found in these folders. Raises ScratchError where the node's cache cannot be used.
+    A user's own method is found in these folders. Raises ScratchError if the node's cache cannot be used.
     """
     environment = {
         **os.environ,

@@ -24,7 +24,7 @@ ACTIVE_WAITING = frozenset({"PENDING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED"
 def ask_slurm(*command: str, patience_s: float | None = None) -> str:
     """Return what one of SLURM's commands prints.
 
-    Raises QueueError where it is not here, fails, or does not answer in time.
+    Raises QueueError if it is not here, fails, or does not answer in time.
     """
     if shutil.which(command[0]) is None:
         raise QueueError(
@@ -182,7 +182,7 @@ def cancel(ids: Collection[str]) -> None:
 
 
 def accounts() -> list[Account]:
-    """Return the user's accounts; none where the cluster keeps none. Raises QueueError."""
+    """Return the user's accounts; none if the cluster keeps none. Raises QueueError."""
     fields = "format=Account,Partition,QOS"
     text = ask_slurm("sacctmgr", "-nP", "show", "associations", f"user={getpass.getuser()}", fields)
     found = []

@@ -495,7 +495,8 @@ def test_a_finished_search_is_not_submitted_again(launched, slurm, call):
     say(launched(), finished="trials: all")
     slurm.says("squeue", line(state="COMPLETED"))
     done = call("resume", "try")
-    assert (done.exit_code, done.stdout) == (0, "try is finished: nothing is left to do.\n")
+    way_on = "to go on with more: swell resume try --trials ..."
+    assert (done.exit_code, done.stdout) == (0, f"try is finished. Its budget is trials 4; {way_on}\n")
     assert slurm.calls("sbatch") == []
 
 
