@@ -44,7 +44,7 @@ def follow_supervisor(supervisor: int) -> None:
 
 
 def clean_up_orphan(supervisor: int, scratch: Scratch) -> None:
-    """Do at the end what the supervisor does otherwise, if it has died: end Ray's processes, delete the scratch."""
+    """If the supervisor has died, do its last work: end Ray's processes and delete the scratch."""
     if os.getppid() != supervisor:
         end_carrying(TOKEN, os.environ[TOKEN])
         scratch.delete()

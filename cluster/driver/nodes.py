@@ -49,7 +49,7 @@ class Nodes:
         return sorted(self._joined)
 
     def tick(self) -> None:
-        """Take in who joins, pass on what nodes report, and take note of who is gone."""
+        """Accept nodes that join, pass on what nodes report, and note which are gone."""
         self._strangers += self._exchange.new_links()
         for link in list(self._strangers):
             for message in link.take():
@@ -92,7 +92,7 @@ class Nodes:
             log.warning("%d of %d further nodes have joined; going on without the rest", len(self._joined), number)
 
     def explain_loss(self, name: str, began: float) -> tuple[Outcome, str] | None:
-        """Return why a trial was lost that last reported from this node, None if that is there.
+        """Return why a trial that last reported from this node was lost; None if the node is still there.
 
         A name of "" is any node: an attempt that has not reported yet. One that `began`, by our clock, after its node
         was lost is no failure: Ray places workers there until it has noticed too, up to 20 s later.

@@ -255,7 +255,7 @@ class Wave:
     # -- bookkeeping ----------------------------------------------------------------------------------------------
 
     def watch_budget(self) -> None:
-        """Drain when a bound of the budget is used up that running trials must heed too, or time is running out."""
+        """Drain if time is running out, or if a bound of the budget is used up that ends running trials too."""
         self.study.save_active(every_s=SAVE_ACTIVE_EVERY_S)
         self.settle_losses()
         for record in self.study.take_ended_elsewhere():

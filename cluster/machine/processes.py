@@ -84,7 +84,8 @@ def follow(parent: int) -> None:
 
 @contextlib.contextmanager
 def usr2_held_back() -> Iterator[None]:
-    """Start a child that USR2, by which a queue warns every process of a job, cannot end before it ignores it."""
+    """Block USR2 while a child is started: a queue warns every process with it, and it would end a child that does not
+    ignore it yet."""
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR2})
     try:
         yield

@@ -1,4 +1,4 @@
-"""Whose a running trial is, of several drivers on one study, and whether its driver lives."""
+"""Which of several drivers on one study owns a running trial, and whether that driver lives."""
 
 import contextlib
 import logging
@@ -51,7 +51,7 @@ class Claims:
         self._clock = clock
         self._run = secrets.token_hex(8)
         self._drivers: dict[int, Liveness] = {}
-        """Of each other job, by its number."""
+        """How long the driver of each other job has been silent, by the job's number."""
         self._over = threading.Event()
         paths.make_own()
         self.beat()

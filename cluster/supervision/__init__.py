@@ -1,1 +1,1 @@
-"""Whoever keeps a search going, on each node of a job."""
+"""The supervisors of a search: one that leads it, and one on each further node of a job."""

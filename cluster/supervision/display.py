@@ -46,7 +46,7 @@ class Progress:
         self._paths = paths
         self._spec = spec
         self._is_ours = is_ours
-        """Whether the search began with this display: only then is it known here how long it has gone."""
+        """Whether the search began with this display; if not, the display does not know how long it has run."""
         self._started = time.monotonic()
         self._printed = time.monotonic() if is_ours else float("-inf")
 

@@ -37,7 +37,7 @@ def run_search(paths: SearchPaths) -> int:
 
 
 def supervise(paths: SearchPaths, supervisor: Supervisor, console: Console) -> Ending:
-    """Work on a search until it ends, its progress on the console, signals heeded; return how it ended."""
+    """Work on a search until it ends, show its progress and heed signals meanwhile; return how it ended."""
     with _signals(supervisor), _display(console, paths, supervisor):
         return supervisor.run()
 

@@ -1,4 +1,4 @@
-"""The supervisor of a further node of a job: joins the driver of the first node, guards its own, and leads nothing."""
+"""The supervisor of a further node of a job: joins the driver of the first node, and guards its own node."""
 
 import logging
 import os
@@ -34,9 +34,9 @@ log = logging.getLogger(__name__)
 
 POLL_S = 0.2
 LEADER_PATIENCE_S = 180.0
-"""How long nothing may be seen of the first node's supervisor before this one gives up."""
+"""This supervisor gives up once the first node's has shown no sign of life for so long."""
 MOST_JOINS = 3
-"""How often a driver is joined: this node's Ray may fail by a chance, or for a reason."""
+"""How often this node joins the same driver: its Ray may fail by chance once, but not each time."""
 
 
 class LeaderLostError(RuntimeError):

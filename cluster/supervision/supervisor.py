@@ -40,7 +40,7 @@ log = logging.getLogger(__name__)
 MOST_IDLE_DRIVERS = 3
 """The search fails after this many drivers in a row that died without starting a trial."""
 MOST_FRUITLESS_DRIVERS = 10
-"""And after this many that died without ending one; a trial that brings drivers down is given up before."""
+"""It also fails after this many in a row that died without ending a trial; a trial that kills drivers ends earlier."""
 RIVAL_PATIENCE_S = 2.0
 POLL_S = 0.2
 HEARTBEAT_EVERY_S = 1.0
@@ -76,14 +76,14 @@ class _Log(logging.FileHandler):
 
 
 def _reap() -> None:
-    """Reap what has ended of Ray where this process, the first of a container, has inherited it."""
+    """Reap Ray's ended processes, which this process inherits if it is the first of a container."""
     with suppress(ChildProcessError):
         while os.waitpid(-1, os.WNOHANG)[0]:
             pass
 
 
 def clean_up_after_the_dead(paths: SearchPaths) -> None:
-    """End what this search's supervisors have left on this node that died, and delete their scratch."""
+    """End the processes that dead supervisors of this search have left on this node, and delete their scratch."""
     for scratch, token in orphans(scratch_root(), str(paths.root)):
         end_carrying(TOKEN, token)
         freed = scratch.delete()
@@ -97,7 +97,7 @@ class Supervisor:
     def __init__(self, paths: SearchPaths, lock_patience_s: float = 0.0) -> None:
         self._paths = paths
         self._lock_patience_s = lock_patience_s
-        """How long the lock of a supervisor may take to be given up that has died on another machine."""
+        """How long to wait for the lock if its supervisor may have died on another machine."""
         self._spec = load_spec(paths)
         self._signals: list[int] = []
         self._asked = 0
@@ -166,7 +166,7 @@ class Supervisor:
             lock.release()
 
     def _check_rivals(self) -> None:
-        """Refuse to work alone on a search beside jobs that share it, and the other way round.
+        """Raise SearchBusyError if this supervisor would work alone beside jobs that share the search, or the reverse.
 
         One that works alone writes without asking.
         """
@@ -216,7 +216,7 @@ class Supervisor:
             write_json(self._paths.supervisor_record, identity())
 
     def _clean_up_after_the_dead(self) -> None:
-        """End what is left of this search's supervisors that were killed, and delete their scratch.
+        """End what killed supervisors of this search have left, and delete their scratch.
 
         The driver of one of them may still be saving its trials: its lock is waited for.
         """
@@ -231,7 +231,7 @@ class Supervisor:
         clean_up_after_the_dead(self._paths)
 
     def _say(self, **snapshot: Any) -> None:
-        """Put something into the snapshot that displays read, if the disk lets us."""
+        """Update keys of the snapshot that displays read; on a full disk it stays as it was."""
         with suppress(OSError):
             write_json(self._paths.status, {**load_status(self._paths), "updated_at": time.time(), **snapshot})
 

@@ -24,17 +24,17 @@ STOP_PATIENCE_S = 120.0
 DRIVER_PATIENCE_S = 300.0
 """Seconds without a heartbeat after which a driver counts as hung."""
 WALK_SHARE = 0.05
-"""Of the time, what measuring our own scratch may take."""
+"""The share of the time that measuring our own scratch may take."""
 
 
 HEAD = ("raylet", "gcs_server")
 """Ray's servers on the node of the driver."""
 FURTHER = ("raylet",)
-"""And on every other node."""
+"""Ray's servers on every other node."""
 
 
 class RayServers:
-    """Ray's own servers on this node, children of who started it: without them it runs on, and starts no trial more."""
+    """Ray's servers on this node, children of the process that started it. Without them Ray starts no trial."""
 
     def __init__(self, parent: int, names: tuple[str, ...]) -> None:
         self._parent = parent
@@ -42,7 +42,7 @@ class RayServers:
         self._seen: dict[int, tuple[str, str | None]] = {}
 
     def dead(self) -> str:
-        """Return the name of one that has been seen and has died; empty while there is none."""
+        """Return the name of a server that was seen alive and has died; empty if there is none."""
         if len(self._seen) < len(self._names):
             for pid, name in children(self._parent, self._names).items():
                 self._seen.setdefault(pid, (name, start_time(pid)))
@@ -81,7 +81,7 @@ class Watcher:
         self._driver = Liveness(0, clock=clock)
 
     def look(self) -> str:
-        """Look after the node; return why its part of Ray must be ended at once, empty while it need not."""
+        """Look at the node's workers, disks and Ray; return why its Ray must be ended at once, empty if not."""
         now = self._clock()
         if now < self._next_look:
             return ""

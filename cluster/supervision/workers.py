@@ -1,4 +1,4 @@
-"""Who among a node's workers hangs or takes too much memory: found by the supervisor, which Ray cannot take down."""
+"""Finds workers of a node that hang or take too much memory, in the supervisor, which Ray cannot take down."""
 
 import contextlib
 import os

@@ -28,7 +28,7 @@ MOST_GAP_S = 5.0
 """Two looks at a link lie no further apart, unless we were stopped ourselves."""
 LONGEST_MESSAGE = 2**16
 GONE = (OSError, EOFError, AuthenticationError, ValueError)
-"""What a wire raises whose other end is gone, or was never one of ours."""
+"""What a wire raises if its other end is gone, or was never one of ours."""
 
 
 NONCE_BYTES = 32
@@ -98,7 +98,7 @@ class Link:
 
     @property
     def is_alive(self) -> bool:
-        """Whether the other end is there: not closed, and heard of not too long ago."""
+        """Whether the other end has not hung up and was heard within SILENCE_S."""
         return not self._closed.is_set() and self.silent_s < SILENCE_S
 
     @property
@@ -136,7 +136,7 @@ class Link:
 
 
 class Exchange:
-    """The driver's end of all wires: takes in who calls and knows the key."""
+    """The driver's end of all wires: it accepts callers that know the key."""
 
     def __init__(self, host: str) -> None:
         self.key = secrets.token_bytes(32)
@@ -173,5 +173,5 @@ class Exchange:
         return links
 
     def close(self) -> None:
-        """Listen no more; links go on."""
+        """Stop listening; existing links stay open."""
         self._listener.close()
