@@ -6,6 +6,7 @@ import pkgutil
 import signal
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -64,8 +65,11 @@ class Commands(TyperGroup):
         try:
             result = super().invoke(ctx)
             status = result if result is None or isinstance(result, int) else _show_ending(result)
-        except (typer.Exit, BrokenPipeError):
+            sys.stdout.flush()
+        except typer.Exit:
             raise
+        except BrokenPipeError:  # whoever reads has enough
+            status = 0
         except Exception as error:
             said = _to_be_mended(error)
             if not said:
@@ -81,6 +85,9 @@ def _show_ending(ended: Any) -> int:
 
     try:
         show_ending(ended.paths)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        pass
     except Exception as error:  # how the search ended is known all the same
         said = _to_be_mended(error)
         if not said:
@@ -92,7 +99,8 @@ def _show_ending(ended: Any) -> int:
 def _say(message: str) -> None:
     from cluster.wording import visible
 
-    typer.echo(visible(message), err=True)
+    with suppress(OSError):  # nobody may be there to hear it
+        typer.echo(visible(message), err=True)
 
 
 def _to_be_mended(error: Exception) -> str:
@@ -136,15 +144,44 @@ def _on_interrupt(_signum: int, _frame: object) -> None:
     os._exit(130)
 
 
+def _open_closed_streams() -> None:
+    """Open what the shell has closed (`swell run x.yaml >&-`) to nowhere, so that no file of ours takes its number."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(number, "w" if number else "r", closefd=False))  # noqa: SIM115
+        elif number:
+            getattr(sys, name).reconfigure(errors="backslashreplace")  # names that its encoding does not have
+
+
+def _give_up_full_streams() -> None:
+    """Drop what cannot be written any more, to a closed pipe or a full disk: Python would end with another status."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
 def main() -> None:
     """Run the command line; a closed pipe (`swell table ... | head`) is no error, and Ctrl-C no fault."""
+    from cluster.machine.user import name_this_user
+
     signal.signal(signal.SIGINT, _on_interrupt)
+    _open_closed_streams()
+    name_this_user()
     try:
         app()
     except BrokenPipeError:
-        sys.stderr.close()
         sys.exit(0)
+    except OSError as error:  # of printing the help
+        _say(str(error))
+        sys.exit(WRONG_INPUT)
     finally:
+        _give_up_full_streams()
         # Python gives signals their default back when it ends: a Ctrl-C then would make another exit code of it.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
 

@@ -19,6 +19,10 @@ class Console(RichConsole):
     def __init__(self, **options: Any) -> None:
         super().__init__(markup=False, emoji=False, highlight=False, **options)
 
+    def on_broken_pipe(self) -> None:
+        """Leave it to whoever has printed: Rich would end the process with status 1."""
+        raise BrokenPipeError
+
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         """Yield the segments of what is to be printed; Rich's own orders to the terminal stay."""
         for segment in super().render(renderable, options):

@@ -13,10 +13,12 @@ from typer.testing import CliRunner
 import cluster.commands
 import swell
 from cluster.machine.processes import identity
+from cluster.machine.user import home_folder, user_name
 from cluster.state.outcomes import Outcome
 from cluster.state.storage_errors import StorageError
 from search_spaces import errors
 from tests.searching import result
+from trainables._shared.node_cache import default_cache
 
 ROOT = Path(__file__).parents[1]
 SPEC = """\
@@ -341,3 +343,26 @@ def test_an_interrupt_while_it_ends_does_not_change_the_exit_code():
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 2, done.stderr
+
+
+@pytest.mark.parametrize("how", ["status", "table try", "crashed try", "status none-such"])
+@pytest.mark.parametrize(("stream", "status"), [(">&-", 0), ("2>&-", 0), ("</dev/null", 0), (">/dev/full", 2)])
+def test_a_stream_that_is_closed_or_full_is_no_traceback(searched, how, stream, status):
+    command = f"{sys.executable} -m swell {how} {stream}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, cwd=ROOT, check=False)
+    assert done.returncode == (2 if how == "status none-such" else status)
+    assert done.stderr.count("\n") <= 1
+    assert "Traceback" not in done.stderr
+
+
+def test_a_user_without_name_and_home_gets_by_without(monkeypatch):
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME", "HOME", "SWELL_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+
+    def unknown(_uid):
+        raise KeyError("getpwuid(): uid not found: 4321")
+
+    monkeypatch.setattr("pwd.getpwuid", unknown)
+    assert user_name() == str(os.getuid())
+    assert home_folder() is None
+    assert default_cache() == Path(f"/tmp/swell-{os.getuid()}-cache")

@@ -1,6 +1,5 @@
 """Making a search: its directory, its resolved spec, and where it came from."""
 
-import os
 import platform
 import shutil
 import socket
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from cluster.machine.files import write_json, write_text
+from cluster.machine.user import user_name
 from cluster.state.paths import SearchPaths, new_search_directory
 from cluster.study.inputs import note_inputs
 from cluster.tracking.artifacts import fetch_artifacts
@@ -46,7 +46,7 @@ def provenance() -> dict[str, Any]:
         "command": sys.argv,
         "working_directory": str(Path.cwd()),
         "host": socket.gethostname(),
-        "user": os.environ.get("USER", str(os.getuid())),
+        "user": user_name(),
         "python": platform.python_version(),
         "versions": {package: _version(package) for package in PACKAGES},
         "git_commit": _git("rev-parse", "HEAD"),

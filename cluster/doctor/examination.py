@@ -30,6 +30,7 @@ from cluster.installation import own_folder
 from cluster.jobs.queues import all_queues
 from cluster.machine.findings import Finding
 from cluster.machine.resources import thread_caps
+from cluster.machine.user import home_folder
 from search_spaces.spec import Spec
 
 
@@ -45,7 +46,7 @@ def examine(needs: Needs) -> list[Finding]:
     """
     places = folders()
     cpus, memory = read_cpus(needs.resources, places[SCRATCH]), read_memory()  # before processes of our own count
-    environment, home = dict(os.environ), Path.home().resolve()
+    environment, home = dict(os.environ), home_folder() or Path("/")
     with ThreadPoolExecutor() as pool:
         trial = pool.submit(_or_error, lambda: measure_trial(needs))
         ray = pool.submit(_or_error, lambda: run_worker("ray", environment=thread_caps(1)))

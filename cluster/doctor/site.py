@@ -13,6 +13,7 @@ from cluster.jobs.sites import Site
 from cluster.machine.asking import Answer, ask
 from cluster.machine.findings import Finding, Verdict
 from cluster.machine.scratch import LONGEST_ROOT
+from cluster.machine.user import home_folder
 from cluster.state.paths import searches_root
 from cluster.wording import count
 
@@ -29,7 +30,7 @@ def examine_site(queue: Queue, site: Site) -> list[Finding]:
         modules = pool.submit(load_modules, site)
     return [
         *of_queue.result(),
-        *folder_findings(site, Path.home().resolve(), os.environ),
+        *folder_findings(site, home_folder() or Path("/"), os.environ),
         quota_finding(quota.result()),
         *environment_findings(site, modules.result()),
     ]

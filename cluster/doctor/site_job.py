@@ -25,6 +25,7 @@ from cluster.machine.files import read_json, write_json
 from cluster.machine.findings import Finding, Verdict
 from cluster.machine.resources import cpu_budget
 from cluster.machine.scratch import LONGEST_ROOT, others_can_change, scratch_folder
+from cluster.machine.user import home_folder
 from cluster.state.paths import SearchPaths, searches_root
 
 JOB = "A job"
@@ -65,7 +66,7 @@ def look(root: str) -> None:
         "scratch_type": mount_of(scratch).type,
         "scratch_failure": try_writing(scratch).failure or (scratch.is_dir() and others_can_change(scratch)) or "",
         "scratch_free_gb": shutil.disk_usage(scratch).free / 1e9 if scratch.exists() else 0.0,
-        "home": str(Path.home().resolve()),
+        "home": str(home_folder() or ""),
         "mask": os.umask(0o077),
     }
     write_json(found_file(Path(root)), found)

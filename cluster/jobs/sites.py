@@ -1,6 +1,5 @@
 """Sites: what a cluster asks of a job and what it gives, one YAML file each, ours or the user's own."""
 
-import getpass
 import os
 import re
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Annotated, ClassVar
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from cluster.machine.scratch import LONGEST_ROOT
+from cluster.machine.user import user_name
 from search_spaces.errors import BrokenRule, Problem, SpecError
 from search_spaces.loader import load_yaml
 from search_spaces.parameters import Many, SpecModel, as_tuple
@@ -92,7 +92,7 @@ class Site(SpecModel):
                 problems.append(Problem((key,), "must be an absolute path", folder, allowed=allowed))
         if self.scratch and not problems and (length := len(self.expanded(self.scratch))) > LONGEST_ROOT:
             rule = f"is {length} characters long, at most {LONGEST_ROOT} are allowed: Ray's sockets lie below it"
-            problems.append(Problem(("scratch",), rule, self.scratch, allowed="a shorter path, such as /tmp/$USER"))
+            problems.append(Problem(("scratch",), rule, self.scratch, allowed="a shorter path, such as /tmp/$UID"))
         return problems
 
     def own_problems(self) -> list[Problem]:
@@ -101,7 +101,12 @@ class Site(SpecModel):
 
     def expanded(self, folder: str) -> str:
         """Return a folder with its variables as far as they are known here; a job's id counts as eight digits."""
-        known = {"USER": getpass.getuser(), **os.environ, **dict.fromkeys(self.id_variables, "12345678")}
+        known = {
+            "USER": user_name(),
+            "UID": str(os.getuid()),
+            **os.environ,
+            **dict.fromkeys(self.id_variables, "12345678"),
+        }
         return _VARIABLE.sub(lambda found: known.get(found[1] or found[2], ""), folder)
 
 

@@ -1,6 +1,5 @@
 """What SLURM says of its partitions, our jobs and the user's accounts: every question has a time limit."""
 
-import getpass
 import os
 import re
 import shutil
@@ -12,6 +11,7 @@ from cluster.jobs.queue_facts import Account, Job, Partition, QueueError
 from cluster.jobs.slurm import words
 from cluster.jobs.slurm.words import NOTHING
 from cluster.machine.asking import ask
+from cluster.machine.user import user_name
 
 PATIENCE_S = 8.0
 """How long one of SLURM's commands may take: a controller that is down keeps some of them for minutes."""
@@ -184,7 +184,7 @@ def cancel(ids: Collection[str]) -> None:
 def accounts() -> list[Account]:
     """Return the user's accounts; none if the cluster keeps none. Raises QueueError."""
     fields = "format=Account,Partition,QOS"
-    text = ask_slurm("sacctmgr", "-nP", "show", "associations", f"user={getpass.getuser()}", fields)
+    text = ask_slurm("sacctmgr", "-nP", "show", "associations", f"user={user_name()}", fields)
     found = []
     for line in text.splitlines():
         account, partition, qos = (*line.split("|"), "", "")[:3]

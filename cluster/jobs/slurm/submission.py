@@ -87,6 +87,10 @@ def _clean_environment() -> Iterator[None]:
 def _executor(request: Request, site: SlurmSite, paths: SearchPaths) -> _Executor:
     # -P: the working directory is the user's, and `-m` would put it before our own packages.
     python = f"{_quoted(site.python) if site.python else shlex.quote(sys.executable)} -P"
+    if "%" in str(paths.submission):  # `%j` in it would become the job's id
+        raise SubmissionError(
+            f"{paths.root}: SLURM replaces what follows a % in the path of a log: set SWELL_ROOT to one without"
+        )
     executor = _Executor(paths.submission, max_num_timeout=NEVER, python=python)
     executor.update_parameters(**_parameters(request, site, paths))
     return executor
