@@ -49,9 +49,10 @@ lint: $(VENV)/.setup-test
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 
-# A file per worker, in the order of tests/conftest.py: the longest first.
+# A file is run by one process, in the order of tests/conftest.py: the longest first.
+BY_FILE := --dist loadfile --no-loadscope-reorder --durations=10
 check: lint
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow"
+	$(BIN)/python -m pytest -n 2 $(BY_FILE) -m "not slow"
 
 # Real daemons, started by the tests themselves and by nobody else. Only a developer without root gets by without them.
 packages:
@@ -62,7 +63,7 @@ packages:
 # Three at once on two cores: many of these tests wait, for SLURM, for a disk, for a process to die.
 test:
 	@$(MAKE) --no-print-directory -j 3 packages lint $(VENV)/.compiled
-	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n 3 $(BY_FILE)
 
 # EXTRAS=gp,postgres brings PyTorch along, for Optuna's Gaussian processes.
 bundle: $(VENV)/.setup

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))
 from tests.databases import postgres, postgres_url  # noqa: E402, F401 - fixtures for all tests
-from tests.memory import forget_programs, is_large  # noqa: E402
+from tests.memory import LARGE_MB, WORTH_MB, forget_programs, resident_mb  # noqa: E402
 
 # Compiling is most of what the tests do: programs are compiled with little optimisation, which takes a fifth less (none
 # at all would take half, but then those that train for long take three times as long), and kept between runs, beside
@@ -23,33 +23,70 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 
 
-FIRST = (
-    "test_chaos.py",
-    "test_chaos_kills.py",
+LONGEST = (
+    "test_bundle.py",
     "test_searches.py",
+    "test_chaos_kills.py",
+    "test_chaos.py",
     "test_search_runs.py",
+    "test_several_nodes.py",
+    "test_testbed.py",
+    "test_code.py",
+    "test_latent_ode_method.py",
     "test_shared_study.py",
-    "test_conformance.py",
+    "test_rerun_process.py",
     "test_sync.py",
-    "test_rerun.py",
     "test_two_body_method.py",
+    "test_jacobian_ode_method.py",
+    "test_conformance.py",
 )
-"""The longest files, each run by one process: what comes last keeps one core busy alone."""
+"""Of the files, those that take longest, for a machine on which none has been timed yet."""
+SECONDS = "swell/seconds"
+"""In pytest's cache: how long each file took when it was last run."""
 
 
-def pytest_collection_modifyitems(items):
+class Stopwatch:
+    """Times every file: each is run by one process, and what comes last keeps one core busy alone."""
+
+    def __init__(self, config):
+        self._config = config
+        self._seconds = {}
+
+    def pytest_runtest_logreport(self, report):
+        file = report.nodeid.split("::")[0]
+        self._seconds[file] = self._seconds.get(file, 0.0) + report.duration
+
+    def pytest_sessionfinish(self):
+        before = self._config.cache.get(SECONDS, {})
+        # A run of a few tests of a file says little of the whole file.
+        longest = {file: max(seconds, 0.8 * before.get(file, 0.0)) for file, seconds in self._seconds.items()}
+        self._config.cache.set(SECONDS, before | {file: round(seconds, 1) for file, seconds in longest.items()})
+
+
+def pytest_configure(config):
+    """Time the files in the process that hears of all tests, whether it runs them or others do."""
+    if not hasattr(config, "workerinput"):
+        config.pluginmanager.register(Stopwatch(config), "stopwatch")
+
+
+def pytest_collection_modifyitems(config, items):
     """Put the longest files first."""
-    items.sort(key=lambda item: FIRST.index(item.path.name) if item.path.name in FIRST else len(FIRST))
+    seconds = config.cache.get(SECONDS, {})
+
+    def length(item):
+        guessed = 600.0 - LONGEST.index(item.path.name) if item.path.name in LONGEST else 0.0
+        return seconds.get(item.nodeid.split("::")[0], guessed)
+
+    items.sort(key=length, reverse=True)
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_teardown(item, nextitem):
     """Forget what a file's tests have compiled once its last test is over, fixtures and all, or when it is too much."""
     yield
-    if nextitem is None or nextitem.path != item.path:
-        forget_programs(item.module)
-    elif is_large():
-        forget_programs()
+    is_last = nextitem is None or nextitem.path != item.path
+    if resident_mb() > (WORTH_MB if is_last else LARGE_MB):
+        forget_programs(item.module if is_last else None)
 
 
 @pytest.fixture(scope="session", autouse=True)

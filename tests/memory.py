@@ -8,13 +8,15 @@ from types import ModuleType
 
 import psutil
 
+WORTH_MB = 350
+"""A process of this size forgets its programs when a file is over; in a smaller one it is not worth the time."""
 LARGE_MB = 600
-"""A process of this size forgets its programs before its file is over; what still needs one reads it from the disk."""
+"""A process of this size forgets them before its file is over; what still needs one reads it from the disk."""
 
 
-def is_large() -> bool:
-    """Return whether this process holds so much memory that it should forget its programs."""
-    return psutil.Process().memory_info().rss > LARGE_MB * 2**20
+def resident_mb() -> float:
+    """Return how much memory this process holds."""
+    return psutil.Process().memory_info().rss / 2**20
 
 
 def forget_programs(module: ModuleType | None = None) -> None:
