@@ -14,8 +14,7 @@
 
 # setup
 umask 077
-export USER="${USER:-$(id -un)}"
-export SWELL_SCRATCH="/tmp/swell-$USER"
+export SWELL_SCRATCH="/tmp/swell-$UID"
 export PYTHONPATH=/swell${PYTHONPATH:+:$PYTHONPATH}
 
 # command
