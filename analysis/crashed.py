@@ -155,6 +155,9 @@ def _group(outcome: Outcome, where: str, what: str, records: Sequence[TrialRecor
 
 def _last_lines(error: str) -> tuple[str, ...]:
     lines = error.rstrip().splitlines()
+    first = next((index for index, line in enumerate(lines) if "(most recent call first)" in line), None)
+    if first is not None:  # of a process that died
+        return tuple(lines[first + 1 :][:EXAMPLE_LINES])
     note = next((index for index, line in enumerate(lines) if line.startswith(_JAX_NOTE)), None)
     if note is not None and not "".join(lines[note + 1 :]).strip():
         lines = lines[: note - 1]  # and the dashes before it

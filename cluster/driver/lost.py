@@ -1,15 +1,22 @@
 """Why a worker was lost, as far as the machine tells: the kernel's count of memory kills, the worker's last words."""
 
 from collections.abc import Callable
-from pathlib import Path
 
+from cluster.machine.files import last_bytes
 from cluster.machine.memory import out_of_memory_kills
 from cluster.machine.scratch import Scratch
 from cluster.state.outcomes import Outcome
+from cluster.state.raised import bounded, is_fatal
 from cluster.wire.heartbeats import trial_pids
 
 LAST_LINES = 15
-TAIL_BYTES = 8192
+BEFORE_FATAL, AFTER_FATAL = 5, 40
+"""Lines kept around the one that says what ended the process: what led to it, and the stack, the innermost first."""
+TAIL_BYTES = 65_536
+
+
+NOT_ITS_OWN = (":", "Extension modules: ")
+"""How lines begin that say nothing: Ray's marks, and the list of a thousand modules behind a fault's stack."""
 
 
 class LostWorkers:
@@ -27,21 +34,15 @@ class LostWorkers:
         if kills > self._kills_before:
             self._kills_before = kills
             return Outcome.OUT_OF_MEMORY, f"the kernel ended a process for want of memory\n{words}".rstrip()
-        return Outcome.WORKER_LOST, f"its worker process died\n{words}".rstrip()
+        return Outcome.WORKER_LOST, bounded(f"its worker process died\n{words}".rstrip())
 
     def _last_words(self, trial: int) -> list[str]:
         """Return the last lines that the trial's worker wrote to its standard error, a fault's stack among them."""
         for pid in trial_pids(self._scratch.heartbeats, trial):
             for file in self._scratch.ray.glob(f"session_*/logs/worker-*-{pid}.err"):
-                lines = _tail(file).splitlines()
-                return [line for line in lines if not line.startswith(":")][-LAST_LINES:]  # Ray's own marks
+                said = [line for line in last_bytes(file, TAIL_BYTES).splitlines() if not line.startswith(NOT_ITS_OWN)]
+                fatal = next((index for index, line in enumerate(said) if is_fatal(line)), None)
+                if fatal is None:
+                    return said[-LAST_LINES:]
+                return said[max(fatal - BEFORE_FATAL, 0) : fatal + AFTER_FATAL]
         return []
-
-
-def _tail(file: Path) -> str:
-    try:
-        with file.open("rb") as opened:
-            opened.seek(max(file.stat().st_size - TAIL_BYTES, 0))
-            return opened.read().decode(errors="replace")
-    except OSError:
-        return ""

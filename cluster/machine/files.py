@@ -66,3 +66,13 @@ def repair_last_line(path: Path) -> int:
             file.truncate(keep)
             os.fsync(file.fileno())
         return size - keep
+
+
+def last_bytes(path: Path, most: int) -> str:
+    """Return the end of a file as text; empty if it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(os.fstat(file.fileno()).st_size - most, 0))
+            return file.read().decode(errors="replace")
+    except OSError:
+        return ""

@@ -146,6 +146,11 @@ def from_text(text: str) -> list[Raised]:
     return [Raised(tuple(frames), next(after, "").strip())]
 
 
+def is_fatal(line: str) -> bool:
+    """Return whether a line of a dead process's last words says what ended it."""
+    return _FATAL.match(line.strip()) is not None
+
+
 def telling_line(lines: Sequence[str]) -> str:
     """Return the line of a dead process's last words that says most: what ended it, else the last; empty for none."""
     said = [line.strip() for line in lines if line.strip() and not _FRAME.match(line)]

@@ -28,6 +28,7 @@ from cluster.state.paths import SearchPaths
 from cluster.state.records import load_spec
 from cluster.state.snapshot import load_status
 from cluster.state.supervisor_record import busy_message, worked_on_elsewhere
+from cluster.supervision.driver_end import explain_end
 from cluster.supervision.watcher import HEAD, RayServers, Watcher
 from cluster.tracking.spool import make_room
 from cluster.tracking.tracker_process import Tracking
@@ -102,6 +103,8 @@ class Supervisor:
         self._signals: list[int] = []
         self._asked = 0
         self._heartbeat_at = 0.0
+        self._why_ended = ""
+        """Why the last driver ended."""
         left_s = allocation_left_s()
         self._job_ends = None if left_s is None else time.monotonic() + left_s
 
@@ -256,7 +259,8 @@ class Supervisor:
                     if self._stop_requests:
                         return Ending("stopped", f"stopped on request while {doing}")
                 continue
-            why = f"driver {number} ended with status {status}; its log is {self._paths.driver_log(number)}"
+            ended_how = self._why_ended or f"ended with status {status}"
+            why = f"driver {number}: {ended_how}; its log is {self._paths.driver_log(number)}"
             log.error("%s", why)
             if judge(self._spec.guard, self._reading()).action is not Action.GO_ON:
                 continue  # it may have died of a full disk; the guard waits until there is space
@@ -367,7 +371,9 @@ class Supervisor:
             ray = RayServers(driver.pid, HEAD)
             watcher = Watcher(self._spec, self._paths, scratch, ray, lambda order: order.send(orders))
             with orders:
-                return self._watch(driver, watcher, orders)
+                status, seen = self._watch(driver, watcher, orders)
+            self._why_ended = explain_end(status, seen, self._paths.driver_log(number), scratch.ray)
+            return status
         finally:
             end_carrying(TOKEN, token)
             _reap()
@@ -376,19 +382,20 @@ class Supervisor:
             log.info("driver %d: %.1f MB of scratch freed", number, freed / 1e6)
             note_guard_event(self._paths, "cleaned", driver=number, freed_bytes=freed, peak_bytes=max(peak, freed))
 
-    def _watch(self, driver: subprocess.Popen[bytes], watcher: Watcher, orders: IO[bytes]) -> int:
+    def _watch(self, driver: subprocess.Popen[bytes], watcher: Watcher, orders: IO[bytes]) -> tuple[int, str]:
+        """Watch a driver to its end; return its exit status, and why it was ended here, empty if it was not."""
         heeded = 0
         while True:
             self._attend()
             if self._stop_requests > heeded:
                 heeded = self._stop_requests
                 if heeded > 1:
-                    return -signal.SIGKILL  # `_driver` ends what is left
+                    return -signal.SIGKILL, "ended on request"  # `_driver` ends what is left
                 Order("stop", self._why_stop).send(orders)
             why = watcher.look()
             try:
-                return driver.wait(EXIT_PATIENCE_S if why else POLL_S)  # Ray's servers end just before their driver
+                return driver.wait(EXIT_PATIENCE_S if why else POLL_S), ""  # Ray's servers end just before their driver
             except subprocess.TimeoutExpired:
                 if why:
                     log.error("ending the driver at once: %s", why)
-                    return -signal.SIGKILL
+                    return -signal.SIGKILL, why

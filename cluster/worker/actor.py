@@ -78,7 +78,7 @@ class TrialActor(tune.Trainable):
 
     def setup(self, config: dict[str, Any]) -> None:
         """Take the first trial of this process."""
-        faulthandler.enable()  # a segmentation fault's stack is the worker's last word
+        faulthandler.enable(all_threads=False)  # a segmentation fault's stack is the worker's last word
         # Ray's own handler raises SystemExit, which would pass for the method's: who is ended has no last word.
         with suppress(ValueError):  # not the main thread
             signal.signal(signal.SIGTERM, lambda signum, _: os._exit(128 + signum))

@@ -117,7 +117,10 @@ def _write_tracing(values: tuple[Any, ...]) -> None:
     sys.settrace(values[0])
     sys.setprofile(values[1])
     (gc.enable if values[2] else gc.disable)()
-    (faulthandler.enable if values[3] else faulthandler.disable)()
+    if values[3]:
+        faulthandler.enable(all_threads=False)
+    else:
+        faulthandler.disable()
 
 
 def _read_numpy() -> dict[str, Any]:

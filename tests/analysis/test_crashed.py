@@ -347,6 +347,7 @@ Fatal Python error: Aborted
         ("", "its worker process died: Unknown flag in XLA_FLAGS: --xla_gpu_nonsense_flag=1", (2, 3)),
         ("", "its worker process died", (4,)),
     ]
+    assert [line.strip() for line in groups[0].example] == [line.strip() for line in segfault.splitlines()[4:7]]
 
 
 # -- groups

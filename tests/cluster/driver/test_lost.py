@@ -36,6 +36,18 @@ def test_a_lost_worker_has_its_last_words(scratch):
     assert error.splitlines() == ["its worker process died", *stack[-15:]]
 
 
+def test_of_a_worker_that_says_what_ended_it_that_is_kept_however_much_comes_after(scratch):
+    logs = scratch.ray / "session_2026" / "logs"
+    logs.mkdir(parents=True)
+    heartbeat(scratch, 200, trial=3, at=2000)
+    before = [f"warning {number}" for number in range(30)]
+    stack = ["Current thread 0x7f (most recent call first):", *(f'  File "m.py", line {n} in f' for n in range(60))]
+    said = [*before, "Fatal Python error: Segmentation fault", "", *stack, "Extension modules: numpy, and a thousand"]
+    (logs / "worker-ab-01-200.err").write_text("\n".join(said))
+    _, error = LostWorkers(scratch).explain(3)
+    assert error.splitlines() == ["its worker process died", *before[-5:], said[30], "", *stack[:38]]
+
+
 def test_a_worker_without_words_is_lost_all_the_same(scratch):
     assert LostWorkers(scratch).explain(3) == (Outcome.WORKER_LOST, "its worker process died")
 

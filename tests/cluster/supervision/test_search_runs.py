@@ -349,7 +349,7 @@ def test_a_killed_driver_is_replaced_a_closed_terminal_saves_and_resume_ends_wit
     assert done.code == 130, done.err
     assert "Stopping: every running trial saves" in done.err
     assert "swell resume interrupted" in done.err
-    assert "ended with status -9" in paths.supervisor_log.read_text()
+    assert "was ended by SIGKILL" in paths.supervisor_log.read_text()
     then = {record.number: record for record in load_trials(paths)}
     assert {number: then[number] for number in before} == before
     stopped = [record for record in then.values() if record.outcome is Outcome.STOPPED]
