@@ -15,6 +15,8 @@ UserError                   any of them; all others are faults of ours and keep 
  ├ SyncError                runs cannot be uploaded to W&B
  ├ RequestError             a site cannot give what is asked of it
  ├ QueueError               a cluster's queue does not answer, or refuses
+ │  └ NoQueueHereError      this machine has none of its commands
+ │  └ NoQueueHereError     this machine has none of its commands
  ├ SubmissionError          a queue did not take a job
  ├ LaunchError              a search could not be started; nothing of the attempt is left
  │  └ StillQueuedError      but a job of it may be in the queue

@@ -12,6 +12,8 @@ from pydantic import ValidationError
 from cluster.commands.launch import Target, ask_for, describe, interrupts, start_local, submit_search
 from cluster.console import Console
 from cluster.jobs.launched import Launch, clean_submission, read_launch
+from cluster.jobs.queue_facts import NoQueueHereError, QueueError
+from cluster.jobs.queues import queue_named
 from cluster.jobs.request import Options, RequestError
 from cluster.jobs.sites import DEFAULT_SITE, Site
 from cluster.jobs.standing import load_snapshot, standing_of
@@ -98,8 +100,11 @@ def _merged(given: Options, before: Launch) -> Options:
     )
 
 
-def check_free(paths: SearchPaths) -> bool:
-    """Return whether there is anything left to do; raises BusyError if the search is queued or running."""
+def check_free(paths: SearchPaths, *, is_here: bool = False) -> bool:
+    """Return whether there is anything left to do; raises BusyError if the search is queued or running.
+
+    On a machine without the queue that ran it, such as one that it was copied to, it can go on in the foreground.
+    """
     standing = standing_of(paths, load_snapshot(paths))
     if standing.is_active:
         where = f": {standing.where}" if standing.where else ""
@@ -107,9 +112,23 @@ def check_free(paths: SearchPaths) -> bool:
             f"search {paths.name} is {standing.state}{where} ({standing.why}); `swell stop {paths.name}` ends it, "
             f"`swell watch {paths.name}` shows it"
         )
-    if standing.trouble:
-        raise BusyError(f"search {paths.name} may still be queued or running: {standing.trouble}")
+    if standing.trouble and not (is_here and not _has_queue(paths)):
+        rest = "" if _has_queue(paths) else f". If this is a copy, or it has ended: swell resume {paths.name} --here"
+        raise BusyError(f"search {paths.name} may still be queued or running: {standing.trouble}{rest}")
     return standing.state != "finished"
+
+
+def _has_queue(paths: SearchPaths) -> bool:
+    """Return whether this machine has the queue that a search was launched on."""
+    launch = read_launch(paths)
+    try:
+        if launch is not None and launch.is_queued:
+            queue_named(launch.on).jobs(launch.job_ids)
+    except NoQueueHereError:
+        return False
+    except QueueError:
+        pass
+    return True
 
 
 def prepare(paths: SearchPaths) -> None:
@@ -152,7 +171,9 @@ def resume_elsewhere(
     """
     way = way_of(paths, on, site, options)
     # Where it never was launched, its lock is all that can be taken.
-    left = check_free(paths) if read_launch(paths) is not None or not way.is_here or changes else True
+    left = (
+        check_free(paths, is_here=way.is_here) if read_launch(paths) is not None or not way.is_here or changes else True
+    )
     _require_begun_valid(paths)
     if changes:
         left = _change(paths, changes, console)

@@ -10,6 +10,10 @@ class QueueError(UserError):
     """The queue cannot be asked: its commands are not here, fail, or do not answer in time."""
 
 
+class NoQueueHereError(QueueError):
+    """This machine has none of the queue's commands."""
+
+
 class SubmissionError(UserError):
     """The queue does not take the job: its commands are not here, or it says why."""
 

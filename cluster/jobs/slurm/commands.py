@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from cluster.jobs.queue_facts import Account, Job, Partition, QueueError
+from cluster.jobs.queue_facts import Account, Job, NoQueueHereError, Partition, QueueError
 from cluster.jobs.slurm import words
 from cluster.jobs.slurm.words import NOTHING
 from cluster.machine.asking import ask
@@ -27,7 +27,7 @@ def ask_slurm(*command: str, patience_s: float | None = None) -> str:
     Raises QueueError if it is not here, fails, or does not answer in time.
     """
     if shutil.which(command[0]) is None:
-        raise QueueError(
+        raise NoQueueHereError(
             f"{command[0]} is not on the PATH: this is no login node of a SLURM cluster, or its module is missing"
         )
     answer = ask(command, PATIENCE_S if patience_s is None else patience_s, limit=300)

@@ -1,14 +1,19 @@
 import json
+import os
+import shutil
 import sys
 
 import pytest
 from filelock import FileLock
 
+from analysis.show import show_table
 from cluster.commands.resume import BusyError, Changes, RefusedError, resume_elsewhere
+from cluster.commands.status_one import show_one
 from cluster.console import Console
 from cluster.jobs.request import Options, RequestError
-from cluster.machine.files import write_json
+from cluster.machine.files import read_json, write_json
 from cluster.state.outcomes import Outcome
+from cluster.state.paths import find_search
 from cluster.state.records import load_spec, load_trials
 from cluster.state.snapshot import load_status
 from cluster.study.budget_change import NothingLeftError, load_budget_changes
@@ -163,3 +168,53 @@ def test_going_on_is_refused_while_the_method_does_not_take_begun_trials(make_se
     assert resume(search) == ""
     assert issubclass(RefusedError, UserError)
     assert json.loads(search.paths.spec.read_text())["budget"]["trials"] == 15
+
+
+# -- moved and copied
+
+
+@pytest.fixture(params=["copied", "renamed"])
+def elsewhere(request, make_search, tmp_path, monkeypatch):
+    """Return a stopped search that a cluster's job ran, killed on its node, as its directory opens on a laptop."""
+    search = make_search(budget={"trials": 4})
+    study = search.open()
+    for value in (3.0, 1.0):
+        study.tell(study.ask().number, Outcome.COMPLETED, result(val_error=value))
+    study.tell(study.ask().number, Outcome.STOPPED, result())
+    paths = search.paths
+    write_json(paths.launch, {"on": "slurm", "job_ids": ["17"], "host": "login1", "nodes": 2, "launched_at": 1.0})
+    write_json(paths.supervisor_record, {"pid": 1, "start": "0", "host": "node7", "boot": "another"})
+    paths.supervisor_heartbeat.touch()
+    os.utime(paths.supervisor_heartbeat, (1.0, 1.0))
+    write_json(paths.status, {"stopped": "stopped by SIGUSR2", "updated_at": 2.0, "outcomes": {"completed": 2}})
+    write_json(paths.provenance, {**read_json(paths.provenance), "working_directory": "/home/somebody/else"})
+    there = tmp_path / "laptop" / "another-name"
+    there.parent.mkdir()
+    if request.param == "copied":
+        shutil.copytree(paths.root, there)
+    else:
+        paths.root.rename(there)
+    monkeypatch.setenv("SWELL_ROOT", str(tmp_path / "none"))
+    monkeypatch.setenv("PATH", "/nowhere")  # without the cluster's commands
+    search.paths = find_search(str(there))
+    return search
+
+
+def test_a_search_opens_wherever_its_directory_was_moved_or_copied(elsewhere, capsys):
+    paths = elsewhere.paths
+    show_one(paths)
+    said = capsys.readouterr().out
+    assert "another-name  stopped (stopped by SIGUSR2)" in said
+    show_table(paths, "csv", None, None, None, False)
+    assert capsys.readouterr().out.count("completed") == 2
+    assert resume_elsewhere(paths, "here", None, Options(), Changes({"trials": 5}), Console()) is False
+    study = elsewhere.open()
+    elsewhere.spec = load_spec(paths)
+    assert elsewhere.open().ask().number == 2  # the one that had begun
+    assert study.tally.best == (1.0, 1)
+    assert len(elsewhere.run(lambda config: {"val_error": 2.0})) == 3
+
+
+def test_a_search_that_a_cluster_ran_says_on_a_machine_without_one_how_it_goes_on(elsewhere):
+    with pytest.raises(UserError, match="swell resume another-name --here"):
+        resume_elsewhere(elsewhere.paths, None, None, Options(), NONE, Console())
