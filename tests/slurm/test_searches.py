@@ -127,7 +127,8 @@ def test_two_nodes_preempted_twice_end_with_the_table_of_an_undisturbed_search(c
     cluster.wait_for(lambda: hosts(paths) == {"n1", "n2"}, paths)
     cluster.bed.run("scancel", "--signal=USR2", job)  # as ahead of the limit: every trial saves
     cluster.wait_for(lambda: cluster.bed.state(job) == "PENDING", paths)  # and the job requeues itself
-    assert "queued" in cluster.swell("status", paths.name)
+    said = cluster.swell("status", paths.name)
+    assert "queued" in said or "running (" in said  # on a busy machine it may have started again by then
     before = completed(paths)
     assert len(before) < NUM_TRIALS
     cluster.start_now(job)
