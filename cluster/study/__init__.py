@@ -1,1 +1,1 @@
-"""What is tried next, and what has become of what was: the study of one driver, or of several."""
+"""The study, of one driver or of several: which configuration is tried next, and what became of those tried before."""

@@ -17,7 +17,7 @@ from trainables._shared.config import ConfigError, MethodConfig
 
 
 def suggest(trial: Trial, spec: Spec) -> dict[str, Any]:
-    """Return what the sampler chooses for a trial, or has chosen: the parameters that are active, by name."""
+    """Return the values of a trial's active parameters, by name; the sampler chooses those that are not chosen yet."""
     chosen: dict[str, Any] = {}
     for name, parameter in order(spec.space):
         if is_active(parameter, {**spec.base, **chosen}):
@@ -38,13 +38,13 @@ def _suggest(trial: Trial, name: str, parameter: Parameter) -> Any:
         warnings.filterwarnings("ignore", "The distribution is specified by")
         end = values.high if values.is_exact else values.high + values.step / 2
         suggested = trial.suggest_float(name, values.low, end, step=values.step)
-    # Optuna's values end in digits of its own, which conditions and the method's bounds do not know.
+    # Optuna's floats differ in the last digits from the spec's, and would miss a condition or a method's bound.
     return values[values.place(suggested)]
 
 
 @dataclass(frozen=True)
 class Configured:
-    """A trial's configuration, and what speaks against training it now: `reason` for ever, `away` for a while."""
+    """A trial's configuration, or why it cannot be trained: `reason` if it never can, `away` if it cannot now."""
 
     config: dict[str, Any]
     reason: str = ""
@@ -54,13 +54,13 @@ class Configured:
 
 
 def configure(trial: Trial, spec: Spec, config_type: type[MethodConfig], inputs: Inputs) -> Configured:
-    """Return a trial's configuration: what it has begun with, else what the sampler chooses, resolved by the spec."""
+    """Return a trial's configuration: the one that it began with, else the sampler's choice, completed by the spec."""
     values = resolve(spec, suggest(trial, spec))
     seed = spec.seeds[trial.number % len(spec.seeds)]
     if seed is not None:
         values["seed"] = seed
     known = ASSIGNED.of(trial)
-    if known is not None:  # what it has begun with, whatever the method's defaults are by now
+    if known is not None:  # the method's defaults may have changed since it began
         values = known["config"]
     try:
         config = config_type.model_validate(values)
@@ -71,7 +71,7 @@ def configure(trial: Trial, spec: Spec, config_type: type[MethodConfig], inputs:
         return Configured(whole, away=away)
     try:
         config.check_data()
-    except Exception as error:  # of the user's own module anything
+    except Exception as error:  # a user's own module may raise anything
         if away := inputs.trouble(whole, error):
             return Configured(whole, away=away)
         said = str(error) if isinstance(error, ConfigError) else f"check_data: {type(error).__name__}: {error}"
@@ -81,7 +81,7 @@ def configure(trial: Trial, spec: Spec, config_type: type[MethodConfig], inputs:
 
 
 def note_assigned(trial: Trial, spec: Spec, config: dict[str, Any]) -> None:
-    """Note a trial's configuration, if it is not noted yet."""
+    """Write a trial's configuration to the study unless it has been written before."""
     known = ASSIGNED.of(trial)
     if known is None or config != known["config"]:
         ASSIGNED.write(trial, {"configuration": trial.number // len(spec.seeds), "config": config})

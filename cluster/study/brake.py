@@ -1,4 +1,4 @@
-"""Whether trials fail for a cause outside their configurations: then the search pauses, and charges no more of them."""
+"""Recognizes that trials fail for a cause outside their configurations; then the search pauses and charges no more."""
 
 import math
 import re
@@ -21,19 +21,22 @@ _VARYING = re.compile(r"'[^']*'|\"[^\"]*\"|[-+]?\d+(?:\.\d*)?(?:[eE][-+]?\d+)?")
 
 
 class _Stage:
-    """Failures of one stage of a training since the last trial that came through it."""
+    """The failures in one stage of training since the last trial that completed the stage."""
 
     def __init__(self, choices: Iterable[str]) -> None:
         self.came_through = 0
         self.failed_before = 0
         self._choices = tuple(choices)
         self._seen: dict[str, set[str]] = {name: set() for name in self._choices}
-        """The choices of the trials that came through."""
+        """The choices of the trials that completed the stage."""
         self.since: dict[str, dict[int, TrialRecord]] = {}
-        """The failures since, by how they failed and by configuration."""
+        """The failures since the last such trial, by kind of failure and by configuration."""
 
     def passed(self, params: Mapping[str, Any], *, is_news: bool = True) -> None:
-        """Note that a trial came through; what began before the failures did (no `is_news`) says nothing of them."""
+        """Note that a trial completed the stage.
+
+        With `is_news` false the trial began before the failures did, so its success does not clear them.
+        """
         self.came_through += 1
         for name in self._choices:
             self._seen[name].add(repr(params.get(name)))
@@ -42,7 +45,7 @@ class _Stage:
             self.since.clear()
 
     def failed(self, record: TrialRecord) -> bool:
-        """Note a failure; return whether there are too many of its kind to be the configurations' own."""
+        """Note a failure; return whether so many have failed alike that their configurations cannot be the cause."""
         alike = self.since.setdefault(failure_kind(record), {})
         alike[record.configuration] = record
         return len(alike) >= self._enough() * (2 if self._may_be_a_choice(alike.values()) else 1)
@@ -54,7 +57,7 @@ class _Stage:
         return max(ALIKE, math.ceil(math.log(CHANCE) / math.log(share)))
 
     def _may_be_a_choice(self, alike: Iterable[TrialRecord]) -> bool:
-        """Return whether all of some failures share a choice with which no trial came through."""
+        """Return whether all these failures share a parameter's value with which no trial has completed the stage."""
         for name in self._choices:
             chosen = {repr(record.params.get(name)) for record in alike}
             if len(chosen) == 1 and not chosen <= self._seen[name]:
@@ -65,10 +68,10 @@ class _Stage:
 class Brake:
     """Watches a search's trials end, and says when it should pause.
 
-    It should if configuration after configuration fails in the same way, and none gets anywhere in between. What fails
-    in a part of the space, or by chance, does not count: the more trials have failed among those that got somewhere,
-    the more failures in a row it takes. Failures before a trial's first report and those after it are told apart: a
-    first report shows that data can be read, the end of a training that its results can be had.
+    It should if configuration after configuration fails in the same way and no trial succeeds in between. Failures
+    in one part of the space, or by chance, do not count: the more trials failed between those that succeeded before,
+    the more failures in a row it takes. Failures before a trial's first report and after it are counted apart: a
+    first report shows that the data can be read; the end of a training shows that its results can be written.
     """
 
     def __init__(self, spec: Spec, ended: Iterable[TrialRecord]) -> None:
@@ -87,20 +90,20 @@ class Brake:
         self._running: set[int] = set()
         for record in ended:
             self.ended(record)
-        for stage in (self._first, self._last):  # what the last trials failed of is mended, or shows again at once
+        for stage in (self._first, self._last):  # the cause of the last failures is mended, or shows again at once
             stage.since.clear()
         self.reason = ""
 
     def began(self, number: int) -> None:
-        """Note that a trial runs."""
+        """Note that a trial has started."""
         self._running.add(number)
 
     def knows(self, number: int) -> bool:
-        """Return whether it was noted that a trial has reported."""
+        """Return whether a trial's first report has been noted."""
         return number in self._reported
 
     def reported(self, number: int, params: Mapping[str, Any]) -> None:
-        """Note that a trial has reported metrics."""
+        """Note a trial's report of metrics; `params` is what the sampler chose for it."""
         if number not in self._reported:
             self._reported.add(number)
             self._first.passed(params, is_news=number not in self._before_failures)
@@ -127,7 +130,7 @@ class Brake:
 
 
 def failure_kind(record: TrialRecord) -> str:
-    """Return how a trial failed: its outcome, and the place and type of what it raised, or what else was said."""
+    """Return what like failures have in common: the outcome, and which exception came from where, or the message."""
     assert record.outcome is not None
     frame, said = _raised(record.error)
     if frame:
@@ -136,7 +139,7 @@ def failure_kind(record: TrialRecord) -> str:
 
 
 def _raised(error: str) -> tuple[str, str]:
-    """Return the innermost frame of a traceback, empty if it is none, and what was raised or else said."""
+    """Return a traceback's innermost frame and exception; for other text, an empty frame and the text."""
     lines = [line for line in error.splitlines() if line.strip()]
     frames = [index for index, line in enumerate(lines) if _FRAME.match(line)]
     if not frames:

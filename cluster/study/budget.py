@@ -1,4 +1,4 @@
-"""What a search has used and reached, and whether a bound of its budget ends it."""
+"""What a search has used of its budget and reached, and which bound of the budget ends it."""
 
 import time
 from collections import Counter
@@ -11,7 +11,7 @@ from search_spaces.spec import Spec
 
 
 class Bound(Enum):
-    """What ends a search, other than its number of trials; the value is its key under `budget`."""
+    """A bound of the budget, other than the number of trials; the value is its key under `budget`."""
 
     HOURS = "hours"
     CORE_HOURS = "core_hours"
@@ -25,18 +25,18 @@ class Bound(Enum):
 
 
 class Tally:
-    """Running counts of a search; rebuilt from its trials, in the order in which they ended, when a study is opened."""
+    """Running counts of a search; opening a study rebuilds them from its trials, in the order in which they ended."""
 
     def __init__(self, spec: Spec, active_before_s: float, clock: Callable[[], float] = time.monotonic) -> None:
         self.outcomes: Counter[str] = Counter()
         self.best: tuple[float, int] | None = None
-        """Best objective of a feasible completed trial (with repeats: mean of a complete set), and a trial's number."""
+        """The best objective (with repeats: the mean of a complete set) of feasible trials, and the trial's number."""
         self.since_best = 0
-        """Trials ended since the best one."""
+        """How many trials have ended since the best one."""
         self.running_s: dict[int, float] = {}
         """Seconds of the running trials, as last reported."""
         self.others_running_s = 0.0
-        """Seconds of the trials that other drivers run, as last noted by them."""
+        """Seconds of the trials that other drivers run, as they last noted them."""
         self._spec = spec
         self._sets: dict[int, list[TrialRecord]] = {}
         self._spent_s = 0.0
@@ -46,7 +46,7 @@ class Tally:
 
     @property
     def active_s(self) -> float:
-        """Seconds that drivers have worked on this search, this one included."""
+        """Seconds that drivers, this one included, have worked on this search."""
         return self._active_before_s + self._clock() - self._opened
 
     @property
@@ -56,17 +56,17 @@ class Tally:
         return hours * 3600 - self.active_s if hours else None
 
     def use_up(self, active_s: float) -> None:
-        """Count at least that many seconds as worked on this search."""
+        """Raise the seconds worked on this search to at least `active_s`."""
         self._active_before_s += max(active_s - self.active_s, 0.0)
 
     @property
     def cpu_hours(self) -> float:
-        """Hours of training times the CPUs they held, running trials included."""
+        """CPU hours of all trials, running ones included: the hours of training times the CPUs held."""
         seconds = self._spent_s + sum(self.running_s.values()) + self.others_running_s
         return seconds * self._spec.resources.cpus_per_trial / 3600
 
     def spend(self, seconds: float) -> None:
-        """Add the seconds of a trial that does not run any more."""
+        """Add the seconds of an attempt that is over."""
         self._spent_s += seconds
 
     def count(self, record: TrialRecord) -> None:
@@ -91,7 +91,7 @@ class Tally:
         return value < than if self._spec.objectives[0].mode == "min" else value > than
 
     def spent_bound(self) -> Bound | None:
-        """Return which bound of the budget, other than its number of trials, is used up; None for none."""
+        """Return the bound of the budget, other than the number of trials, that is used up; None if none is."""
         budget = self._spec.budget
         if budget.hours and self.active_s >= budget.hours * 3600:
             return Bound.HOURS
@@ -104,7 +104,7 @@ class Tally:
         return None
 
     def spent(self) -> str:
-        """Return in words which bound of the budget, other than its number of trials, is used up; empty for none."""
+        """Return in words which bound of the budget, other than the number of trials, is used up; empty if none is."""
         bound, budget = self.spent_bound(), self._spec.budget
         if bound is None:
             return ""

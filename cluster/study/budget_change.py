@@ -1,4 +1,4 @@
-"""A search that goes on with another budget: held against what it has used, and written down with its date."""
+"""Changes the budget of a search that goes on: checks it against what was used, and records the change and its date."""
 
 import time
 from collections.abc import Mapping
@@ -27,7 +27,7 @@ class Progress:
 
 
 class NothingLeftError(UserError):
-    """A search that would end at once: the error says which bound of its budget keeps it from going on."""
+    """The search would end at once; the message says which bound of its budget is used up."""
 
 
 def progress_of(paths: SearchPaths, spec: Spec) -> Progress:
@@ -43,9 +43,9 @@ def progress_of(paths: SearchPaths, spec: Spec) -> Progress:
 
 
 def changed_budget(paths: SearchPaths, spec: Spec, changes: Mapping[str, Any], progress: Progress) -> Spec:
-    """Return a search's spec with other bounds of its budget.
+    """Return a search's spec with `changes` to its budget.
 
-    Raises SpecError for bounds that no budget may have, or that are below what the search has used.
+    Raises SpecError if a bound is one that no budget may have, or is below what the search has used.
     """
     values = spec.model_dump(mode="json")
     source = Source(paths.spec, {})
@@ -62,7 +62,7 @@ def changed_budget(paths: SearchPaths, spec: Spec, changes: Mapping[str, Any], p
 
 
 def write_budget(paths: SearchPaths, spec: Spec, new: Spec) -> None:
-    """Write a search's spec with its new budget, and when it changed from what to what."""
+    """Write a search's `new` spec, and record when its budget changed, from what to what."""
     budgets = [one.budget.model_dump(mode="json", exclude_none=True) for one in (spec, new)]
     if budgets[0] == budgets[1]:
         return
@@ -72,7 +72,7 @@ def write_budget(paths: SearchPaths, spec: Spec, new: Spec) -> None:
 
 
 def load_budget_changes(paths: SearchPaths) -> list[dict[str, Any]]:
-    """Return when the budget changed, `from` what `to` what, the oldest first."""
+    """Return the changes of a search's budget, oldest first: `at`, `from` and `to`."""
     changes = read_json(paths.budget_changes)
     return [one for one in changes if isinstance(one, dict)] if isinstance(changes, list) else []
 
@@ -102,13 +102,13 @@ def require_left(name: str, spec: Spec, progress: Progress) -> None:
 
 
 def is_grids_end(spec: Spec, num_trials: int) -> bool:
-    """Return whether so many trials are all that a search's grid has."""
+    """Return whether `num_trials` trials exhaust a search's grid."""
     size = grid_size(spec) if spec.is_grid else None
     return size is not None and num_trials >= size * len(spec.seeds)
 
 
 def way_on(name: str, spec: Spec) -> str:
-    """Return how a finished search can go on."""
+    """Return what a user can do to let a finished search go on."""
     if is_grids_end(spec, most_trials(spec) or 0):
         return (
             "Every point of its grid has been tried: more values are a new search; failed trials are taken up again by "

@@ -25,16 +25,16 @@ HEARTBEAT_EVERY_S = 5.0
 
 
 class Claims:
-    """The trials that this driver has claimed, and the heartbeats by which drivers see of each other that they live.
+    """The trials that this driver has claimed, and the heartbeats by which drivers of one study see each other live.
 
-    A claim is a note on the trial; the last one counts. It is made while the study's lock is held, after a look at what
-    the study says by then. Nobody's clock is compared with another's: a driver is dead if its heartbeat has not changed
-    for PATIENCE_S by the clock of who looks; at once if its process can be seen from here to be gone, or if its job
-    has a later driver.
+    A claim is a note on the trial; the last one counts. A driver makes it while it holds the study's lock, after
+    reading the study anew. Clocks of different machines are never compared: a driver counts as dead if its heartbeat
+    has not changed for PATIENCE_S by the watcher's clock. It counts as dead at once if its process is visible from here
+    and gone, or if its job has a later driver.
 
-    A driver that was only suspended sees at the next report of a trial that it is another's, and stops it. What is left
-    then: until that report its worker may save the same checkpoint as the other's, a state of the same training, at
-    worst an earlier one.
+    A driver that was suspended may lose a trial to another driver. It learns so when the trial reports next, and stops
+    it. Until then both workers may save the same checkpoint: two states of the same training, of which the earlier may
+    win.
     """
 
     def __init__(
@@ -61,19 +61,19 @@ class Claims:
     # -- claims ---------------------------------------------------------------------------------------------------
 
     def take(self, trial: Trial) -> None:
-        """Claim a trial; only with the study's lock."""
+        """Claim a trial; the caller must hold the study's lock."""
         OWNER.write(trial, {"job": self._paths.job, "run": self._run})
 
     def release(self, trial: Trial) -> None:
-        """Leave a trial to whoever comes first."""
+        """Give up the claim to a trial, so that any driver may take it."""
         OWNER.write(trial, None)
 
     def has(self, trial: FrozenTrial) -> bool:
-        """Whether a trial is this driver's."""
+        """Return whether this driver owns a trial."""
         return not trial.state.is_finished() and self._is_own(OWNER.of(trial))
 
     def had(self, trial: FrozenTrial) -> bool:
-        """Whether a trial was this driver's when it ended."""
+        """Return whether this driver owned a trial when it ended."""
         return self._is_own(OWNER.of(trial))
 
     def is_free(self, trial: FrozenTrial) -> bool:
@@ -89,9 +89,9 @@ class Claims:
 
     def _is_dead(self, owner: Owner) -> bool:
         job = owner["job"]
-        assert job is not None  # with one job alone nothing is claimed
+        assert job is not None  # a single job claims nothing
         if job == self._paths.job:
-            return True  # a job has one driver at a time, and this is it
+            return True  # a job has one driver at a time: this one, so the owner has died
         driver = _driver_of(self._paths, job)
         if driver.get("run", owner["run"]) != owner["run"]:
             return True
@@ -111,7 +111,7 @@ class Claims:
     # -- heartbeats --------------------------------------------------------------------------------------------
 
     def beat(self) -> None:
-        """Show that this driver lives; a full disk does not keep it from that."""
+        """Show the other drivers that this one lives; works on a full disk."""
         heartbeat = self._paths.driver_heartbeat
         with contextlib.suppress(OSError):
             if (read_object(heartbeat) or {}).get("run") != self._run:
@@ -119,7 +119,7 @@ class Claims:
             os.utime(heartbeat)
 
     def look(self) -> None:
-        """Look at the others' heartbeats."""
+        """Read the other drivers' heartbeats."""
         for other in self._paths.of_jobs():
             assert other.job is not None
             self._silent_s(other.job)
@@ -133,7 +133,7 @@ class Claims:
             self.beat()
 
     def close(self) -> None:
-        """Give no more heartbeats."""
+        """Stop giving heartbeats."""
         self._over.set()
         self._thread.join()
         with contextlib.suppress(OSError):
@@ -141,7 +141,7 @@ class Claims:
 
 
 def _driver_of(paths: SearchPaths, job: int) -> dict[str, Any]:
-    """Return who a job's driver is; empty if it has ended, or its file cannot be read now."""
+    """Return the identity of a job's driver; empty if the driver has ended or its file cannot be read now."""
     try:
         return read_object(SearchPaths(paths.root, job).driver_heartbeat) or {}
     except OSError:

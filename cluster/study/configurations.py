@@ -1,4 +1,4 @@
-"""Which configurations of a search are looked at before launch: all of them, or a sample that misses no choice."""
+"""Chooses the configurations that are checked before launch: all of them, or a sample that has every choice."""
 
 import math
 import random
@@ -20,7 +20,7 @@ SAMPLE = 300
 
 @dataclass(frozen=True)
 class Configuration:
-    """Labels by parameter, and the configuration they make."""
+    """The labels of one configuration by parameter, and the configuration itself."""
 
     params: Mapping[str, Any]
     config: MethodConfig
@@ -28,7 +28,7 @@ class Configuration:
 
 @dataclass(frozen=True)
 class Configurations:
-    """Labels by parameter, of all configurations or of a sample."""
+    """The labels by parameter of all of a search's configurations, or of a sample of them."""
 
     points: Sequence[Mapping[str, Any]]
     size: int | None
@@ -41,7 +41,7 @@ class Configurations:
 
 
 def choose_configurations(spec: Spec) -> Configurations:
-    """Return every configuration where there are at most MOST, else a sample drawn with the sampler's seed.
+    """Return all configurations if there are at most MOST, else a sample drawn with the sampler's seed.
 
     The sample has every choice and both ends of every range at least once.
     """
@@ -59,12 +59,12 @@ def choose_configurations(spec: Spec) -> Configurations:
 
 
 def group_by_program(built: Sequence[Configuration]) -> list[list[Configuration]]:
-    """Return the configurations that share one compiled program, together."""
+    """Return configurations in groups that share one compiled program."""
     keys: dict[str, str] = {}
     programs: dict[str, list[Configuration]] = {}
     for configuration in built:
         traced = numeric(configuration.config)
-        # Equal labels of all else mean equal keys: most configurations of a sample need none worked out.
+        # Configurations with equal structural labels have equal keys, so few keys need to be computed.
         structure = repr([item for item in configuration.params.items() if item[0] not in traced])
         if structure not in keys:
             keys[structure] = structural_key(configuration.config)
@@ -99,7 +99,7 @@ def _needed(spec: Spec, name: str) -> dict[str, Any]:
 
 
 def _draw(spec: Spec, rng: random.Random, forced: Mapping[str, Any]) -> dict[str, Any]:
-    """Return one configuration, drawn evenly except for what is forced."""
+    """Return the labels of one configuration: those in `forced` as given, the others drawn evenly."""
     chosen: dict[str, Any] = {}
     for name, parameter in order(spec.space):
         if is_active(parameter, {**spec.base, **chosen}):
@@ -119,12 +119,12 @@ def _random_value(parameter: Parameter, rng: random.Random) -> Any:
 
 
 def largest_num_steps(spec: Spec, config_type: type[MethodConfig]) -> int | None:
-    """Return the steps of a search's longest training, or None if its method does not say."""
+    """Return the number of steps of a search's longest training; None if the method does not say."""
     most: int | None = None
     for point in choose_configurations(spec).points:
         try:
             steps = config_type.model_validate(resolve(spec, point)).num_steps()
-        except ValueError:  # its trial will say so
+        except ValueError:  # the trial that gets it will say so
             continue
         most = steps if most is None or (steps is not None and steps > most) else most
     return most

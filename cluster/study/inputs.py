@@ -1,4 +1,4 @@
-"""The data files that a search's configurations name: whether they are as they were when a check of them passed."""
+"""Watches the data files that configurations name: whether they are as they were when a check of them passed."""
 
 import errno
 from collections.abc import Iterator, Mapping
@@ -22,33 +22,33 @@ LONGEST_NAME = 4096
 
 
 class Inputs:
-    """Files by the name that configurations give them, with the size and the time of change that they had."""
+    """The files that configurations name, with the size and time of change that each had when a check passed."""
 
     def __init__(self, noted: Mapping[str, tuple[int, int]]) -> None:
         self._noted = dict(noted)
 
     @classmethod
     def at_launch(cls, paths: SearchPaths) -> "Inputs":
-        """Return the files that a search's spec named when it was launched; none for one of an earlier version."""
+        """Return the files that a search's spec named at launch; none if an earlier version launched it."""
         noted = read_json(paths.inputs) or {}
         return cls({name: (one["size"], one["mtime_ns"]) for name, one in noted.items()})
 
     def passed(self, config: Any) -> None:
-        """Note the files that a configuration names: a check of it has passed just now."""
+        """Note how the files that a configuration names are now; to be called when a check of them has just passed."""
         self._noted |= found_in(config)
 
     def away(self, config: Any) -> str:
-        """Return which file of a configuration was there before and cannot be read now, and why; empty for none."""
+        """Return which file of a configuration existed before and cannot be read now, and why; empty if none."""
         for name in _names(config):
             if name in self._noted and (why := _unreadable(name)):
                 return f"{name}, which could be read before, cannot be now: {why}"
         return ""
 
     def trouble(self, config: Any, error: BaseException) -> str:
-        """Return why a check of a configuration failed, if that is the machine's doing: empty if it is not.
+        """Return why the check of a configuration failed if the machine is to blame, else "".
 
-        It is if a file that it names has changed since a check passed (it may be being written anew), or if the system
-        has failed to read.
+        The machine is to blame if a file that the configuration names has changed since a check passed (it may be being
+        written anew), or if the system could not read it.
         """
         if why := self.away(config):
             return why
@@ -62,7 +62,7 @@ class Inputs:
 
 
 def note_inputs(paths: SearchPaths, spec: Spec) -> None:
-    """Write down which files a spec that was checked names, and how they are."""
+    """Write to the search directory which files its checked spec names, with their sizes and times of change."""
     values = spec.model_dump(mode="json", include={"base", "space"})
     noted = {name: {"size": size, "mtime_ns": changed} for name, (size, changed) in found_in(values).items()}
     write_json(paths.inputs, noted)

@@ -1,4 +1,4 @@
-"""Which trials a study has, which of them wait to be taken up, and what they have used: for one driver, or several."""
+"""The trials of a study: which wait to be taken up, and what they have used; for one driver, or for several."""
 
 import logging
 import math
@@ -20,13 +20,13 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 LOOK_EVERY_S = 1.0
-"""How old may be what a driver knows of the others, if nothing depends on it."""
+"""How old a driver's knowledge of the others may be if nothing depends on it."""
 OWN_FOR_S = 0.5
-"""How long a trial that was this driver's a moment ago is taken to be so."""
+"""For how long a driver need not ask again whether a trial is its own."""
 
 
 class Roster:
-    """The trials of a study that one driver has for itself: read once, then counted here."""
+    """The trials of a study that only one driver works on: it reads them once, then keeps count."""
 
     job_before: int | None = None
     """The job whose driver had the trial that was taken up last; None for the only job."""
@@ -46,43 +46,43 @@ class Roster:
         self.num_trials = len(trials)
 
     def frozen(self, trial: Trial) -> FrozenTrial:
-        """Return what the study has of a trial."""
+        """Return a trial as the study has it."""
         return self._study._storage.get_trial(trial._trial_id)
 
     def exclusively(self, act: Callable[[], T]) -> T:
-        """Do what no other driver may do at the same time."""
+        """Call `act` while no other driver can act on the study; return what it returns."""
         return act()
 
     def refresh(self, every_s: float = 0.0) -> None:
-        """Take in what other drivers have done, if the last look is so old."""
+        """Take in what other drivers have done, if the last look is `every_s` ago or longer."""
 
     def has_free(self, running: Container[int]) -> bool:
-        """Whether a trial waits to be taken up, other than those that run here."""
+        """Return whether a trial waits to be taken up that is not among those `running` here."""
         return bool(self._left_over)
 
     def take_free(self, running: Container[int]) -> Trial | None:
-        """Take the first trial that waits to be taken up; None if none does."""
+        """Take the first trial that waits to be taken up and is not `running` here; None if none waits."""
         return Trial(self._study, self._left_over.pop(0)._trial_id) if self._left_over else None
 
     def put_back(self, trial: Trial) -> None:
-        """Let a trial that was taken and not begun be the next to be taken again."""
+        """Put back a trial that was taken and not begun, as the next to be taken."""
         self._left_over.insert(0, self.frozen(trial))
 
     def take_new(self) -> Trial:
-        """Make a trial of the next number, and take it."""
+        """Create the trial with the next number, and take it."""
         trial = self._study.ask()
         self.num_trials += 1
         return trial
 
     def has(self, trial: Trial, *, afresh: bool = False) -> bool:
-        """Whether a trial taken here is still this driver's."""
+        """Return whether a trial taken here is still this driver's; `afresh` asks the study anew."""
         return True
 
     def leave(self, trial: Trial) -> None:
-        """Let a trial that did not end be taken up again, by whoever comes first."""
+        """Let any driver take up a trial that did not end."""
 
     def note_end(self, trial: Trial, seconds: float) -> TrialRecord:
-        """Count a trial, or an attempt at it, of so many seconds that has been told; return its record."""
+        """Count a trial, or an attempt, whose end has been told after this many seconds; return the trial's record."""
         frozen = self.frozen(trial)
         record = record_of(frozen)
         self._tally.spend(seconds)
@@ -94,18 +94,18 @@ class Roster:
 
     @property
     def has_open(self) -> bool:
-        """Whether a trial that does not run here has not ended."""
+        """Return whether any trial that does not run here is open."""
         return bool(self._left_over)
 
     def take_ended_elsewhere(self) -> list[TrialRecord]:
-        """Return the trials of other drivers that have ended since this was last asked."""
+        """Return the trials of other drivers that have ended since the last call."""
         return []
 
 
 class SharedRoster(Roster):
-    """The trials of a study that several drivers work on: what counts is what the study says by now.
+    """The trials of a study that several drivers work on; each decision rests on the study as it is now.
 
-    A trial that is open is somebody's who has claimed it, or waits to be taken up.
+    An open trial either belongs to the driver that has claimed it, or waits to be taken up.
     """
 
     def __init__(
@@ -129,7 +129,7 @@ class SharedRoster(Roster):
         self.refresh()
 
     def exclusively(self, act: Callable[[], T]) -> T:
-        """Do something with the study's lock, again from its beginning where the lock was lost in its midst."""
+        """Call `act` with the study's lock held; if the lock is lost meanwhile, call it again."""
         if self._depth:
             return act()
         while True:
@@ -144,7 +144,7 @@ class SharedRoster(Roster):
                 log.warning("%s: this driver was suspended, or cut off, for long", error)
 
     def refresh(self, every_s: float = 0.0) -> None:
-        """Take in what has ended, begun and been left since the last look; only that is looked at."""
+        """Take in the trials that have ended, begun or been left since the last look."""
         now = self._clock()
         if now - self._looked_at < every_s:
             return
@@ -169,7 +169,7 @@ class SharedRoster(Roster):
         self._heed(self._study._storage.get_study_user_attrs(self._study._study_id))
 
     def _heed(self, notes: dict[str, Any]) -> None:
-        """Take in what other drivers have noted of time."""
+        """Take in the seconds of work and training that other drivers have noted."""
         self._tally.use_up(notes.get("active_s", 0.0))
         self._tally.others_running_s = sum(
             seconds
@@ -180,16 +180,16 @@ class SharedRoster(Roster):
         )
 
     def _is_others(self, number: int, job: int) -> bool:
-        """Whether a trial is run by another driver, that of a job."""
+        """Return whether another driver, that of job `job`, runs a trial."""
         owner = OWNER.of(self._open[number]) if number in self._open else None
         return owner is not None and owner["job"] == job and not self._claims.has(self._open[number])
 
     def has_free(self, running: Container[int]) -> bool:
-        """Whether a trial that does not run here is nobody's, or a dead driver's."""
+        """Return whether a trial that is not `running` here has no owner, or a dead one."""
         return any(number not in running and self._claims.is_free(trial) for number, trial in self._open.items())
 
     def take_free(self, running: Container[int]) -> Trial | None:
-        """Claim the first trial that is nobody's, or a dead driver's; only with the study's lock."""
+        """Claim the first trial that has no owner, or a dead one; the caller must hold the study's lock."""
         for number, frozen in sorted(self._open.items()):
             if number not in running and self._claims.is_free(frozen):
                 trial = Trial(self._study, frozen._trial_id)
@@ -201,22 +201,22 @@ class SharedRoster(Roster):
         return None
 
     def put_back(self, trial: Trial) -> None:
-        """Leave a trial that was claimed and not begun to whoever comes first."""
+        """Give up the claim to a trial that was not begun, so that any driver may take it."""
         self.leave(trial)
 
     def take_new(self) -> Trial:
-        """Make a trial of the next number, and claim it; only with the study's lock."""
+        """Create the trial with the next number, and claim it; the caller must hold the study's lock."""
         self._exclusive.check()
         trial = self._study.ask()
-        self._exclusive.check()  # a sampler may have thought for long
+        self._exclusive.check()  # the sampler may have taken long
         self._claims.take(trial)
         return trial
 
     def has(self, trial: Trial, *, afresh: bool = False) -> bool:
         """Return whether this driver still owns the trial; cached for OWN_FOR_S unless `afresh`.
 
-        Other drivers wait for much longer before they take a trial over, and a driver that was suspended for as long as
-        that looks again.
+        That is safe: other drivers wait much longer before they take a trial over, and a driver that was suspended
+        that long looks again.
         """
         now = self._clock()
         if not afresh and now - self._had_at.get(trial.number, -math.inf) < OWN_FOR_S:
@@ -228,27 +228,27 @@ class SharedRoster(Roster):
         return True
 
     def leave(self, trial: Trial) -> None:
-        """Claim a trial no more."""
+        """Give up the claim to a trial."""
         self._had_at.pop(trial.number, None)
         self._claims.release(trial)
 
     def note_end(self, trial: Trial, seconds: float) -> TrialRecord:
-        """Count what has ended, here and elsewhere; return the trial's record."""
+        """Count the trials that have ended here and elsewhere; return this trial's record."""
         self.refresh()
         return record_of(self.frozen(trial))
 
     @property
     def has_open(self) -> bool:
-        """Whether any trial has not ended: its driver may die, and then it is to be taken over."""
+        """Return whether any trial is open: if its driver dies, this one must take it over."""
         return bool(self._open)
 
     def take_ended_elsewhere(self) -> list[TrialRecord]:
-        """Return the trials of other drivers that have ended since this was last asked."""
+        """Return the trials of other drivers that have ended since the last call."""
         ended, self._ended_elsewhere = self._ended_elsewhere, []
         return ended
 
 
 def end_order(trial: FrozenTrial) -> tuple[float, int]:
-    """Sort trials by when they ended: patience counts those that came after the best one."""
+    """Return a key that sorts trials by when they ended: patience counts those that ended after the best one."""
     ended = trial.datetime_complete
     return (ended.timestamp() if ended else math.inf, trial.number)

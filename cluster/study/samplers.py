@@ -1,4 +1,4 @@
-"""Optuna's samplers and pruners by the spec's names, made so that a resumed search samples as an undisturbed one."""
+"""Builds Optuna's samplers and pruners from the spec, so that a resumed search samples like an undisturbed one."""
 
 import hashlib
 import warnings
@@ -35,7 +35,7 @@ class NumberedSampler(BaseSampler):
     """A sampler whose randomness depends on (seed, trial number) alone.
 
     Optuna's samplers carry a random generator, which a resumed search would start anew and so ask the same
-    configurations again. Here a fresh inner sampler is made for each trial; what it needs to know it reads from the
+    configurations again. Here each trial gets a fresh inner sampler, which reads what it needs to know from the
     study. The trials of a repeated configuration follow each other; all but the first copy the first one's values.
     """
 
@@ -52,7 +52,7 @@ class NumberedSampler(BaseSampler):
 
     def _fresh(self, seed: int) -> BaseSampler:
         with warnings.catch_warnings():
-            # multivariate TPE with groups is Optuna's own answer to conditional spaces, marked experimental
+            # multivariate TPE with groups is Optuna's way for conditional spaces; Optuna warns that it is experimental
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             return self._make(seed)
 
@@ -60,14 +60,14 @@ class NumberedSampler(BaseSampler):
         offset = trial.number % self._repeats
         if not offset:
             return None
-        # By its number: with Hyperband, the study that a sampler sees has the trials of one bracket only.
+        # Found by its number: with Hyperband, a sampler sees only the trials of one bracket.
         storage = study._storage
         return storage.get_trial(
             storage.get_trial_id_from_study_id_trial_number(study._study_id, trial.number - offset)
         )
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        """Return the space sampled jointly; empty for a repetition."""
+        """Return the space that is sampled jointly; empty for a repetition."""
         if trial.number % self._repeats:
             return {}
         return self._inner(trial).infer_relative_search_space(study, trial)
@@ -75,7 +75,7 @@ class NumberedSampler(BaseSampler):
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        """Return jointly sampled values."""
+        """Return values for the parameters of the joint space."""
         if trial.number % self._repeats:
             return {}
         values = self._inner(trial).sample_relative(study, trial, search_space)
@@ -84,11 +84,11 @@ class NumberedSampler(BaseSampler):
     def sample_independent(
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
-        """Return one value: the first trial's for a repetition."""
+        """Return a value for one parameter; a repetition copies that of the configuration's first trial."""
         leader = self._leader(study, trial)
         if leader is not None:
             return leader.params[param_name]
-        # Its own seed for each parameter: a search killed between two of them goes on with the same values.
+        # Each parameter has its own seed: a search that is killed between two of them goes on with the same values.
         inner = self._fresh(_seed_of(self._seed, trial.number, param_name))
         return _on_step(inner.sample_independent(study, trial, param_name, param_distribution), param_distribution)
 
@@ -103,7 +103,7 @@ class NumberedSampler(BaseSampler):
 
 
 class GridSampler(BaseSampler):
-    """The points of a grid, one per trial number (and repetition); Optuna's own keeps no order across a resume."""
+    """Gives each trial number (and its repetitions) a point of a grid; Optuna's own keeps no order across a resume."""
 
     def __init__(self, grid: Grid, seed: int, repeats: int) -> None:
         self._grid = grid
@@ -124,7 +124,7 @@ class GridSampler(BaseSampler):
     def sample_independent(
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
-        """Return the point's value."""
+        """Return the value that the trial's grid point has for a parameter."""
         place = trial.number // self._repeats
         if self._current[0] != place:
             self._current = (place, self._grid[self._shuffle[place]])
@@ -132,7 +132,7 @@ class GridSampler(BaseSampler):
 
 
 class Shuffle:
-    """An order of 0 ... size - 1 fixed by a seed, so that a part of a grid covers it; no list, if that is large."""
+    """A permutation of 0 ... size - 1 fixed by a seed, computed index by index so that a large one takes no memory."""
 
     LISTED = 100_000
     """The largest size that is sorted by hashes; a larger one is walked through by a Feistel network over them."""
@@ -149,7 +149,7 @@ class Shuffle:
         if self._listed is not None:
             return self._listed[index]
         index = self._permuted(index)
-        while index >= self._size:  # the network knows powers of four only; walking on stays a permutation
+        while index >= self._size:  # it permutes a power of four: go on until in range
             index = self._permuted(index)
         return index
 
@@ -166,7 +166,7 @@ class Shuffle:
 
 
 def build_sampler(spec: Spec, grid: Grid | None) -> BaseSampler:
-    """Return the spec's sampler; every option is set here, since Optuna's defaults change between versions."""
+    """Return the spec's sampler; sets every option, since Optuna's defaults change between versions."""
     samplers = optuna.samplers
     seed, name = spec.sampler.seed, spec.sampler.name
     repeats = len(spec.seeds)
@@ -175,7 +175,7 @@ def build_sampler(spec: Spec, grid: Grid | None) -> BaseSampler:
         return GridSampler(grid, seed, repeats)
 
     def qmc(own_seed: int) -> BaseSampler:
-        # One scrambled sequence for the whole search: its place in it is in the study. What it leaves to independent
+        # One scrambled sequence for the whole search; the study tells how far it got. What it leaves to independent
         # sampling (conditional parameters, the first trial) must still differ from trial to trial.
         return samplers.QMCSampler(
             qmc_type="sobol", scramble=True, seed=seed, independent_sampler=samplers.RandomSampler(seed=own_seed),
@@ -200,9 +200,9 @@ def build_sampler(spec: Spec, grid: Grid | None) -> BaseSampler:
 
 
 def build_pruner(spec: Spec, max_steps: int | None) -> optuna.pruners.BasePruner:
-    """Return the spec's early stopping, for trainings of at most `max_steps`.
+    """Return the pruner for the spec's early stopping, for trainings of at most `max_steps`.
 
-    Optuna keeps its rungs in the study, so that they survive everything.
+    Optuna keeps its rungs in the study, so that they survive crashes and resumes.
     """
     stopping = spec.early_stopping
     if stopping.name == "asha":

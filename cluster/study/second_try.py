@@ -1,4 +1,4 @@
-"""Failed trials that are taken up again under their own numbers, and what speaks against going on with those begun."""
+"""Reopens failed trials under their own numbers, and checks that the method still takes trials that have begun."""
 
 import time
 from collections.abc import Collection, Iterator
@@ -24,10 +24,11 @@ BY_DEFAULT = tuple(outcome for outcome in CAN_FAIL if outcome.told is Told.FAILE
 
 
 def reopen_failed(paths: SearchPaths, spec: Spec, outcomes: Collection[Outcome]) -> list[int]:
-    """Have every trial that ended so be taken up again, as a further attempt; return their numbers.
+    """Reopen every trial that ended with one of the outcomes, as a further attempt; return their numbers.
 
-    It keeps its number and its configuration, so that a grid or a random search ends with the table it would have had.
-    Samplers see a trial that runs. How it failed stays noted in the study. Only while nobody works on the search.
+    A trial keeps its number and its configuration, so that a grid or a random search ends with the table that it would
+    have had. Samplers see it as running. The study keeps a note of how it failed. May only be called while nobody works
+    on the search.
     """
     storage = open_storage(paths, spec.storage, to_write=True)
     assert storage is not None
@@ -41,7 +42,7 @@ def _reopen(paths: SearchPaths, spec: Spec, storage: Storage, outcomes: Collecti
     try:
         study = optuna.load_study(study_name=storage.study_name, storage=storage.optuna)
     except KeyError:
-        return []  # it has never begun
+        return []  # the search has never begun
     found: dict[int, TrialRecord] = {}
     for trial in study.get_trials(deepcopy=False):
         record = record_of(trial)
@@ -55,7 +56,7 @@ def _reopen(paths: SearchPaths, spec: Spec, storage: Storage, outcomes: Collecti
     else:
         reopen_in_journal(paths.journal, list(found), worst)
     storage.close()
-    again = open_storage(paths, spec.storage, to_write=True)  # the first one has read what is no more
+    again = open_storage(paths, spec.storage, to_write=True)  # the first has read the old ends
     assert again is not None
     try:
         study = optuna.load_study(study_name=again.study_name, storage=again.optuna)
@@ -78,7 +79,7 @@ def _note(trial: Trial, record: TrialRecord) -> None:
     now = time.strftime("%Y-%m-%dT%H:%M:%S%z")
     before = Redone(outcome=record.outcome.value, error=error, failures=record.failures, at=now)
     REDONE.write(trial, [*REDONE.of(trial), before])
-    FAILURES.write(trial, [])  # its retries begin anew
+    FAILURES.write(trial, [])  # it gets all its retries again
     ORPHANED.write(trial, None)
     ATTEMPTS.write(trial, ATTEMPTS.of(trial) + 1)
     RESULT.write(trial, result)
@@ -90,7 +91,7 @@ def has_begun(paths: SearchPaths) -> bool:
 
 
 def begun_problems(paths: SearchPaths, config_type: type[MethodConfig]) -> Iterator[str]:
-    """Yield, for each trial that has begun and not ended, why the method does not take its configuration any more."""
+    """Yield, for each open trial that has begun, why the method no longer takes its configuration, if it does not."""
     for trial in _open_trials(paths):
         assigned = ASSIGNED.of(trial)
         if assigned is None:

@@ -33,12 +33,12 @@ from search_spaces.spec import Spec
 from trainables._shared.config import MethodConfig
 
 MOST_DEAD_DRIVERS = 5
-"""A trial that was running when this many drivers in a row died, getting nowhere in between, is taken to be why."""
+"""A trial that this many drivers in a row died of, without its getting any further, is told as the cause."""
 
 
 @dataclass(frozen=True)
 class Assignment:
-    """A trial to run: its number for ever, and the whole config of its method."""
+    """A trial to run: its number, which never changes, and its method's whole config."""
 
     number: int
     config: dict[str, Any]
@@ -46,7 +46,7 @@ class Assignment:
 
 @dataclass(frozen=True)
 class _End:
-    """What is written of a trial's end, or of an attempt's."""
+    """What is written to the study when a trial, or an attempt at it, ends."""
 
     outcome: Outcome
     metrics: Mapping[str, float]
@@ -56,10 +56,10 @@ class _End:
 
 
 class SearchStudy:
-    """An Optuna study and all that is decided from it; a plain object.
+    """An Optuna study and every decision that rests on it; it needs no Ray.
 
-    With the paths of one job of several it shares the study with those of the others, in other processes; otherwise it
-    is the only one that writes it.
+    If `paths` are those of one job of several, it shares the study with the other jobs' processes; otherwise it is the
+    only writer.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class SearchStudy:
             pruner=build_pruner(spec, largest_num_steps(spec, config_type)),
         )
         self.waits_for = ""
-        """What the machine lacks for the next trial, as it was asked for last; empty for nothing."""
+        """What the machine lacked for the next trial when it was last asked for; empty if nothing."""
         self._inputs = Inputs.at_launch(paths)
         self._running: dict[int, Trial] = {}
         self._steps: dict[int, set[int]] = {}
@@ -107,11 +107,11 @@ class SearchStudy:
         self.brake = Brake(spec, (record_of(trial) for trial in sorted(ended, key=end_order)))
 
     def close(self) -> None:
-        """Leave the trials that still run here to other drivers, and end the storage's connections."""
+        """Give up the trials that still run here, so that other drivers may take them, and close the storage."""
         try:
             if self._claims is not None:
                 self._roster.exclusively(self._leave_all)
-                self._claims.close()  # not if the storage is away: others then see by the heartbeat that we ended
+                self._claims.close()  # skipped if the storage is away: our heartbeat's end then tells others
         finally:
             self._opened.close()
 
@@ -131,12 +131,12 @@ class SearchStudy:
         return min(bounds, default=None)
 
     def ask(self, is_called_off: Callable[[], bool] = lambda: False) -> Assignment | None:
-        """Return the next trial to run, or None when no more may be started.
+        """Return the next trial to run; None if no more may be started.
 
-        Trials that an earlier driver left running, or another one that has died, come first, under their own number. A
-        configuration that the method or its data rule out is told as such here and the next one is asked, until the
-        brake says that the search should pause, or the caller that it `is_called_off`. If the next trial lacks a file
-        that was there before, it is kept for later, and `waits_for` says so.
+        Trials that an earlier driver left running, or whose driver has died, come first, under their own numbers. If
+        the method or its data rule out a configuration, the trial is told as such here and the next one is asked; this
+        ends when the brake pauses the search or `is_called_off` returns True. If the next trial lacks a data file that
+        existed before, the trial is kept for later, and `waits_for` says so.
         """
         self.waits_for = ""
         self._roster.refresh(LOOK_EVERY_S)
@@ -171,9 +171,9 @@ class SearchStudy:
         return None
 
     def _is_kept_for_later(self, trial: Trial, configured: Configured) -> bool:
-        """Return whether a trial stays open as it is: the machine lacks its data, or the method takes it no more.
+        """Return whether a trial stays open untouched, since the machine lacks its data or the method refuses it now.
 
-        The latter, of one that has begun, is most likely a change of the method's code: the search pauses.
+        If the method refuses a trial that has begun, its code has most likely changed: the search pauses.
         """
         has_begun = ASSIGNED.of(trial) is not None and not was_invalid(trial)
         if configured.reason and has_begun:
@@ -188,7 +188,7 @@ class SearchStudy:
         return True
 
     def lacks_data(self, number: int) -> str:
-        """Return which data of a running trial, which was there before, the machine lacks now; empty for none."""
+        """Return which data file of a running trial existed before and is missing now; empty if none."""
         trial = self._running[number]
         return configure(trial, self.spec, self._config_type, self._inputs).away
 
@@ -203,13 +203,13 @@ class SearchStudy:
         try:
             end = self._end_of(trial.number, outcome, {"error": error}, retry=False, is_its_fault=True)
             self._tell(trial.number, end)
-        finally:  # where the lock was lost over it, all is asked again
+        finally:  # if the lock was lost meanwhile, everything is asked again
             self._running.pop(trial.number, None)
 
     def _complete_leader(self, trial: Trial) -> None:
-        """Have the first trial of a configuration choose all its values before a repetition copies them.
+        """Let the first trial of a configuration choose all its values before a repetition copies them.
 
-        Its driver may have died over it, and is not known to be dead yet.
+        The first trial's driver may have died before all were chosen, without being known to be dead yet.
         """
         offset = trial.number % len(self.spec.seeds)
         if offset:
@@ -219,10 +219,10 @@ class SearchStudy:
                 suggest(Trial(self._study, leader._trial_id), self.spec)
 
     def _take_up(self, trial: Trial) -> bool:
-        """Note that a trial goes on, unless it has brought down one driver after the other; return whether it does.
+        """Note that a trial goes on, unless driver after driver has died of it; return whether it goes on.
 
-        One that was stopped by request, or lost its worker, has been told: a driver leaves no word only if it died,
-        or lost the storage.
+        A trial that was stopped by request or lost its worker has been told. So a trial left untold means that its
+        driver died or lost the storage.
         """
         result = RESULT.of(trial)
         if ending(result):
@@ -231,7 +231,7 @@ class SearchStudy:
         if ASSIGNED.of(trial) is None:
             return True
         if SearchPaths(self._paths.root, self._roster.job_before).storage_away.exists():
-            add_attempt(trial)  # its driver did not die
+            add_attempt(trial)  # no driver died of it
             return True
         reached = [_changed_at(self._paths.checkpoint(trial.number)), last_step(self._study, trial)]
         times = note_dead_driver(trial, reached)
@@ -247,9 +247,9 @@ class SearchStudy:
     def report(self, number: int, step: int, metrics: Mapping[str, float], seconds: float = 0.0) -> bool:
         """Note a running trial's metrics at a step, and its seconds so far; return whether it should go on.
 
-        A step reported before (the trial was continued from a checkpoint before it) is the same number: it is judged
-        again, and not written. The last report of a trial is made too, though there is nothing left to decide: its
-        value belongs to the rung that the others are judged at.
+        If the step was reported before (the trial continued from an earlier checkpoint), its value is the same: it is
+        judged again, and not written. A trial's last step is reported too, though nothing is left to decide for it:
+        other trials are judged against its value at that rung.
         """
         if not self.is_running(number):
             return False
@@ -264,11 +264,11 @@ class SearchStudy:
                 trial.report(score(self.spec, metrics), step)
                 self._steps[number].add(step)
             return not trial.should_prune()
-        except UpdateFinishedTrialError:  # by a driver that took it over in this very moment
+        except UpdateFinishedTrialError:  # another driver took it over and ended it at this very moment
             return self.is_running(number)
 
     def is_running(self, number: int) -> bool:
-        """Whether a trial was asked for and has not been told, nor been taken over by another driver."""
+        """Return whether a trial was asked for here, is not told yet, and was not taken over by another driver."""
         return self._is_mine(number)
 
     def _is_mine(self, number: int, *, afresh: bool = False) -> bool:
@@ -292,13 +292,15 @@ class SearchStudy:
         retry: bool = True,
         is_its_fault: bool = True,
     ) -> TrialRecord:
-        """End a trial, or this attempt at it: its record goes to the study first, then its state; return the record.
+        """End a trial, or this attempt at it: write its record to the study, then its state; return the record.
 
-        Only the trial's own ends reach the sampler. A diverged trial is told as pruned with the worst value at its
-        step, so that a sampler keeps away from there; a crash says nothing about the configuration's worth. A stopped
-        trial stays open, to be taken up again, and so does one that the machine failed, up to the spec's `retries`
-        (not counting what `is_its_fault` says was another's); what it used before counts too. A completed trial whose
-        objective is no number has diverged. Of a trial that another driver has taken over nothing is told.
+        Only ends that the configuration or the method brought about reach the sampler. A diverged trial is told as
+        pruned with the worst value at its step, so that a sampler keeps away from there. A crash is told as failed: it
+        says nothing about the configuration's worth. A completed trial whose objective is not finite has diverged.
+
+        A stopped trial stays open, to be taken up again. So does a trial that the machine failed, up to the spec's
+        `retries`; an attempt costs no retry if `is_its_fault` is false, and `retry=False` grants it none.
+        What earlier attempts used is added. Nothing is told of a trial that another driver has taken over.
         """
         end = self._end_of(number, outcome, result, retry, is_its_fault)
         told = self._roster.exclusively(lambda: self._tell(number, end))
@@ -308,7 +310,7 @@ class SearchStudy:
     def _end_of(
         self, number: int, outcome: Outcome, result: Mapping[str, Any], retry: bool, is_its_fault: bool
     ) -> "_End":
-        """Add up what is to be written of an end: once, as the writing is repeated where the lock was lost over it."""
+        """Compute what to write of an end; done once, since writing is repeated if the lock was lost."""
         trial = self._running.get(number) or self._taken_over[number]
         metrics = result.get("metrics", {})
         values = [metrics.get(objective.metric, math.nan) for objective in self.spec.objectives]
@@ -343,15 +345,15 @@ class SearchStudy:
         return record
 
     def records(self) -> list[TrialRecord]:
-        """Return every trial so far."""
+        """Return the records of all trials so far."""
         return [record_of(trial) for trial in self._study.get_trials(deepcopy=False)]
 
     # -- budget ---------------------------------------------------------------------------------------------------
 
     def save_active(self, every_s: float = 0.0) -> None:
-        """Note the active seconds in the study, for the budget of whoever goes on, if the last note is old.
+        """Note the seconds worked in the study for later drivers, if the last note is `every_s` old.
 
-        With other drivers, take in theirs too, and what else they have done.
+        If other drivers work on the study, this takes in their seconds too, and what else they have done.
         """
         self._roster.refresh(LOOK_EVERY_S)
         if self.tally.active_s - self._saved_active_s >= every_s:
@@ -362,31 +364,31 @@ class SearchStudy:
                 self._study.set_user_attr(f"running_s.{self._paths.job:03d}", running)
 
     def use_up_hours(self) -> None:
-        """Count what is left of the budget's hours as used: it is too short for a trial to reach a checkpoint."""
+        """Count the rest of the budget's hours as used: too little is left for a trial to reach a checkpoint."""
         assert self.spec.budget.hours
         self.tally.use_up(self.spec.budget.hours * 3600)
         self.save_active()
 
     @property
     def waves(self) -> list[dict[str, Any]]:
-        """What is known of each wave so far."""
+        """What was noted of each wave that has ended."""
         return waves_in(self._study.user_attrs)
 
     def add_wave(self, wave: Mapping[str, Any]) -> None:
-        """Note a wave that has ended; each job notes its own."""
+        """Note a wave that has ended; each job notes only its own waves."""
         key = "waves" if self._paths.job is None else f"waves.{self._paths.job:03d}"
         self._study.set_user_attr(key, [*self._study.user_attrs.get(key, []), dict(wave)])
 
     def take_ended_elsewhere(self) -> list[TrialRecord]:
-        """Return the trials of other drivers that have ended since this was last asked."""
+        """Return the trials of other drivers that have ended since the last call."""
         return self._roster.take_ended_elsewhere()
 
     def waits_for_others(self) -> bool:
-        """Whether other drivers run trials that this one would have to take over if they died."""
+        """Whether other drivers run trials that this one must take over if they die."""
         return self._claims is not None and self._roster.has_open and not self.tally.spent()
 
     def finished(self) -> str:
-        """Return why the search is over; empty while trials are running, here or elsewhere, or may be started."""
+        """Return why the search is over; empty while trials run, here or elsewhere, or may still be started."""
         if self._running:
             return ""
         self._roster.refresh()

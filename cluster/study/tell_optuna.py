@@ -1,4 +1,4 @@
-"""What Optuna is told of a trial, so that its samplers and pruners learn what is true of the configuration."""
+"""What the study tells Optuna of a trial, so that samplers and pruners learn what is true of its configuration."""
 
 import math
 from collections.abc import Mapping
@@ -13,19 +13,19 @@ from search_spaces.spec import Spec
 
 
 def score(spec: Spec, metrics: Mapping[str, float]) -> float:
-    """Return the objective, the worst there is where it is not a number: Optuna takes none for an early stop."""
+    """Return the objective; if it is not a number, the worst value, since Optuna takes no NaN for an early stop."""
     objective = spec.objectives[0]
     value = metrics.get(objective.metric, math.nan)
     return value if not math.isnan(value) else (math.inf if objective.mode == "min" else -math.inf)
 
 
 def last_step(study: Study, trial: Trial) -> int:
-    """Return the last step that a trial has reported, 0 for none."""
+    """Return the last step that a trial has reported; 0 if it has reported none."""
     return max(study._storage.get_trial(trial._trial_id).intermediate_values, default=0)
 
 
 def finish(study: Study, spec: Spec, trial: Trial, outcome: Outcome, metrics: Mapping[str, float]) -> None:
-    """Tell Optuna a trial's end."""
+    """Tell Optuna how a trial ended, with the metrics that it ended with."""
     if outcome.is_own:
         _set_constraints(spec, trial, metrics)
     told = outcome.told
@@ -43,6 +43,6 @@ def finish(study: Study, spec: Spec, trial: Trial, outcome: Outcome, metrics: Ma
 
 
 def _set_constraints(spec: Spec, trial: Trial, metrics: Mapping[str, float]) -> None:
-    if spec.sampler.name in KNOW_CONSTRAINTS and not trial.constraints:  # a killed driver may have set them
+    if spec.sampler.name in KNOW_CONSTRAINTS and not trial.constraints:  # a driver killed here may have
         for index, amount in enumerate(violations(spec, metrics)):
             trial.set_constraint(str(index), amount)
