@@ -229,3 +229,20 @@ def test_infeasible_trials_are_marked():
     spec = make_spec(space={"shift": {"low": 0.0, "high": 1.0}}, constraints=[{"metric": "val_error", "max": 1.5}])
     frame = make_table(spec, [record(0, 1.0), record(1, 2.0)]).frame
     assert list(frame["feasible"]) == [True, False]
+
+
+def test_what_earlier_versions_kept_of_a_metric_that_is_no_number_is_shown_as_none(make_search, tmp_path):
+    from analysis.best import export_best
+
+    search = make_search()
+    study = search.open()
+    odd = {"a": None, "b": "text", "c": 10**400, "d": [1.0], "e": {"mean": 1.0}, "f": 2}
+    for number in range(2):
+        study.ask()
+        study.tell(number, Outcome.COMPLETED, result(**odd, val_error=1.0 + number))
+    frame = load_table(search.paths).frame
+    assert list(frame["trial"]) == [0, 1]
+    assert frame[["a", "b", "c", "d", "e"]].isna().all(axis=None)
+    assert list(frame["f"]) == [2, 2]
+    assert export_best(search.paths, tmp_path / "best").record.number == 0
+    search.open().close()  # whoever goes on counts them too
