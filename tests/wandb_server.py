@@ -5,11 +5,13 @@ import base64
 import gzip
 import hashlib
 import json
+import math
 import threading
-import time
 from collections import defaultdict
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from tests.waiting import PATIENCE_S
 
 KEY = "k" * 40
 VIEWER = {"id": "u1", "entity": "me", "username": "me", "name": "Me", "email": "", "admin": False, "flags": "{}"}
@@ -33,8 +35,9 @@ class WandbServer(ThreadingHTTPServer):
         self.exit_codes = {}
         self.refused = set()
         """Ids of runs that the server has no room for."""
-        self.delay_s = 0.0
-        """Between two runs."""
+        self.most_runs = math.inf
+        """Further runs are answered once `goes_on` is set."""
+        self.goes_on = threading.Event()
         self.artifacts = {}
         """The versions of every artifact by its ENTITY/PROJECT/NAME, the last one the latest: contents by path, or a
         URL that is referred to."""
@@ -58,7 +61,8 @@ class WandbServer(ThreadingHTTPServer):
             if name in self.refused:
                 return {"errors": [{"message": "permission denied"}], "data": None}
             if name not in self.runs:
-                time.sleep(self.delay_s)
+                if len(self.upserts) >= self.most_runs:
+                    self.goes_on.wait(PATIENCE_S)
                 self.upserts.append(name)
             self.runs[name] = {**self.runs.get(name, {}), **{k: v for k, v in variables.items() if v is not None}}
             project = {"id": "p1", "name": variables.get("project"), "entity": {"id": "e1", "name": "me"}}

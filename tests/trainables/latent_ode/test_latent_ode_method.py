@@ -216,6 +216,7 @@ def test_a_failed_solve_has_no_validation_error(store):
     assert not loss.solved
 
 
+@pytest.mark.slow
 def test_a_linear_latent_field_recovers_the_spirals_frequency_and_damping(store):
     config = Config(
         field="linear", latent=2, deterministic=True, num_series=512, steps=400, report_every=400, learning_rate=0.03,
@@ -230,6 +231,7 @@ def test_a_linear_latent_field_recovers_the_spirals_frequency_and_damping(store)
     np.testing.assert_allclose(found.real, true.real, atol=0.03)
 
 
+@pytest.mark.slow
 def test_kl_collapse_is_seen_where_beta_is_large_and_not_in_a_healthy_model(store):
     config = Config(**(SMALL | {"num_series": 128}), steps=150, report_every=150, noise_variance=0.1)
     program = Program(method, config)
