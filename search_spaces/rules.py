@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from search_spaces.conditions import condition_problems
 from search_spaces.errors import KeyPath, Problem, show_value
 from search_spaces.parameters import FloatRange, IntRange, NamedChoice
+from search_spaces.samplers import SAMPLERS, samplers_for_trade_offs
 from search_spaces.sections import ENDING_BOUNDS, SpecFields
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -79,10 +80,10 @@ def _objectives(spec: SpecFields) -> list[Problem]:
     if spec.early_stopping.name != "none":
         rule = f"early stopping compares one number, and there are {many}: give one objective, or stop no trial early"
         problems.append(Problem(("early_stopping", "name"), rule, spec.early_stopping.name, allowed="none"))
-    if spec.sampler.name == "cmaes":
-        choices = ("nsga2", "tpe", "gp", "qmc", "random", "grid")
+    if not spec.sampler.facts.knows_several_objectives:
         rule = f"this sampler optimises one objective, and there are {many}"
-        problems.append(Problem(("sampler", "name"), rule, "cmaes", allowed=", ".join(choices)))
+        allowed = ", ".join(samplers_for_trade_offs())
+        problems.append(Problem(("sampler", "name"), rule, spec.sampler.name, allowed=allowed))
     for key in ("target", "patience_trials"):
         if getattr(spec.budget, key) is not None:
             rule = f"needs one objective to measure, and there are {many}"
@@ -106,9 +107,10 @@ def _sampler(spec: SpecFields) -> list[Problem]:
         for parameter in spec.space.values()
         if isinstance(parameter, FloatRange | IntRange) and not parameter.when and parameter.low < parameter.high
     ]
-    if spec.sampler.name == "cmaes" and not numbers:
+    if spec.sampler.facts.needs_a_range and not numbers:
         rule = "this sampler searches unconditional ranges only, and space has none: all else it draws at random"
-        return [Problem(("sampler", "name"), rule, "cmaes", allowed="tpe, gp, nsga2, qmc, random, grid")]
+        allowed = ", ".join(name for name, facts in SAMPLERS.items() if not facts.needs_a_range)
+        return [Problem(("sampler", "name"), rule, spec.sampler.name, allowed=allowed)]
     return []
 
 

@@ -7,6 +7,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, JsonValue, model_va
 
 from search_spaces.errors import BrokenRule, Problem
 from search_spaces.parameters import AnyParameter, Many, SpecModel, as_tuple
+from search_spaces.samplers import SAMPLERS, SamplerFacts, describe_samplers
 
 
 class Objective(SpecModel):
@@ -37,14 +38,27 @@ class Constraint(SpecModel):
         return self
 
 
+def _check_sampler(value: str) -> str:
+    if value in SAMPLERS:
+        return value
+    raise BrokenRule([Problem((), "is not one of the choices", value, choices=tuple(SAMPLERS))])
+
+
 class Sampler(SpecModel):
     """What proposes the next configuration."""
 
-    name: Literal["tpe", "gp", "cmaes", "nsga2", "qmc", "random", "grid"] = "tpe"
-    """tpe: a good default; gp: few, costly trials; cmaes: many numbers; nsga2: several objectives; qmc, random: even
-    cover; grid: every combination."""
+    name: Annotated[
+        str,
+        AfterValidator(_check_sampler),
+        Field(description=describe_samplers(), json_schema_extra={"enum": [*SAMPLERS]}),
+    ] = "tpe"
     seed: int = Field(default=0, ge=0, lt=2**32)
     """Seed of the proposals."""
+
+    @property
+    def facts(self) -> SamplerFacts:
+        """What is to be known of it."""
+        return SAMPLERS[self.name]
 
 
 class EarlyStopping(SpecModel):
@@ -286,4 +300,4 @@ class SpecFields(SpecModel):
     @property
     def is_grid(self) -> bool:
         """Whether every combination is tried."""
-        return self.sampler.name == "grid"
+        return self.sampler.facts.is_grid

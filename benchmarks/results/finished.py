@@ -1,6 +1,5 @@
 """Finished searches as results pages show them: tables in Markdown, what they took, and trained models."""
 
-import json
 import math
 import tempfile
 from collections.abc import Sequence
@@ -47,7 +46,7 @@ class Finished:
     def config(self, trial: int) -> MethodConfig:
         """Return a trial's config."""
         config_type = load_config_type(self.table.spec.trainable)
-        return config_type.model_validate_json(json.dumps(self._record(trial).config))
+        return config_type.of_values(self._record(trial).config)
 
     def _record(self, trial: int) -> TrialRecord:
         return next(one for one in load_trials(self.paths) if one.number == trial)

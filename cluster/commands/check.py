@@ -16,7 +16,7 @@ from cluster.machine.resources import cpu_budget, gpu_count
 from cluster.state.storage import storage_problem
 from cluster.study.configurations import Configuration, Configurations, choose_configurations, group_by_program
 from search_spaces.errors import MISSING, Problem, as_text_choices, nearest, show_value
-from search_spaces.parameters import FloatRange, IntRange
+from search_spaces.parameters import FloatRange, IntRange, Parameter
 from search_spaces.space import resolve
 from search_spaces.spec import Spec, SpecFile
 from search_spaces.validation import explain_validation
@@ -142,9 +142,10 @@ def _machine_problems(spec: Spec) -> list[Problem]:
 
 
 def _sampler_problems(spec: Spec, size: int | None) -> list[Problem]:
-    if spec.sampler.name == "gp" and not _has_torch():
-        rule = "this sampler needs PyTorch, which is not installed: pip install 'swell[gp]'"
-        return [Problem(("sampler", "name"), rule, "gp")]
+    facts = spec.sampler.facts
+    if facts.package and not _is_installed(facts.package):
+        rule = f"this sampler needs {facts.package_name}, which is not installed: pip install 'swell[{facts.extra}]'"
+        return [Problem(("sampler", "name"), rule, spec.sampler.name)]
     if not spec.is_grid:
         return []
     path = ("sampler", "name")
@@ -163,8 +164,8 @@ def _storage_problems(spec: Spec) -> list[Problem]:
     return [Problem(("storage",), reason, spec.storage)] if reason else []
 
 
-def _has_torch() -> bool:
-    return importlib.util.find_spec("torch") is not None
+def _is_installed(package: str) -> bool:
+    return importlib.util.find_spec(package) is not None
 
 
 @dataclass(frozen=True)
@@ -183,7 +184,7 @@ def _build(
     for params in points:
         values = resolve(spec, params)
         try:
-            config = config_type.model_validate(values)
+            config = config_type.of_values(values)
             config.check_data()
             built.append(Configuration(params, config))
         except ValidationError as error:
@@ -294,15 +295,15 @@ def _notes(spec: Spec, size: int | None) -> Iterator[str]:
     trials = spec.budget.trials
     if spec.is_grid and size is not None and trials and trials < size * len(spec.seeds):
         yield f"budget.trials: {trials} of the grid's {size * len(spec.seeds)} trials will run"
-    if spec.constraints and spec.sampler.name not in ("tpe", "gp", "nsga2"):
+    if spec.constraints and not spec.sampler.facts.knows_constraints:
         yield f"sampler {spec.sampler.name} does not know constraints: they only decide the ranking"
-    if spec.sampler.name in ("cmaes", "qmc"):
-        others = [name for name, parameter in spec.space.items() if not _is_sampled(spec.sampler.name, parameter)]
+    if spec.sampler.facts.only_ranges:
+        others = [name for name, parameter in spec.space.items() if not _is_free_range(parameter)]
         if others:
             yield f"sampler {spec.sampler.name} draws at random: {', '.join(others)}"
 
 
-def _is_sampled(sampler: str, parameter: Any) -> bool:
+def _is_free_range(parameter: Parameter) -> bool:
     return isinstance(parameter, FloatRange | IntRange) and not parameter.when
 
 

@@ -58,7 +58,7 @@ def value_problems(spec: Spec, config_type: type[MethodConfig], written: Written
     for path, name, value in _values_to_try(spec, written):
         values = {name: value}
         try:
-            config_type.model_validate(values)
+            config_type.of_values(values)
         except ValidationError as error:
             direct = any(details["loc"][:1] == (name,) for details in error.errors(include_url=False))
             for problem in explain_validation(error, config_type, values):

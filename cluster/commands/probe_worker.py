@@ -28,7 +28,7 @@ def measure(trainable: str, config: dict[str, Any]) -> dict[str, Any]:
     """Return seconds of data, compilation, each phase's step and a report, and the peak memory of one trial."""
     start = time.perf_counter()
     method = load_method(trainable)
-    parsed = load_config_type(trainable).model_validate(config)
+    parsed = load_config_type(trainable).of_values(config)
     imported = time.perf_counter()
     data = method.data(parsed, DatasetStore())
     loaded = time.perf_counter()

@@ -78,7 +78,7 @@ class Rerun:
         return self._training.step if self._training is not None else 0
 
     def _train(self) -> tuple[Outcome, dict[str, float]]:
-        config = load_config_type(self._trainable).model_validate_json(json.dumps(self._values))
+        config = load_config_type(self._trainable).of_values(self._values)
         config.check_data()
         self._config = config
         method = load_method(self._trainable)

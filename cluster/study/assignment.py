@@ -63,7 +63,7 @@ def configure(trial: Trial, spec: Spec, config_type: type[MethodConfig], inputs:
     if known is not None:  # the method's defaults may have changed since it began
         values = known["config"]
     try:
-        config = config_type.model_validate(values)
+        config = config_type.of_values(values)
     except ValidationError as error:
         return Configured(values, "; ".join(map(str, explain_validation(error, config_type, values))))
     whole = config.model_dump(mode="json")

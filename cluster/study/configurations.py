@@ -123,7 +123,7 @@ def largest_num_steps(spec: Spec, config_type: type[MethodConfig]) -> int | None
     most: int | None = None
     for point in choose_configurations(spec).points:
         try:
-            steps = config_type.model_validate(resolve(spec, point)).num_steps()
+            steps = config_type.of_values(resolve(spec, point)).num_steps()
         except ValueError:  # the trial that gets it will say so
             continue
         most = steps if most is None or (steps is not None and steps > most) else most

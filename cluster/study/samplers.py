@@ -15,9 +15,6 @@ from search_spaces.grid import Grid
 from search_spaces.spec import Spec
 from search_spaces.steps import Steps
 
-KNOW_CONSTRAINTS = ("tpe", "gp", "nsga2")
-"""Samplers that heed a trial's constraints; the others warn of them."""
-
 
 def _seed_of(seed: int, number: int, parameter: str = "") -> int:
     return int.from_bytes(hashlib.sha256(f"{seed}/{number}/{parameter}".encode()).digest()[:4], "big")
@@ -166,41 +163,26 @@ class Shuffle:
 
 
 def build_sampler(spec: Spec, grid: Grid | None) -> BaseSampler:
-    """Return the spec's sampler; sets every option, since Optuna's defaults change between versions."""
-    samplers = optuna.samplers
-    seed, name = spec.sampler.seed, spec.sampler.name
-    repeats = len(spec.seeds)
-    if name == "grid":
+    """Return the spec's sampler."""
+    seed, facts, repeats = spec.sampler.seed, spec.sampler.facts, len(spec.seeds)
+    if facts.is_grid:
         assert grid is not None
         return GridSampler(grid, seed, repeats)
+    make: Callable[..., BaseSampler] = getattr(optuna.samplers, facts.optuna_class)
 
-    def qmc(own_seed: int) -> BaseSampler:
-        # One scrambled sequence for the whole search; the study tells how far it got. What it leaves to independent
-        # sampling (conditional parameters, the first trial) must still differ from trial to trial.
-        return samplers.QMCSampler(
-            qmc_type="sobol", scramble=True, seed=seed, independent_sampler=samplers.RandomSampler(seed=own_seed),
-            warn_independent_sampling=False, warn_asynchronous_seeding=False,
-        )  # fmt: skip
+    def of_trial(own_seed: int) -> BaseSampler:
+        if not facts.one_sequence:
+            return make(seed=own_seed, **facts.options)
+        # One sequence for the whole search; the study tells how far it got. What it leaves to independent sampling
+        # (conditional parameters, the first trial) must still differ from trial to trial.
+        independent = optuna.samplers.RandomSampler(seed=own_seed)
+        return make(seed=seed, independent_sampler=independent, **facts.options)
 
-    makers: dict[str, Callable[[int], BaseSampler]] = {
-        "random": lambda s: samplers.RandomSampler(seed=s),
-        "tpe": lambda s: samplers.TPESampler(
-            n_startup_trials=10, n_ei_candidates=24, seed=s, multivariate=True, group=True,
-            constant_liar=True,
-        ),
-        "gp": lambda s: samplers.GPSampler(
-            seed=s, n_startup_trials=10, deterministic_objective=False,
-            warn_independent_sampling=False,
-        ),
-        "cmaes": lambda s: samplers.CmaEsSampler(seed=s, n_startup_trials=1, warn_independent_sampling=False),
-        "nsga2": lambda s: samplers.NSGAIISampler(population_size=50, seed=s),
-        "qmc": qmc,
-    }  # fmt: skip
-    return NumberedSampler(makers[name], seed, repeats)
+    return NumberedSampler(of_trial, seed, repeats)
 
 
-def build_pruner(spec: Spec, max_steps: int | None) -> optuna.pruners.BasePruner:
-    """Return the pruner for the spec's early stopping, for trainings of at most `max_steps`.
+def build_pruner(spec: Spec, max_steps: Callable[[], int | None]) -> optuna.pruners.BasePruner:
+    """Return the pruner for the spec's early stopping, for at most `max_steps()` steps: only Hyperband asks.
 
     Optuna keeps its rungs in the study, so that they survive crashes and resumes.
     """
@@ -211,6 +193,6 @@ def build_pruner(spec: Spec, max_steps: int | None) -> optuna.pruners.BasePruner
         )
     if stopping.name == "hyperband":
         return optuna.pruners.HyperbandPruner(
-            min_resource=stopping.grace_steps, max_resource=max_steps or "auto", reduction_factor=stopping.reduction
+            min_resource=stopping.grace_steps, max_resource=max_steps() or "auto", reduction_factor=stopping.reduction
         )
     return optuna.pruners.NopPruner()

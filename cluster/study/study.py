@@ -35,6 +35,9 @@ from trainables._shared.config import MethodConfig
 MOST_DEAD_DRIVERS = 5
 """A trial that this many drivers in a row died of, without its getting any further, is told as the cause."""
 
+LONGEST_STEPS = "longest_steps"
+"""The study's note of its longest training; null where the method does not say."""
+
 
 @dataclass(frozen=True)
 class Assignment:
@@ -86,8 +89,8 @@ class SearchStudy:
             load_if_exists=True,
             directions=["minimize" if o.mode == "min" else "maximize" for o in spec.objectives],
             sampler=build_sampler(spec, self.grid),
-            pruner=build_pruner(spec, largest_num_steps(spec, config_type)),
         )
+        self._study.pruner = build_pruner(spec, self._longest_steps)
         self.waits_for = ""
         """What the machine lacked for the next trial when it was last asked for; empty if nothing."""
         self._inputs = Inputs.at_launch(paths)
@@ -105,6 +108,16 @@ class SearchStudy:
             self._roster = SharedRoster(self._study, self.tally, storage, self._claims)
         ended = [trial for trial in self._study.get_trials(deepcopy=False) if trial.state.is_finished()]
         self.brake = Brake(spec, (record_of(trial) for trial in sorted(ended, key=end_order)))
+
+    def _longest_steps(self) -> int | None:
+        """Return the steps of the longest training: found out once, as a thousand configurations may have to be built.
+
+        Brackets that follow from it also stay what they are if a method's defaults change between two drivers.
+        """
+        known = self._study.user_attrs
+        if LONGEST_STEPS not in known:
+            self._study.set_user_attr(LONGEST_STEPS, largest_num_steps(self.spec, self._config_type))
+        return self._study.user_attrs[LONGEST_STEPS]
 
     def close(self) -> None:
         """Give up the trials that still run here, so that other drivers may take them, and close the storage."""

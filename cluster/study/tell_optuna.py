@@ -8,7 +8,6 @@ from optuna.trial import Trial, TrialState
 
 from cluster.state.outcomes import Outcome, Told
 from cluster.state.records import violations
-from cluster.study.samplers import KNOW_CONSTRAINTS
 from search_spaces.spec import Spec
 
 
@@ -43,6 +42,6 @@ def finish(study: Study, spec: Spec, trial: Trial, outcome: Outcome, metrics: Ma
 
 
 def _set_constraints(spec: Spec, trial: Trial, metrics: Mapping[str, float]) -> None:
-    if spec.sampler.name in KNOW_CONSTRAINTS and not trial.constraints:  # a driver killed here may have
+    if spec.sampler.facts.knows_constraints and not trial.constraints:  # a driver killed here may have
         for index, amount in enumerate(violations(spec, metrics)):
             trial.set_constraint(str(index), amount)

@@ -112,7 +112,7 @@ class Runs:
         asked = {part.metric for part in (*self._spec.objectives, *self._spec.constraints)} - set(texts)
         if asked:  # hundreds of names: made only when asked for
             try:
-                final = self._config_type.model_validate(record.config).final_metrics()
+                final = self._config_type.of_values(record.config).final_metrics()
             except ValueError:  # a configuration that was ruled out
                 final = {}
             texts |= {name: final[name] for name in asked & set(final)}

@@ -144,7 +144,7 @@ class TrialActor(tune.Trainable):
         if self._programs is None:
             self._programs = ProgramCache()
         method = load_method(self._task["trainable"])
-        config = method.config_type.model_validate_json(json.dumps(self._task["config"]))
+        config = method.config_type.of_values(self._task["config"])
         self._remember()
         seed_global_generators(config.seed)
         data = method.data(config, DatasetStore())

@@ -6,6 +6,7 @@ import yaml
 
 from search_spaces.errors import SpecError
 from search_spaces.loader import parse_yaml
+from search_spaces.samplers import SAMPLERS, SamplerFacts
 from search_spaces.spec import Spec, load_spec, parse_spec
 
 MINIMAL = """\
@@ -274,3 +275,13 @@ def test_a_file_gives_its_name_and_line(tmp_path):
     assert str(caught.value) == (
         f"{file}:7: retries = 1.5: must be a whole number, but has a decimal point or an exponent"
     )
+
+
+def test_a_new_sampler_is_one_row_of_the_table(monkeypatch):
+    row = SamplerFacts("a test", "RandomSampler", knows_several_objectives=False, needs_a_range=True)
+    monkeypatch.setitem(SAMPLERS, "mine", row)
+    spec = spec_of(changed(sampler={"name": "mine"}, space={"rate": {"low": 0, "high": 1}}))
+    assert spec.sampler.facts is row
+    assert "this sampler searches unconditional ranges only" in refused(changed(sampler={"name": "mine"}))
+    several = changed(sampler={"name": "mine"}, objective=[{"metric": "a"}, {"metric": "b"}])
+    assert "sampler.name = 'mine': this sampler optimises one objective, and there are 2" in refused(several)

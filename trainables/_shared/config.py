@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -65,6 +65,15 @@ class MethodConfig(FrozenModel):
     """Largest global norm of a gradient; null leaves gradients as they are."""
     report_every: int = Field(default=100, ge=1)
     """Optimiser steps between two reports (validation, early stopping, checkpoint)."""
+
+    @classmethod
+    def of_values(cls, values: Mapping[str, Any]) -> Self:
+        """Return the config of plain values, as a spec gives them and as a trial's record keeps them.
+
+        As JSON, whose lists stand for tuples too: whoever makes a config of the same values gets the same one. Raises
+        pydantic's ValidationError.
+        """
+        return cls.model_validate_json(json.dumps(values))
 
     def num_steps(self) -> int | None:
         """Return the optimiser steps of the whole training, for early stopping's bounds; None says nothing."""

@@ -1,6 +1,5 @@
 """What every method must do; run all of it on a method of your own with one parametrised test over `CHECKS`."""
 
-import json
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -45,7 +44,7 @@ class Case:
         values = self.config.model_dump(mode="json") | fields
         if "learning_rate" in fields:
             values = _everywhere(values, "learning_rate", fields["learning_rate"])
-        return self.method.config_type.model_validate_json(json.dumps(values))
+        return self.method.config_type.of_values(values)
 
 
 def _everywhere(value: Any, key: str, new: Any) -> Any:

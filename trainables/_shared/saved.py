@@ -1,6 +1,5 @@
 """Trained models from their checkpoints: for analysis, for a controller, for the start of another training."""
 
-import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -35,7 +34,7 @@ def load_model(path: Path, *folders: Path) -> SavedModel:
         raise CheckpointError(f"{path}: holds no finished model")
     add_folders(*(folder.resolve() for folder in folders))
     method = load_method(checkpoint.meta["extra"]["trainable"])
-    config = method.config_type.model_validate_json(json.dumps(checkpoint.meta["config"]))
+    config = method.config_type.of_values(checkpoint.meta["config"])
     program = Program(method, config)
     like = jax.eval_shape(program.init, traced_numbers(config)).params
     model = program.model(checkpoint.tree("best", like))

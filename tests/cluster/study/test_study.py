@@ -9,7 +9,7 @@ from optuna.trial import Trial, TrialState
 
 from cluster.state.outcomes import Outcome
 from cluster.state.records import load_trials, record_of
-from cluster.study.configurations import choose_configurations
+from cluster.study.configurations import choose_configurations, largest_num_steps
 from cluster.study.samplers import Shuffle
 from tests.searching import WIDE, make_spec, result
 
@@ -688,3 +688,23 @@ def test_a_space_of_conditional_pairs_is_sampled_before_launch_and_not_expanded(
     for number in range(22):
         assert {1, 10} <= {point.get(f"mag_{number}") for point in chosen.points}
         assert all((f"mag_{number}" in point) is point[f"use_{number}"] for point in chosen.points)
+
+
+def test_hyperbands_longest_training_is_found_out_once(make_search, monkeypatch):
+    asked = []
+
+    def counted(spec, config_type):
+        asked.append(1)
+        return largest_num_steps(spec, config_type)
+
+    monkeypatch.setattr("cluster.study.study.largest_num_steps", counted)
+    hyperband = {"name": "hyperband", "grace_steps": 10, "reduction": 2}
+    search = make_search(early_stopping=hyperband, space={"steps": [40, 80], "shift": WIDE["shift"]})
+    brackets = []
+    for _ in range(2):
+        study = search.open()
+        brackets.append(study._study.pruner._max_resource)
+        study.close()
+    assert (brackets, asked) == ([80, 80], [1])
+    make_search(early_stopping=RUNGS).open()  # successive halving needs no end
+    assert asked == [1]
