@@ -1,4 +1,4 @@
-"""Questions to other programs that should answer at once, and do not always."""
+"""Runs other programs that should answer at once but may hang."""
 
 import os
 import signal
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Answer:
-    """What a program said: its output, or in `failure` why there is none."""
+    """A program's output, or in `failure` why there is none."""
 
     text: str = ""
     failure: str = ""
@@ -18,7 +18,11 @@ class Answer:
 def ask(
     command: Sequence[str], timeout_s: float, environment: Mapping[str, str] | None = None, limit: int = 120
 ) -> Answer:
-    """Run a program that should answer at once; one that hangs is ended, with all that it has started."""
+    """Run a program and return its answer.
+
+    A program that takes longer than `timeout_s` is ended, with every process that it has started. `limit` is the most
+    characters of an error that are kept.
+    """
     try:
         process = subprocess.Popen(
             command,
@@ -35,7 +39,7 @@ def ask(
     try:
         output, said = process.communicate(timeout=timeout_s)
     except subprocess.TimeoutExpired:
-        # With all that it has started: a child of its own would hold the pipes, and us, for as long as it lives.
+        # Its children are ended too: as long as one lives, it holds the pipes open, and we would wait for it.
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
         return Answer(failure=f"no answer within {timeout_s:g} s")

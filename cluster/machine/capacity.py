@@ -1,4 +1,4 @@
-"""How many trials may run at once: by the CPUs and GPUs, and by the memory as far as it is known what a trial takes."""
+"""How many trials may run at once: limited by the CPUs and GPUs, and by memory as far as a trial's need is known."""
 
 from bisect import insort
 from dataclasses import dataclass, field
@@ -12,21 +12,21 @@ from search_spaces.errors import UserError
 from search_spaces.sections import Resources
 
 MEMORY_SHARE = 0.9
-"""Of the memory that is free at the start: what trials may take together."""
+"""The share of the memory free at the start that trials may take together."""
 LEARNT_SPARE = 1.1
-"""A trial is expected to need this many times what one like it has taken."""
+"""A trial is expected to need this many times the memory that earlier ones took."""
 USUAL = 0.9
-"""Share of the trials that take no more than the usual one."""
+"""The usual trial is larger than this share of the trials."""
 
 
 class OversubscribedError(UserError):
-    """A trial, as the spec asks for it, is larger than this machine."""
+    """A trial as the spec asks for it does not fit on this machine."""
 
 
 def check_fits(resources: Resources) -> int:
-    """Return the CPUs that a search may use here now: its budget, less what other searches of ours are using.
+    """Return the CPUs that a search may use here now: its budget, less what our other searches use.
 
-    Raises OversubscribedError, with the numbers, if not even one trial has its CPUs or its memory.
+    Raises OversubscribedError, with the numbers, if this machine lacks the CPUs or the memory for even one trial.
     """
     limits = cpu_limits(resources.max_cpus)
     budget = max(int(min(limits.values())), 1)
@@ -62,7 +62,7 @@ def _cpus_left(resources: Resources) -> int:
 
 @dataclass(frozen=True)
 class Share:
-    """What a further node carries: trials by its CPUs and GPUs, and the memory that they may take together."""
+    """What a further node can run: how many trials, and the memory that they may take together."""
 
     most: int
     memory_gb: float
@@ -70,20 +70,20 @@ class Share:
 
 @dataclass
 class Capacity:
-    """The number of trials at once, which falls when trials turn out to need more memory than was known."""
+    """The number of trials that may run at once; it falls when trials need more memory than was known."""
 
     most: int
-    """By the CPUs and GPUs of this node."""
+    """The most trials for the CPUs and GPUs of this node."""
     memory_gb: float
-    """What all trials on this node together may take."""
+    """The memory that all trials on this node may take together."""
     given_gb: float | None = None
-    """What one trial takes by the spec; None if it is learnt."""
+    """The memory that the spec gives a trial; None if it is to be learnt."""
     peaks_gb: list[float] = field(default_factory=list)
-    """What trials have taken, in order of size."""
+    """The peak memory of trials that have run, in ascending order."""
     nodes: dict[str, Share] = field(default_factory=dict)
-    """What further nodes carry, by their names; they come and go."""
+    """What each further node can run, by its name; nodes come and go."""
     ceiling: int | None = None
-    """The most at once on all nodes: by the spec's CPUs, and by what the kernel could not carry; None for no bound."""
+    """The most trials on all nodes: for the spec's CPUs, and since the kernel ran out of memory; None if unbounded."""
 
     @classmethod
     def here(cls, resources: Resources, cpus: int | None = None) -> "Capacity":
@@ -94,17 +94,17 @@ class Capacity:
         return cls(slots(resources, cpus), MEMORY_SHARE * available_memory_gb(), given, ceiling=together)
 
     def measure(self) -> None:
-        """Measure anew what is free, while no trial runs: others on the machine come and go."""
+        """Measure again how much memory is free; call it while no trial runs, as other users come and go."""
         self.memory_gb = MEMORY_SHARE * available_memory_gb()
 
     def learn(self, peak_memory_gb: float) -> None:
-        """Take what a trial has taken at its peak."""
+        """Learn from the peak memory of a trial that has run."""
         if peak_memory_gb > 0:
             insort(self.peaks_gb, peak_memory_gb)
 
     @property
     def total(self) -> int:
-        """How many trials may run at once on all nodes together, by CPUs and GPUs."""
+        """How many trials may run at once on all nodes together, limited by CPUs and GPUs only."""
         return self.most + sum(node.most for node in self.nodes.values())
 
     @property
@@ -115,10 +115,10 @@ class Capacity:
         return max(1, carried if self.ceiling is None else min(carried, self.ceiling))
 
     def _carried(self, most: int, memory_gb: float) -> int:
-        """Return how many trials one node carries: room for the largest, and beside it for the usual ones.
+        """Return how many trials one node can run: the largest known beside as many of the usual size as fit.
 
-        Room for as many of the largest would leave a machine all but idle after a single large configuration; two large
-        ones at once are rare, and then the supervisor ends one, which is tried again.
+        Room for as many of the largest would leave the machine almost idle after a single large configuration. Two
+        large ones at once are rare: then the supervisor ends one, and it is tried again.
         """
         if self.given_gb is not None:
             carried = int(memory_gb / self.given_gb)

@@ -1,4 +1,4 @@
-"""What is free on the file systems in use: space, inodes, and how much of it is our own scratch."""
+"""Reads how much space and how many inodes are free on the file systems in use, and how much our scratch takes."""
 
 import os
 from collections.abc import Mapping
@@ -25,17 +25,17 @@ class Disk:
 
 @dataclass(frozen=True)
 class Reading:
-    """The disks at one moment, and our own share."""
+    """The file systems in use at one moment, and the bytes of our own scratch."""
 
     disks: tuple[Disk, ...]
     scratch_bytes: int = 0
 
 
 def read_disks(folders: Mapping[str, Path], scratch: Path | None = None) -> Reading:
-    """Return the file systems that folders, given by what they are used for, lie on, and what our own scratch takes.
+    """Return the file systems of some folders, given by what each is used for, and the bytes that our scratch takes.
 
-    Each file system once, with all its uses. A folder that does not exist yet is looked for at its nearest parent; one
-    that cannot be looked at now (a network's hiccup) is passed over.
+    Each file system comes once, with all its uses. For a folder that does not exist yet, its nearest parent counts; a
+    folder that cannot be read now (a network's hiccup) is left out.
     """
     found: dict[int, tuple[Path, list[str]]] = {}
     for role, folder in folders.items():
@@ -51,7 +51,7 @@ def read_disks(folders: Mapping[str, Path], scratch: Path | None = None) -> Read
 
 
 def nearest(folder: Path) -> Path:
-    """Return the folder, or the nearest of its parents that exists."""
+    """Return the folder, or its nearest parent that exists."""
     return next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
 
 
@@ -68,7 +68,7 @@ def _disk(path: Path, roles: tuple[str, ...]) -> Disk:
 
 
 def used_bytes(folder: Path) -> int:
-    """Return what a folder takes on the disk."""
+    """Return the bytes that a folder takes on the disk."""
     total = 0
     for place, _, files in os.walk(folder):
         for file in files:

@@ -1,4 +1,4 @@
-"""Writing files so that a reader, or a crash, never sees half of one."""
+"""Writes files so that neither a reader nor a crash ever sees half of one."""
 
 import json
 import os
@@ -9,11 +9,11 @@ from search_spaces.errors import UserError
 
 
 class DamagedFileError(UserError):
-    """A file of ours is damaged, or a later version of ours has written it."""
+    """A file of ours is damaged, or was written by a later version."""
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
+    """Write a text file, whole or not at all."""
     unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         unfinished.write_text(text)
@@ -23,12 +23,12 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write JSON, whole or not at all."""
+    """Write a value as JSON, whole or not at all."""
     write_text(path, json.dumps(value, indent=1) + "\n")
 
 
 def read_json(path: Path) -> Any:
-    """Read JSON; None if there is no such file, or a crash of the machine has left it empty or damaged."""
+    """Read JSON; return None if there is no such file, or if a crash of the machine left it empty or damaged."""
     try:
         return json.loads(path.read_text())
     except (FileNotFoundError, IsADirectoryError, ValueError, RecursionError):
@@ -36,19 +36,19 @@ def read_json(path: Path) -> Any:
 
 
 def read_object(path: Path) -> dict[str, Any] | None:
-    """Read a JSON object; None if there is no such file, or it is damaged, or holds something else."""
+    """Read a JSON object; return None if there is no such file, or if it is damaged or holds anything else."""
     value = read_json(path)
     return value if isinstance(value, dict) else None
 
 
 def remove_unfinished(folder: Path) -> None:
-    """Remove what killed writers have left in a folder; only while nobody writes there."""
+    """Remove the temporary files of killed writers from a folder; nobody may write there meanwhile."""
     for file in folder.glob(".*.tmp"):
         file.unlink(missing_ok=True)
 
 
 def repair_last_line(path: Path) -> int:
-    """Cut a torn last line off an append-only file; return how many bytes it had."""
+    """Cut a torn last line off an append-only file; return how many bytes were cut."""
     if not path.exists():
         return 0
     with path.open("rb+") as file:

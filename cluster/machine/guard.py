@@ -1,4 +1,4 @@
-"""The disk guard's policy: what a reading of the disks means for the wave, as a pure function."""
+"""The disk guard's policy: decides by a reading of the disks what a wave must do; reads nothing itself."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -12,13 +12,13 @@ MOST_MIN_FREE_GB = 5.0
 MOST_MIN_FREE_INODES = 50_000
 MOST_MAX_SCRATCH_GB = 100.0
 STOP_SHARE = 0.25
-"""Of the space below which a wave ends early: the space below which its trials are stopped."""
+"""Trials are stopped when less than this share is left of the space below which a wave ends early."""
 STOP_SCRATCH = 1.5
-"""Of the scratch above which a wave ends early: the scratch above which its trials are stopped."""
+"""Trials are stopped when scratch is this many times what ends a wave early."""
 
 
 class Action(IntEnum):
-    """What the guard wants; the larger, the more urgent."""
+    """What the guard wants done; a larger value is more urgent."""
 
     GO_ON = 0
     END_WAVE = 1
@@ -29,17 +29,17 @@ class Action(IntEnum):
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the guard wants, and why in words."""
+    """What the guard wants done, and why in words."""
 
     action: Action
     reason: str = ""
     roles: tuple[str, ...] = ()
-    """What the disk is used for that it is about."""
+    """The uses of the disk that the verdict is about."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """The limits that hold on one file system."""
+    """The guard's limits on one file system."""
 
     min_free_gb: float
     stop_free_gb: float
@@ -48,7 +48,7 @@ class Limits:
 
 
 def limits_on(guard: Guard, disk: Disk) -> Limits:
-    """Return the limits of a spec on one file system, `auto` resolved by its size."""
+    """Return a spec's limits on one file system; `auto` depends on its size."""
     min_free = guard.min_free_gb
     if min_free == "auto":
         min_free = min(MOST_MIN_FREE_GB, 0.1 * disk.total_bytes / GB)
@@ -64,7 +64,7 @@ def limits_on(guard: Guard, disk: Disk) -> Limits:
 
 
 def max_scratch_gb(guard: Guard, reading: Reading) -> float:
-    """Return the most scratch in GB that we may use, `auto` resolved by the size of its file system."""
+    """Return the most scratch, in GB, that we may use; `auto` depends on the size of its file system."""
     if guard.max_scratch_gb != "auto":
         return guard.max_scratch_gb
     sizes = [disk.total_bytes / GB for disk in reading.disks if "scratch" in disk.roles and disk.total_bytes]
@@ -72,7 +72,7 @@ def max_scratch_gb(guard: Guard, reading: Reading) -> float:
 
 
 def judge(guard: Guard, reading: Reading) -> Verdict:
-    """Return what a reading calls for: the most urgent of what each file system and our own scratch call for."""
+    """Return the most urgent action that any file system in a reading, or our own scratch, calls for."""
     return max(_verdicts(guard, reading), key=lambda verdict: verdict.action, default=Verdict(Action.GO_ON))
 
 
@@ -86,7 +86,7 @@ def _verdicts(guard: Guard, reading: Reading) -> Iterable[Verdict]:
         needs = limits.min_free_gb if action is Action.END_WAVE else limits.stop_free_gb
         where = f"{' and '.join(disk.roles)} ({disk.path})"
         yield Verdict(action, f"{where}: {free_gb:.3g} GB free, below {needs:.3g}" if action else "", disk.roles)
-        if not disk.total_inodes:  # a file system that makes them as it needs them
+        if not disk.total_inodes:  # the file system makes inodes as it needs them
             continue
         action = _action(-disk.free_inodes, -limits.min_free_inodes, -limits.stop_free_inodes)
         inodes = limits.min_free_inodes if action is Action.END_WAVE else limits.stop_free_inodes

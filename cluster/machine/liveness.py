@@ -1,4 +1,4 @@
-"""Whether another process lives, by a value that it keeps changing: a file that it touches, a count of its messages."""
+"""Tells whether another process lives by a value that it keeps changing, such as when it last touched a file."""
 
 import math
 import os
@@ -13,9 +13,9 @@ from cluster.machine.clocks import AwakeClock
 class Liveness:
     """How long another process has shown no sign of life, by the clock of the process that watches it.
 
-    Clocks of two machines are never compared: what counts is when a new value was first seen here. Seconds in which the
-    watching process did not run itself, as on a suspended machine, do not count: between two looks, `most_gap_s` at
-    most. Several threads may look.
+    Clocks of two machines are never compared: what counts is when this process first saw a new value. Time in which the
+    watching process did not run, because its machine was suspended, does not count: a gap between two looks counts as
+    `most_gap_s` at most. Several threads may look.
     """
 
     def __init__(
@@ -23,13 +23,13 @@ class Liveness:
     ) -> None:
         """Begin with the value that is seen now, from which the first change is told."""
         self.value = value
-        """What was seen last."""
+        """The value that was seen last."""
         self._clock = AwakeClock(most_gap_s, clock)
         self._lock = threading.Lock()
         self._alive_at = self._clock()
 
     def see(self, value: Hashable) -> bool:
-        """Take in the value that is seen now; return whether it has changed, which shows that the process lives."""
+        """Take in the value that is seen now; return whether it has changed, which shows that the process is alive."""
         with self._lock:
             now, changed = self._clock(), value != self.value
             if changed:
@@ -49,9 +49,9 @@ class Liveness:
 
 
 def touched_at(file: Path) -> int:
-    """Return when a file was last touched, in its file system's nanoseconds; 0 if it cannot be read.
+    """Return when a file was last touched, in nanoseconds of its file system's clock; 0 if it cannot be read.
 
-    The file is opened, not only looked up: NFS asks the server only then.
+    The file is opened, not only looked up, since NFS asks the server only when a file is opened.
     """
     try:
         with file.open("rb") as opened:
@@ -61,7 +61,7 @@ def touched_at(file: Path) -> int:
 
 
 def was_touched_within(file: Path, seconds: float) -> bool:
-    """Return whether a file was touched in the last seconds, for a single look, which cannot wait for a change.
+    """Return whether a file was touched in the last `seconds`; for callers that look once and cannot wait for a change.
 
     It compares the file server's clock with this machine's, so `seconds` must allow for their difference.
     """

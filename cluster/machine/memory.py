@@ -1,4 +1,4 @@
-"""How much memory this machine and its control groups give, and how much of it is left."""
+"""Reads how much memory this machine and its control groups allow, and how much of it is free."""
 
 import math
 from collections.abc import Iterator
@@ -13,14 +13,14 @@ FILES = (("memory.max", "memory.current", ""), ("memory.limit_in_bytes", "memory
 
 @dataclass(frozen=True)
 class Machine:
-    """The machine's memory in bytes: all of it, and what the kernel thinks is free for new processes."""
+    """The machine's memory in bytes: the total, and what the kernel estimates to be free for new processes."""
 
     total: float
     available: float
 
 
 def read_machine() -> Machine:
-    """Return the machine's memory, whatever control groups allow of it."""
+    """Return the machine's memory, not counting the limits of control groups."""
     import psutil  # takes 20 ms
 
     memory = psutil.virtual_memory()
@@ -28,19 +28,19 @@ def read_machine() -> Machine:
 
 
 def total_memory_gb(root: Path = CGROUPS, membership: Path = MEMBERSHIP, machine: Machine | None = None) -> float:
-    """Return the memory in GB that all processes here may have: the machine's, or less by a control group's limit."""
+    """Return the memory in GB that all processes here may use: the machine's, or a control group's limit if less."""
     limits = [limit for limit, _ in _limited_groups(root, membership)]
     return min([(machine or read_machine()).total, *limits]) / 1e9
 
 
 def available_memory_gb(root: Path = CGROUPS, membership: Path = MEMBERSHIP, machine: Machine | None = None) -> float:
-    """Return the memory in GB that is free for new processes: the kernel's estimate, or less by a group's limit."""
+    """Return the memory in GB free for new processes: the kernel's estimate, or a control group's rest if less."""
     free = [limit - used for limit, used in _limited_groups(root, membership)]
     return max(min([(machine or read_machine()).available, *free]), 0.0) / 1e9
 
 
 def out_of_memory_kills(root: Path = CGROUPS, membership: Path = MEMBERSHIP) -> int:
-    """Return how many processes of our control group the kernel has ended for want of memory."""
+    """Return how many processes of our control group the kernel has killed because memory ran out."""
     kills = 0
     for folder in control_groups("memory", root, membership):
         for name in ("memory.events", "memory.oom_control"):
@@ -49,7 +49,7 @@ def out_of_memory_kills(root: Path = CGROUPS, membership: Path = MEMBERSHIP) -> 
 
 
 def _limited_groups(root: Path, membership: Path) -> Iterator[tuple[float, float]]:
-    """Yield limit and usage in bytes of each control group that has a limit; files kept in memory can be dropped."""
+    """Yield the limit and usage in bytes of each control group with a limit, not counting file cache it could drop."""
     for folder in control_groups("memory", root, membership):
         for limit_file, usage_file, prefix in FILES:
             try:
@@ -73,7 +73,7 @@ def _stat(file: Path) -> dict[str, float]:
 
 
 def resident_gb(pid: int) -> float:
-    """Return a process's resident memory in GB; 0 for one that is gone."""
+    """Return a process's resident memory in GB; 0 if it has ended."""
     import psutil
 
     try:
@@ -83,9 +83,9 @@ def resident_gb(pid: int) -> float:
 
 
 def peak_memory_mb() -> float:
-    """Return the most memory that this process has had resident since it began, or since its count was reset.
+    """Return this process's peak resident memory since it began, or since the count was reset.
 
-    What `getrusage` says instead survives an exec: it is that of the process that started this one.
+    `getrusage` keeps its count over an exec: it would include the peak of the process that started this one.
     """
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith("VmHWM:"):

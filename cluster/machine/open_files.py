@@ -1,4 +1,4 @@
-"""Which processes use a folder: what they have open, mapped or mounted, where they work, and what they name."""
+"""Finds which processes use a folder: have it open, mapped or mounted, work in it, or name it."""
 
 import os
 import re
@@ -11,22 +11,22 @@ from cluster.machine.processes import start_time
 PROC = Path("/proc")
 INIT = 1
 LOGIN_PROGRAMS = {"sshd", "sshd-session", "sd-pam", "ssh-agent", "gpg-agent"}
-"""Cannot be looked into even by their own user, and are there in every login: with them nothing could be proved."""
-"""Starts and reaps others, and often lets nobody look into it: no reason to keep anything."""
+"""Programs of every login that even their own user cannot look into: they are not counted as unreadable."""
+"""The process that starts and reaps others, and often lets nobody look into it: it is not counted either."""
 WORD = re.compile(rb"[A-Za-z0-9._-]+")
-"""What a name looked for consists of: where a path stands in a text, its components are words of it."""
+"""A word: wherever a path stands in a text, its components are such words."""
 MAPPED = re.compile(rb"/.*")
 CLOCK_SLACK_S = 60.0
-"""Two clocks, of the kernel and of a file system, may differ by this much."""
+"""The kernel's clock and a file system's may differ by this much."""
 SHARED_FILE_SYSTEMS = re.compile(r"nfs4?|lustre|gpfs|beegfs|ceph|cifs|smb3|afs|glusterfs|pvfs2|panfs|fuse\..*")
 
 
 @dataclass(frozen=True)
 class Uses:
-    """What the processes were found to use at one moment."""
+    """The names in use, and by which processes, at one moment."""
 
     by_name: dict[str, str] = field(default_factory=dict)
-    """For a name in use, who uses it: a sentence."""
+    """For each name in use, a sentence that says who uses it."""
     unreadable: tuple[str, ...] = ()
     """Processes of this user that could not be looked into, as `pid (program)`."""
     python: tuple[int, ...] = ()
@@ -34,10 +34,10 @@ class Uses:
 
 
 def look(names: Collection[str]) -> Uses:
-    """Return who uses a file or folder of one of the names, or anything below it.
+    """Return who uses a file or folder with one of these names, or anything below it.
 
-    Names are looked for, not whole paths: in another mount namespace, or through a link, the same folder has another
-    path, but the same name. So names should be unique; one that is not finds more uses than there are, never fewer.
+    Names are looked for, not whole paths: in another mount namespace, or through a link, a folder has another path but
+    the same name. So names should be unique; a name that is not finds too many uses, never too few.
     """
     if not names:
         return Uses()
@@ -61,13 +61,13 @@ def look(names: Collection[str]) -> Uses:
             unreadable.append(f"{pid}{_program(PROC / str(pid))}")
         if pid != os.getpid() and _runs_python(PROC / str(pid)):
             python.append(pid)
-    for pid in pids:  # after the processes: they have a name
+    for pid in pids:  # later: the processes above have a name
         _note_namespaces(PROC / str(pid), note, seen)
     return Uses(by_name, tuple(unreadable), tuple(python))
 
 
 def _note_process(process: Path, note: Callable[[bytes, str], None]) -> bool:
-    """Note what one process uses; return whether all of it could be seen."""
+    """Note what one process uses; return whether all of it was readable."""
     whole, who = True, f"process {process.name}{_program(process)}"
     for how, parts in (
         ("has it open", _descriptors),
@@ -81,7 +81,7 @@ def _note_process(process: Path, note: Callable[[bytes, str], None]) -> bool:
         try:
             for text in parts(process):
                 note(text, f"{who} {how}")
-        except (FileNotFoundError, ProcessLookupError):  # it has ended, or is a part of the kernel
+        except (FileNotFoundError, ProcessLookupError):  # it has ended, or is a kernel thread
             continue
         except OSError:
             whole = False
@@ -101,7 +101,7 @@ def _target(link: Path) -> bytes:
 
 
 def _note_namespaces(process: Path, note: Callable[[bytes, str], None], seen: set[str]) -> None:
-    """Note bound sockets and mounts, once for each namespace that a process is seen in."""
+    """Note bound sockets and mounts, once for each namespace that some process is in."""
     for namespace, file, use in (
         ("net", "net/unix", "a socket in it is open"),
         ("mnt", "mountinfo", "a file system is mounted in it or from it"),
@@ -117,7 +117,7 @@ def _note_namespaces(process: Path, note: Callable[[bytes, str], None], seen: se
 
 
 def _uids(pid: int) -> set[int]:
-    """Return a process's user ids: real, effective, saved, of the file system; none if it has ended."""
+    """Return a process's user ids (real, effective, saved, of the file system); empty if it has ended."""
     try:
         found = re.search(r"^Uid:(.*)$", (PROC / str(pid) / "status").read_text(errors="replace"), re.MULTILINE)
     except OSError:
@@ -144,7 +144,7 @@ def _runs_python(process: Path) -> bool:
 
 
 def began_before(pid: int, moment: float) -> bool:
-    """Return whether a process lives that began before a moment of the wall clock, or about then."""
+    """Return whether a living process with this id began before `moment`, give or take CLOCK_SLACK_S."""
     import psutil  # takes 20 ms
 
     try:
@@ -156,7 +156,7 @@ def began_before(pid: int, moment: float) -> bool:
 
 
 def shared_file_system(path: Path, mounts: str | None = None) -> str:
-    """Return the type of the file system that a path lies on if other machines may use it too, else ""."""
+    """Return the type of the file system that a path is on, if other machines may use it too; else ""."""
     mounts = (PROC / "self" / "mountinfo").read_text() if mounts is None else mounts
     found, depth = "", 0
     for line in mounts.splitlines():

@@ -1,4 +1,4 @@
-"""Processes of ours: who they are across reboots and reused ids, and how what is left of a wave is ended."""
+"""Our processes: identities that survive reboots and reused ids, and how to end those that a wave has left."""
 
 import contextlib
 import ctypes
@@ -14,20 +14,20 @@ from typing import Any
 from cluster.installation import own_folder
 
 PR_SET_PDEATHSIG = 1
-"""Of Linux's prctl: the signal that a process gets when its parent dies."""
+"""Linux's prctl option that sets the signal a process gets when its parent dies."""
 
 
 def python_path(*folders: Path) -> str:
-    """Return the PYTHONPATH of a process of ours: our own packages, the folders, and what this process was given.
+    """Return the PYTHONPATH for a process of ours: our packages, these folders, and this process's own PYTHONPATH.
 
-    Ours come first, so that a user's folder of the name of one of them does not shadow it.
+    Our packages come first, so that a user's folder with the same name as one of them does not hide it.
     """
     parts = [*map(str, (own_folder(), *folders)), os.environ.get("PYTHONPATH", "")]
     return os.pathsep.join(filter(None, dict.fromkeys(parts)))
 
 
 def boot_id() -> str:
-    """Return the running kernel's id, so that a process id of before a reboot is not taken for a living one."""
+    """Return an id of the running kernel; a process id from before a reboot then never passes for a living one."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:
@@ -35,9 +35,9 @@ def boot_id() -> str:
 
 
 def start_time(pid: int) -> str | None:
-    """Return a process's start time in clock ticks since boot; None for one that is dead or a zombie.
+    """Return a process's start time in clock ticks since boot; None if it is dead or a zombie.
 
-    Not psutil's `create_time`: that moves with the clock of the machine, and identities are compared after a restart.
+    psutil's `create_time` would not do: it moves when the machine's clock is set, and identities are compared later.
     """
     try:
         state, *fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
@@ -47,7 +47,7 @@ def start_time(pid: int) -> str | None:
 
 
 def identity() -> dict[str, Any]:
-    """Return what tells this process from every other: pid, start time, host and boot."""
+    """Return the identity of this process, which no other ever has: pid, start time, host and boot."""
     pid = os.getpid()
     who = {"pid": pid, "start": start_time(pid), "host": socket.gethostname(), "boot": boot_id()}
     return {**who, "pid_namespace": _pid_namespace()}
@@ -61,9 +61,9 @@ def _pid_namespace() -> str:
 
 
 def is_alive(who: Mapping[str, Any]) -> bool | None:
-    """Return whether an identity's process lives.
+    """Return whether the process with an identity lives.
 
-    None if it ran on another host, or in a container with process ids of its own, which cannot be seen from here.
+    None if it cannot be seen from here: it ran on another host, or in a container with process ids of its own.
     """
     namespace = _pid_namespace()
     if who["host"] != socket.gethostname() or who.get("pid_namespace", namespace) != namespace:
@@ -72,9 +72,9 @@ def is_alive(who: Mapping[str, Any]) -> bool | None:
 
 
 def follow(parent: int) -> None:
-    """Have this process sent SIGTERM when its parent dies, so that nothing runs on unsupervised.
+    """Let the kernel send this process SIGTERM when its parent dies, so that it does not run on unsupervised.
 
-    Exits if the parent died before it could be followed.
+    Exits at once if the parent has died already.
     """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
@@ -84,8 +84,10 @@ def follow(parent: int) -> None:
 
 @contextlib.contextmanager
 def usr2_held_back() -> Iterator[None]:
-    """Block USR2 while a child is started: a queue warns every process with it, and it would end a child that does not
-    ignore it yet."""
+    """Block USR2 while a child is started.
+
+    A queue warns every process with USR2, which would end a child that does not ignore it yet.
+    """
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR2})
     try:
         yield
@@ -94,7 +96,7 @@ def usr2_held_back() -> Iterator[None]:
 
 
 def children(pid: int, names: Collection[str]) -> dict[int, str]:
-    """Return the living children of a process that have one of some names, by their ids."""
+    """Return the names of a process's living children, by process id; only those with one of `names`."""
     import psutil  # takes 20 ms
 
     found = {}
@@ -107,14 +109,14 @@ def children(pid: int, names: Collection[str]) -> dict[int, str]:
 
 
 def carrying(variable: str, value: str) -> list[int]:
-    """Return the living processes, other than this, with that variable in their environment."""
+    """Return the living processes, other than this one, that have a variable with this value in their environment."""
     import psutil  # takes 20 ms
 
     marker = f"{variable}={value}".encode()
     found = []
     for pid in psutil.pids():
         try:
-            # Not psutil's: it reads no further than an empty entry, as a process leaves that has changed its title.
+            # Not psutil's: it stops at an empty entry, which a process leaves behind that has changed its title.
             environment = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
             if pid != os.getpid() and marker in environment and start_time(pid):
                 found.append(pid)
@@ -124,7 +126,10 @@ def carrying(variable: str, value: str) -> list[int]:
 
 
 def end_carrying(variable: str, value: str, grace_s: float = 3.0) -> None:
-    """End every process with that variable in its environment, by SIGTERM, then by SIGKILL; no other is signalled."""
+    """End every process that has a variable with this value: SIGTERM, then SIGKILL after `grace_s`.
+
+    No other process is signalled.
+    """
     for signum, patience_s in ((signal.SIGTERM, grace_s), (signal.SIGKILL, 5.0)):
         deadline = time.monotonic() + patience_s
         signalled: set[int] = set()

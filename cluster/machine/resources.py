@@ -1,4 +1,4 @@
-"""What a search may use of a machine, how many trials that carries, and the caps that keep a trial within its share."""
+"""What a search may use of a machine, how many trials fit on that, and the caps that keep each within its share."""
 
 import hashlib
 import os
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from cluster.machine.allocation import JOB_CPUS, JOB_ID, JOB_NODE
 from search_spaces.errors import UserError
 
-if TYPE_CHECKING:  # a worker counts its threads with this module, and has no use for specs
+if TYPE_CHECKING:  # a worker imports this module to count its threads, and needs no specs
     from search_spaces.sections import Resources
 
 THREAD_VARIABLES = (
@@ -22,13 +22,13 @@ THREAD_VARIABLES = (
 
 
 CPUS = "SWELL_CPUS"
-"""Variable with the CPUs that a supervisor gives its driver: other searches on the machine may have the rest."""
+"""The variable with the CPUs that a supervisor gives its driver; other searches may have the rest."""
 CGROUPS = Path("/sys/fs/cgroup")
 MEMBERSHIP = Path("/proc/self/cgroup")
 
 
 def control_groups(controller: str, root: Path = CGROUPS, membership: Path = MEMBERSHIP) -> list[Path]:
-    """Return the folders of this process's control groups, version 2 or 1, and of their parents: all of them bind."""
+    """Return the folders of this process's control groups (version 2 or 1) and their parents, whose limits bind too."""
     try:
         lines = membership.read_text().splitlines()
     except OSError:
@@ -40,13 +40,13 @@ def control_groups(controller: str, root: Path = CGROUPS, membership: Path = MEM
             continue
         base = root / controller if controllers else root
         folder = base / path.lstrip("/")
-        # The path may be one of another name space: what is not there is left out when it is read.
+        # The path may be of another namespace: folders that are missing here are skipped when they are read.
         folders += [folder, *(parent for parent in folder.parents if parent == base or base in parent.parents)]
     return folders
 
 
 def cgroup_cpus(root: Path = CGROUPS, membership: Path = MEMBERSHIP) -> float | None:
-    """Return the CPU quota of this process's control groups, in CPUs; None without one."""
+    """Return the smallest CPU quota of this process's control groups, in CPUs; None if there is none."""
     quotas = [_read_quota(folder) for folder in control_groups("cpu", root, membership)]
     return min((quota for quota in quotas if quota is not None), default=None)
 
@@ -66,7 +66,7 @@ def _read_quota(folder: Path) -> float | None:
 
 
 def cpu_limits(limit: int | None = None) -> dict[str, float]:
-    """Return every bound on this process's CPUs: affinity, cgroup quota, the job's allocation, supervisor, the spec."""
+    """Return each limit on this process's CPUs: affinity, control group, the job's allocation, supervisor, the spec."""
     limits: dict[str, float] = {"affinity": len(os.sched_getaffinity(0))}
     quota = cgroup_cpus()
     if quota is not None:
@@ -83,8 +83,8 @@ def cpu_limits(limit: int | None = None) -> dict[str, float]:
 
 
 def pool_id() -> str:
-    """Return an id that two processes share which compete for the same CPUs: affinity, control group, queue's job."""
-    # Every login may have a control group of its own: only those that limit the CPUs part them.
+    """Return an id that two processes share if they compete for the same CPUs: affinity, control group, queue's job."""
+    # Every login may have its own control group: only groups that limit CPUs separate processes.
     groups = [str(folder) for folder in control_groups("cpu") if _read_quota(folder) is not None]
     job = [os.environ.get(name, "") for name in (JOB_ID, JOB_NODE)]
     mine = (sorted(os.sched_getaffinity(0)), groups, job)
@@ -92,12 +92,12 @@ def pool_id() -> str:
 
 
 def cpu_budget(limit: int | None = None) -> int:
-    """Return the CPUs a search may use here: the smallest of its limits, at least one."""
+    """Return how many CPUs a search may use here: the smallest of its limits, at least one."""
     return max(1, int(min(cpu_limits(limit).values())))
 
 
 def thread_caps(cpus: int) -> dict[str, str]:
-    """Return the environment that keeps a process's thread pools to `cpus`; it must be set before any import."""
+    """Return the variables that keep a process's thread pools to `cpus`; they must be set before any import."""
     return dict.fromkeys(THREAD_VARIABLES, str(cpus))
 
 
@@ -113,27 +113,27 @@ def xla_pool_threads() -> int:
 
 
 def gpu_count(dev: Path = Path("/dev")) -> int:
-    """Return how many GPUs a search may use here: those that CUDA is told to see, else those of the machine."""
+    """Return how many GPUs a search may use here: those that CUDA may see, else all of the machine's."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is None:
         return sum(device.name.removeprefix("nvidia").isdigit() for device in dev.glob("nvidia[0-9]*"))
     count = 0
     for name in visible.split(","):
-        if not name.strip() or name.strip().startswith("-"):  # CUDA sees none from the first invalid one on
+        if not name.strip() or name.strip().startswith("-"):  # CUDA ignores the first invalid one and all after it
             break
         count += 1
     return count
 
 
 class TooFewGpusError(UserError):
-    """A trial needs more GPUs than there are."""
+    """A trial needs more GPUs than this machine has."""
 
 
 def slots(resources: "Resources", cpus: int | None = None) -> int:
     """Return how many trials run at once on this machine, or on `cpus` CPUs of it; at least one.
 
-    As many as the CPUs and GPUs carry; `cluster.machine.capacity` looks at the memory.
-    Raises TooFewGpusError if not even one trial has its GPUs: Ray would wait for them for ever.
+    Only CPUs and GPUs count here; `cluster.machine.capacity` considers the memory too. Raises TooFewGpusError if there
+    are not enough GPUs for even one trial: Ray would wait for them for ever.
     """
     bounds = [(cpus or cpu_budget(resources.max_cpus)) // resources.cpus_per_trial]
     per_trial = resources.gpus_per_trial
@@ -141,6 +141,6 @@ def slots(resources: "Resources", cpus: int | None = None) -> int:
         num_gpus = gpu_count()
         if per_trial > num_gpus:
             raise TooFewGpusError(f"a trial needs {per_trial:g} GPUs, there are {num_gpus} on this machine")
-        # A part of a GPU lies on one: 0.4 of it goes twice into each. (A tenth goes ten times, whatever floats say.)
+        # A part of a GPU is on one GPU: 0.4 fits twice on each. (A tenth fits ten times, despite rounding.)
         bounds.append(int(num_gpus / per_trial) if per_trial >= 1 else num_gpus * int(1 / per_trial + 1e-9))
     return max(1, min(bounds))

@@ -1,4 +1,4 @@
-"""Node-local scratch: everything disposable of a wave under one short, owned folder, deleted when the wave is over."""
+"""Node-local scratch: one short, owned folder for everything disposable of a wave, deleted when the wave is over."""
 
 import contextlib
 import json
@@ -23,18 +23,18 @@ LONGEST_ROOT = 43 - len("/swell-12345678/r")
 
 
 class ScratchError(UserError):
-    """The folder for scratch cannot be used."""
+    """The folder for scratch or for the node's cache cannot be used; the message says why."""
 
 
 def scratch_folder() -> Path:
-    """Return where scratch folders are to be made: `$SWELL_SCRATCH`, else the system's folder for temporary files."""
+    """Return the folder in which scratch folders belong: `$SWELL_SCRATCH`, else the system's temporary folder."""
     return Path(os.environ.get("SWELL_SCRATCH") or tempfile.gettempdir())
 
 
 def scratch_root() -> Path:
-    """Return where scratch folders are made, made if need be.
+    """Return the folder in which scratch folders are made; creates it if it is missing.
 
-    Raises ScratchError for one that cannot be used.
+    Raises ScratchError if it cannot be used.
     """
     root = scratch_folder().resolve()
     if len(str(root)) > LONGEST_ROOT:
@@ -46,18 +46,19 @@ def scratch_root() -> Path:
 
 
 def node_cache() -> Path:
-    """Return the folder of this node's data sets and compiled programs, made if need be.
+    """Return this node's folder of data sets and compiled programs; creates it if it is missing.
 
-    Raises ScratchError for one that cannot be used: what lies there is executed.
+    Raises ScratchError if it cannot be used, or if others can write there: programs in it are executed.
     """
     return private_folder(default_cache(), "node cache", "SWELL_CACHE")
 
 
 def private_folder(path: Path, what: str, variable: str) -> Path:
-    """Return a folder without its links, made for this user alone if need be; `variable` is what names it.
+    """Return a folder with its links resolved; creates it for this user alone if it is missing.
 
-    Raises ScratchError for one that cannot be used, or that other users can change: names such as /tmp/swell-$USER are
-    known to everybody on a node, who may have made them first.
+    `what` names the folder and `variable` the setting for it in messages. Raises ScratchError if the folder cannot be
+    used, or if other users can change it: a name such as /tmp/swell-$USER is known to everybody on a node, and someone
+    else may have made it first.
     """
     root = path.resolve()
     try:
@@ -73,11 +74,11 @@ def private_folder(path: Path, what: str, variable: str) -> Path:
 
 
 def others_can_change(path: Path) -> str:
-    """Return why other users can plant or exchange what lies in a folder, and what to do; empty if they cannot.
+    """Return why other users can replace files in a folder, and what to do about it; empty if they cannot.
 
-    A sticky folder such as /tmp takes from everybody, but lets nobody exchange what is another's.
+    In a sticky folder such as /tmp everybody can add files, but nobody can replace another user's.
     """
-    for found in (path.lstat(), path.stat()):  # the link itself, where it is one
+    for found in (path.lstat(), path.stat()):  # if it is a link: the link, then its target
         if found.st_uid not in (os.geteuid(), 0):
             return f"belongs to another user (id {found.st_uid}): have it deleted"
     mode = path.stat().st_mode
@@ -87,12 +88,12 @@ def others_can_change(path: Path) -> str:
 
 
 def living_owners(root: Path) -> list[dict[str, Any]]:
-    """Return what the owner files below a root say whose processes live on this machine, other than this process."""
+    """Return the owner files below a root whose processes, other than this one, are alive on this machine."""
     return [owner for _, owner in _owners(root) if owner["pid"] != os.getpid() and is_alive(owner)]
 
 
 def orphans(root: Path, search: str) -> "list[tuple[Scratch, str]]":
-    """Return the scratch folders of a search below a root whose owners have died on this machine, and their tokens."""
+    """Return the scratch folders of a search below a root whose owners have died on this machine, with their tokens."""
     return [
         (Scratch(folder), str(owner.get("token")))
         for folder, owner in _owners(root)
@@ -118,11 +119,11 @@ class Scratch:
 
     @classmethod
     def create(cls, facts: Mapping[str, Any]) -> "Scratch":
-        """Make a new folder, owned by this process and private to its user; its owner file has the facts too."""
+        """Make a new folder, owned by this process and private to its user; `facts` go into its owner file too."""
         path = Path(tempfile.mkdtemp(prefix=PREFIX, dir=scratch_root()))
         try:
             return cls._furnish(path, facts)
-        except OSError:  # a full disk: nothing half made stays
+        except OSError:  # a full disk: leave nothing half made
             shutil.rmtree(path, ignore_errors=True)
             raise
 
@@ -141,7 +142,7 @@ class Scratch:
 
     @property
     def tune(self) -> Path:
-        """Tune's own directory; nothing in it is ever read."""
+        """Ray Tune's own directory; we never read anything in it."""
         return self.path / "tune"
 
     @property
@@ -151,27 +152,27 @@ class Scratch:
 
     @property
     def heartbeats(self) -> Path:
-        """Heartbeats of the driver and its workers."""
+        """Folder of the heartbeats of the driver and its workers."""
         return self.path / "heartbeats"
 
     @property
     def driver_heartbeat(self) -> Path:
-        """Touched by the driver at every turn."""
+        """The driver's heartbeat, which it touches at every turn of its loop."""
         return self.heartbeats / "driver"
 
     @property
     def wandb(self) -> Path:
-        """W&B's caches; its runs and what a later sync needs are never here."""
+        """W&B's caches; its runs, and what a later sync needs, are never here."""
         return self.path / "wandb"
 
     def keep_fresh(self) -> None:
-        """Touch what does not change by itself: some machines delete what is old from their temporary folders."""
+        """Touch files that do not change by themselves, since some machines delete old files from temporary folders."""
         for path in (self.path / OWNER_FILE, self.ray, self.tune, self.tmp, self.heartbeats, self.wandb):
             with contextlib.suppress(OSError):
                 os.utime(path)
 
     def empty(self) -> int:
-        """Delete what the workers of one wave have left, Ray going on beside it; return the bytes freed."""
+        """Delete what the workers of one wave have left, while Ray goes on; return the bytes freed."""
         freed = 0
         for folder in (self.tune, self.tmp, self.heartbeats, self.wandb):
             folder.mkdir(exist_ok=True)
@@ -186,11 +187,11 @@ class Scratch:
         return freed
 
     def delete(self) -> int:
-        """Delete the folder and return the bytes freed; only ever one that carries our owner file."""
+        """Delete the folder if it carries our owner file; return the bytes freed."""
         if not (self.path / OWNER_FILE).is_file():
             return 0
         freed = used_bytes(self.path)
-        for entry in self.path.iterdir():  # the owner file last: half a deletion is still known as ours
+        for entry in self.path.iterdir():  # the owner file last: until then the folder is known as ours
             if entry.name != OWNER_FILE:
                 shutil.rmtree(entry, ignore_errors=True)
         shutil.rmtree(self.path, ignore_errors=True)

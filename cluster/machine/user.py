@@ -1,4 +1,4 @@
-"""Who runs this process: containers and clusters have users without a name, and without a home."""
+"""Which user runs this process; in containers and on clusters, users may have no name and no home."""
 
 import getpass
 import os
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def user_name() -> str:
-    """Return this user's name; the id if it has none."""
+    """Return this user's name; the user id if there is no name."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):  # neither the environment nor the machine's list of users has it
@@ -22,6 +22,6 @@ def home_folder() -> Path | None:
 
 
 def name_this_user() -> None:
-    """Give processes that are started from here a name for this user: Ray's, JAX's and W&B's libraries ask for one."""
+    """Set a user name for the processes started from here, if there is none: Ray, JAX and W&B ask for one."""
     if not os.environ.get("USER"):
         os.environ["USER"] = user_name()

@@ -1,7 +1,7 @@
-"""What is known of every trial beside its configuration and its metrics: one line here for each figure.
+"""The figures that are recorded of every trial beside its configuration and its metrics, one line here for each.
 
-A figure that is measured is given by the trial's worker (`cluster/worker/actor.py`); the record, the table, W&B's
-summary and the sum over a trial's attempts know it from here.
+A trial's worker (`cluster/worker/actor.py`) gives the figures that are measured. The record, the table, W&B's summary
+and the sum over a trial's attempts take their list of figures from here.
 """
 
 from collections.abc import Mapping
@@ -11,18 +11,18 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Figure:
-    """How a figure is shown, and how the figures of a trial's attempts become one."""
+    """How a figure is shown, and how the figures of several attempts become the trial's."""
 
     name: str
     column: str
-    """Its column of the table, with the unit if it has one."""
+    """The name of its column in tables, with its unit if it has one."""
     unit: str
-    """Empty for what is a count or a name."""
+    """Empty if the figure is a count or a name."""
     sentence: str
     is_measured: bool
-    """Whether the worker gives it; the others are the driver's."""
+    """Whether the worker measures it; the driver gives the others."""
     is_added_up: bool
-    """Whether a trial that was stopped and taken up again has the sum over its attempts, and not the last one's."""
+    """Whether a trial with several attempts has the sum of their values, instead of the last one."""
 
 
 def figure(
@@ -34,14 +34,18 @@ def figure(
     is_measured: bool = True,
     is_added_up: bool = False,
 ) -> Any:
-    """Return a dataclass field that is a figure; `default` stands for what is not known, `column` is its own name."""
+    """Return a dataclass field that is a figure.
+
+    `default` is its value while it is not known, `sentence` says what it is, `column` is its column's name if that is
+    not the field's, `is_measured` whether the worker gives it, and `is_added_up` whether a trial's attempts are summed.
+    """
     about = {"sentence": sentence, "unit": unit, "is_measured": is_measured, "is_added_up": is_added_up}
     return field(default=default, metadata={"figure": {"column": column, **about}})
 
 
 @dataclass(frozen=True, kw_only=True)
 class Figures:
-    """What a trial has used and how far it has come."""
+    """The figures of one trial: what it has used, and how far it has come."""
 
     step: int = figure(0, "Optimiser steps it has made.", column="steps_trained")
     seconds: float = figure(
@@ -61,7 +65,7 @@ class Figures:
 
 
 def figures_of(record_type: type[Figures] = Figures) -> tuple[Figure, ...]:
-    """Return the figures of a record, in the order of their columns."""
+    """Return what is known of each figure of a record type, in the order of their columns."""
     found = [(part.name, part.metadata["figure"]) for part in fields(record_type) if "figure" in part.metadata]
     return tuple(Figure(name, **{**about, "column": about["column"] or name}) for name, about in found)
 
@@ -72,10 +76,10 @@ _ADDED_UP = tuple(one.name for one in figures_of() if one.is_added_up)
 
 
 def measured(figures: Figures) -> dict[str, Any]:
-    """Return what a worker has measured, by name."""
+    """Return the figures that a worker has measured, by name."""
     return {name: getattr(figures, name) for name in MEASURED}
 
 
 def added_up(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the figures that count over all attempts: those of the one that has just ended with those before."""
+    """Return the figures that are summed over attempts: those of the attempt that just ended plus those `before`."""
     return {name: now[name] + before.get(name, 0.0) for name in _ADDED_UP if name in now}

@@ -1,4 +1,4 @@
-"""What the guard of a search watches on this machine, and the log of what it has found and freed."""
+"""The folders that a search's guard watches on this machine, and the log of what the guard finds and frees."""
 
 import json
 import logging
@@ -14,12 +14,12 @@ log = logging.getLogger(__name__)
 
 
 def folders_in_use(paths: SearchPaths, scratch: Path) -> dict[str, Path]:
-    """Return what a search writes to on this machine, by its use."""
+    """Return the folders that a search writes to on this machine, by what each is used for."""
     return {"search directory": paths.root, "scratch": scratch, "node cache": default_cache()}
 
 
 def note_guard_event(paths: SearchPaths, what: str, **facts: Any) -> None:
-    """Write a line to the guard's log, unless the disk is too full for that."""
+    """Append a line to the guard's log; does nothing if the disk is too full for it."""
     try:
         with paths.guard_log.open("a") as file:
             file.write(json.dumps({"at": round(time.time(), 1), "what": what, **facts}) + "\n")
@@ -28,7 +28,7 @@ def note_guard_event(paths: SearchPaths, what: str, **facts: Any) -> None:
 
 
 def load_guard_events(paths: SearchPaths) -> list[dict[str, Any]]:
-    """Return what the guard has found and freed, in the order of time; a line torn by a full disk is passed over."""
+    """Return what the guard has found and freed, oldest first; skips a line that a full disk has torn."""
     events = []
     for file in paths.root.glob("**/logs/guard*.jsonl"):  # of every job and node
         for line in file.read_text(errors="replace").splitlines():

@@ -1,4 +1,4 @@
-"""What the study notes of a trial, beside what Optuna keeps itself: one line here for each note."""
+"""The notes that the study keeps of a trial beside what Optuna itself keeps: one line here for each note."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ T = TypeVar("T")
 
 
 class Assigned(TypedDict):
-    """A trial's configuration, as it began."""
+    """The configuration that a trial began with."""
 
     configuration: int
     """The id that ties the repetitions of one configuration."""
@@ -25,7 +25,7 @@ class Failure(TypedDict):
 
 
 class Redone(TypedDict):
-    """An end that was taken back, as somebody asked for the trial to be taken up again."""
+    """An end that was taken back because somebody asked for the trial to be taken up again."""
 
     outcome: str
     error: str
@@ -62,15 +62,15 @@ class Note(Generic[T]):
 
     key: str
     absent: Callable[[], T]
-    """Makes what a trial without the note has."""
+    """Makes the value that a trial without the note has."""
 
     def of(self, trial: _Noted) -> T:
-        """Return what is noted of a trial."""
+        """Return the note's value for a trial."""
         noted = trial.user_attrs
         return noted[self.key] if self.key in noted else self.absent()
 
     def write(self, trial: _Notable, value: T) -> None:
-        """Note it of a trial that has not ended."""
+        """Write the note's value to a trial that has not ended."""
         trial.set_user_attr(self.key, value)
 
 
@@ -87,14 +87,14 @@ FAILURES: Note[list[Failure]] = Note("failures", list)
 REDONE: Note[list[Redone]] = Note("redone", list)
 ORPHANED: Note[Orphaned | None] = Note("orphaned", _none)
 OWNER: Note[Owner | None] = Note("owner", _none)
-"""None also for a trial that was left to whoever comes first."""
+"""None also if its driver gave the trial up, so that any other may take it."""
 
 
 def ending(result: Mapping[str, Any]) -> str | None:
-    """Return the outcome in a result; None if the trial runs again since."""
+    """Return the outcome in a result; None if the trial was taken up again since."""
     return result.get("outcome")
 
 
 def without_ending(result: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a trial that is taken up again has used so far."""
+    """Return a result without its outcome: what a trial that is taken up again has used so far."""
     return {name: value for name, value in result.items() if name != "outcome"}

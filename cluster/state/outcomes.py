@@ -13,7 +13,10 @@ class Fault(Enum):
 
 
 class Told(Enum):
-    """What Optuna is told of an end; with several objectives, which know no early stop, the pruned ones are failed."""
+    """What Optuna is told of an end.
+
+    With several objectives, Optuna knows no early stopping: pruned ends are then told as failed.
+    """
 
     VALUE = "its value"
     PRUNED = "pruned"
@@ -52,7 +55,7 @@ class Outcome(Enum):
         sentence: str,
         is_failure: bool = True,
     ) -> "Outcome":
-        """Make a member of what is known of it."""
+        """Make an outcome from its entry in the list below."""
         member = object.__new__(cls)
         member._value_ = value
         member.fault, member.told, member.stays = fault, told, stays
@@ -131,12 +134,12 @@ def _is_out_of_memory(error: BaseException) -> bool:
         return isinstance(error, MemoryError)
     try:
         return str(error).startswith("RESOURCE_EXHAUSTED")
-    except BaseException:  # a user's own class of that name
+    except BaseException:  # a user's own class may raise anything here
         return False
 
 
 def is_disk_full(error: BaseException) -> bool:
-    """Return whether an exception, or one that it came from, says that a disk, its inodes or a quota are used up."""
+    """Return whether an exception or one of its causes says that a disk, its inodes or a quota are used up."""
     seen: list[BaseException] = []
     left: list[BaseException | None] = [error]
     while left:

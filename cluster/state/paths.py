@@ -1,4 +1,4 @@
-"""Where everything of a search lies: no other code joins file names."""
+"""The names of all files of a search; no other module joins file names."""
 
 import os
 import re
@@ -18,17 +18,18 @@ def searches_root() -> Path:
 
 
 class SearchNotFoundError(UserError):
-    """No search of that name or path."""
+    """There is no search with that name or path."""
 
 
 class SearchNameError(UserError):
-    """A name that is not fit for a search's directory."""
+    """The name cannot be that of a search's directory."""
 
 
 class SearchPaths:
     """The files of one search directory.
 
-    With a job's number, those that each of several jobs on it has for itself; with a node's rank, likewise.
+    With a `job`, also the files that each of several jobs on the search has for itself; with a `node`'s rank, those of
+    a further node.
     """
 
     def __init__(self, root: Path, job: int | None = None, node: int = 0) -> None:
@@ -36,19 +37,19 @@ class SearchPaths:
         self.job = job
         self._node = node
         self.own = root if job is None else root / "jobs" / f"{job:03d}"
-        """Where this job's own files lie: its locks, its snapshot, its logs."""
+        """The folder of this job's own files: its locks, its snapshot, its logs."""
 
     def __repr__(self) -> str:
         return f"SearchPaths({str(self.root)!r}, job={self.job})"
 
     def of_jobs(self) -> list["SearchPaths"]:
-        """Return the paths of every job that has worked on this search beside others; none if one works alone."""
+        """Return the paths of each of several jobs that have worked on this search; empty if it only ever had one."""
         found = [folder for folder in self.root.glob("jobs/[0-9]*") if folder.name.isdecimal() and folder.is_dir()]
         return [SearchPaths(self.root, int(folder.name)) for folder in sorted(found)]
 
     @property
     def name(self) -> str:
-        """The search's name: its directory's."""
+        """The search's name, which is its directory's."""
         return self.root.name
 
     @property
@@ -68,7 +69,7 @@ class SearchPaths:
 
     @property
     def inputs(self) -> Path:
-        """The data files that the spec named at launch: size and time of change by name."""
+        """The data files that the spec named at launch, with their sizes and times of change."""
         return self.root / "inputs.json"
 
     @property
@@ -83,52 +84,52 @@ class SearchPaths:
 
     @property
     def journal_lock(self) -> Path:
-        """Held by whoever writes the journal, where several jobs do."""
+        """The lock that a process holds while it writes the journal, if several jobs do."""
         return self.root / "study.journal.lock"
 
     @property
     def study_name(self) -> Path:
-        """What the study is called in a database, where others have theirs too: `{"study": name}`."""
+        """The study's name in a database, which holds others' studies too: `{"study": name}`."""
         return self.root / "study.json"
 
     @property
     def driver_heartbeat(self) -> Path:
-        """Who this job's driver is, touched by it every few seconds: other jobs' see by it whether its trials run."""
+        """The identity of this job's driver, touched by it every few seconds: other jobs see by it whether it lives."""
         return self.own / "driver.json"
 
     @property
     def status(self) -> Path:
-        """The last snapshot for displays; everything in it can be had from the study."""
+        """The last snapshot for displays; the study has everything in it too."""
         return self.own / "status.json"
 
     @property
     def lock(self) -> Path:
-        """Held by the search's one supervisor."""
+        """The lock that the search's one supervisor holds."""
         return self.own / "supervisor.lock"
 
     @property
     def driver_lock(self) -> Path:
-        """Held by the one wave driver, the only writer of the journal: it may outlive its supervisor for a moment."""
+        """The lock of the one wave driver, the journal's only writer, which may outlive its supervisor for a moment."""
         return self.own / "driver.lock"
 
     @property
     def supervisor_record(self) -> Path:
-        """Which process the supervisor is, and on which host: written by it, read by other commands."""
+        """The supervisor's process id and host, written by it for other commands."""
         return self.own / "supervisor.json"
 
     @property
     def supervisor_heartbeat(self) -> Path:
-        """Touched by the supervisor every few seconds: who watches from another machine sees it change, or not."""
-        return self.own / "sign"  # its name in every version: they look at each other's
+        """Touched by the supervisor every few seconds, so that another machine sees whether it lives."""
+        return self.own / "sign"  # kept in all versions: one may look at another's
 
     @property
     def storage_away(self) -> Path:
-        """Why this job's last driver has ended, where it could not reach the study's storage: no trial is to blame."""
+        """Why this job's last driver could not reach the study's storage and ended; no trial is to blame for that."""
         return self.own / "storage-away.json"
 
     @property
     def run_permit(self) -> Path:
-        """Running trials go on while this file exists. Deleting it, which a full disk allows, has them stop."""
+        """Trials run while this file exists. Deleting it, which works on a full disk, makes them save and stop."""
         return self.own / "run-permit"
 
     @property
@@ -141,7 +142,7 @@ class SearchPaths:
         return "wave-" if self.job is None else f"job-{self.job:03d}-wave-"
 
     def history(self, wave: int) -> Path:
-        """The reports of one wave's trials, a JSON line each."""
+        """All reports of one wave's trials, one JSON line each."""
         return self.histories / f"{self._wave_prefix}{wave:05d}.jsonl"
 
     @property
@@ -155,16 +156,16 @@ class SearchPaths:
 
     @property
     def spool(self) -> Path:
-        """W&B's runs, and what a later sync of them needs."""
+        """Folder of W&B's runs, and of what a later sync of them needs."""
         return self.root / "wandb"
 
     @property
     def artifacts(self) -> Path:
-        """Data sets and code fetched at launch, for all nodes."""
+        """Folder of the data sets and code that were fetched at launch, for all nodes."""
         return self.root / "artifacts"
 
     def artifact(self, name: str) -> Path:
-        """The files of one W&B artifact."""
+        """Folder of one W&B artifact's files."""
         return self.artifacts / folder_name(name)
 
     @property
@@ -173,7 +174,7 @@ class SearchPaths:
         return self.own / "logs"
 
     def driver_log(self, driver: int) -> Path:
-        """What a wave driver and its Ray printed."""
+        """The log of a wave driver, with what its Ray printed."""
         return self.logs / f"driver-{driver:05d}.log"
 
     def next_driver(self) -> int:
@@ -181,12 +182,12 @@ class SearchPaths:
         return 1 + _highest(self.logs, "driver-", ".log")
 
     def next_wave(self) -> int:
-        """Return the number of the next wave, from 1; a wave that died has used its number up."""
+        """Return the number of the next wave, from 1; a wave that died keeps its number."""
         return 1 + _highest(self.histories, self._wave_prefix, ".jsonl")
 
     @property
     def guard_log(self) -> Path:
-        """What the guard of this node has found and freed, a JSON line each; two machines cannot append to one file."""
+        """What this node's guard has found and freed, one JSON line each; two nodes cannot append to one file."""
         return self.logs / (f"guard-{self._node:03d}.jsonl" if self._node else "guard.jsonl")
 
     @property
@@ -204,17 +205,17 @@ class SearchPaths:
 
     @property
     def session(self) -> Path:
-        """Where further nodes find the wave driver: its address and the keys to it. Readable by its user alone."""
+        """The wave driver's address and keys, for further nodes; readable by its user alone."""
         return self.own / "session.json"
 
     @property
     def stop_request(self) -> Path:
-        """Present while the search is asked to stop, from wherever: `{"now": bool}`."""
+        """Exists while somebody, on any machine, asks the search to stop: `{"now": bool}`."""
         return self.root / "stop.json"
 
     @property
     def launch(self) -> Path:
-        """How the search was launched: on what, with which nodes and jobs, and the ids it got there."""
+        """How the search was launched: where, with which nodes and jobs, and the jobs' ids."""
         return self.root / "launch.json"
 
     @property
@@ -224,7 +225,7 @@ class SearchPaths:
 
     @property
     def best(self) -> Path:
-        """Where `swell best` exports to unless told otherwise."""
+        """Folder that `swell best` exports to by default."""
         return self.root / "best"
 
     def make_folders(self) -> None:
@@ -236,7 +237,7 @@ class SearchPaths:
         self.make_own()
 
     def make_own(self) -> None:
-        """Create the folders that a job has for itself, if they are missing."""
+        """Create the job's own folders if they are missing."""
         self.logs.mkdir(parents=True, exist_ok=True)
 
 
@@ -247,21 +248,21 @@ def _highest(folder: Path, prefix: str, suffix: str) -> int:
 
 
 def made_at(paths: SearchPaths) -> float | None:
-    """Return when a search's spec was written; None if it cannot be seen: there is none, or it is another user's."""
+    """Return when a search's spec was written; None if there is none, or it is another user's and cannot be seen."""
     try:
         status = paths.spec.stat()
-    except (OSError, ValueError):  # also a name that no file can have
+    except (OSError, ValueError):  # ValueError: no file can have such a name
         return None
     return status.st_mtime if stat.S_ISREG(status.st_mode) else None
 
 
 def is_search(path: Path) -> bool:
-    """Whether a folder is a search directory that can be looked into."""
+    """Return whether a folder is a search directory that this user can read."""
     return made_at(SearchPaths(path)) is not None
 
 
 def all_searches(root: Path | None = None) -> list[SearchPaths]:
-    """Return every search under the root, newest first; what is no search, or lets nobody look into it, is left out."""
+    """Return the searches under the root, newest first; skips what is no search or cannot be read by this user."""
     root = root or searches_root()
     found = [SearchPaths(path) for path in root.iterdir()] if root.is_dir() else []
     dated = [(at, paths) for paths in found if (at := made_at(paths)) is not None]
@@ -271,7 +272,7 @@ def all_searches(root: Path | None = None) -> list[SearchPaths]:
 def find_search(name: str) -> SearchPaths:
     """Return a search by its name or its path.
 
-    Raises SearchNotFoundError, naming the searches there are.
+    Raises SearchNotFoundError, which names the searches that exist.
     """
     places = (Path(name), searches_root() / name)
     for candidate in places:
@@ -288,7 +289,7 @@ def find_search(name: str) -> SearchPaths:
 
 
 def is_closed(path: Path) -> bool:
-    """Return whether a folder is there, and cannot be looked into by this user."""
+    """Return whether a folder exists but this user cannot look into it."""
     try:
         return path.is_dir() and not os.access(path, os.X_OK)
     except (OSError, ValueError):
@@ -296,9 +297,9 @@ def is_closed(path: Path) -> bool:
 
 
 def new_search_directory(name: str) -> SearchPaths:
-    """Return a directory for a new search, `NAME`, else `NAME-2`, `NAME-3`, ...: nothing is ever overwritten.
+    """Return a directory for a new search: `NAME`, else `NAME-2`, `NAME-3`, ...; never one that exists.
 
-    Raises SearchNameError for a name that is not fit for a directory.
+    Raises SearchNameError if the name cannot be a directory's.
     """
     if not NAME.fullmatch(name):
         allowed = "letters, digits, '.', '_' and '-', beginning with a letter or a digit"

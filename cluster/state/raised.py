@@ -1,6 +1,6 @@
-"""What an exception was and where it came from, as data: taken in the process that it was raised in, kept in a record.
+"""An exception and where it came from, as data: taken in the process that raised it, and kept in the trial's record.
 
-All of it is bounded: an exception is the user's, and may say anything at any length.
+All of it is bounded, since a user's exception may say anything at any length.
 """
 
 import re
@@ -10,21 +10,21 @@ from dataclasses import dataclass
 from typing import Any
 
 MOST_EXCEPTIONS = 6
-"""Exceptions of a chain that are kept: the last ones."""
+"""How many exceptions of a chain are kept: the last ones."""
 FIRST_FRAMES, LAST_FRAMES = 5, 60
 LONGEST_MESSAGE = 1000
 LONGEST_LINE = 2000
 LONGEST_TEXT = 20_000
-"""Characters of a traceback that are kept as text: its beginning and, for the most part, its end."""
+"""How many characters of a traceback are kept as text: some of its beginning, most of its end."""
 _UNPRINTABLE = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
 _FRAME = re.compile(r'[ |]*File "(?P<file>.+)", line (?P<line>\d+)(?:,? in (?P<function>.+))?$')
 _FATAL = re.compile(r"(?:F\d{4} [\d:.]+ .*?\] |(?=Fatal Python error: )|terminate called after )(?P<said>.+)")
-"""A fatal line of XLA's log, of Python's fault handler, of C++."""
+"""A fatal line in the log of XLA, Python's fault handler, or C++."""
 
 
 @dataclass(frozen=True)
 class Frame:
-    """A line of a traceback; `function` is empty for the place of a syntax error."""
+    """A line of a traceback; `function` is empty if it is the place of a syntax error."""
 
     file: str
     line: int
@@ -33,7 +33,7 @@ class Frame:
 
 @dataclass(frozen=True)
 class Raised:
-    """An exception and the frames it came through, outermost first."""
+    """An exception and the frames that it passed through, outermost first."""
 
     frames: tuple[Frame, ...]
     message: str
@@ -41,9 +41,9 @@ class Raised:
 
 
 def chain_of(error: BaseException) -> list[Raised]:
-    """Return an exception and those it came from, the one that was raised last at the end.
+    """Return an exception and its causes, the one that was raised last at the end.
 
-    Before a group of exceptions comes the chain of the first that it holds.
+    If it is a group of exceptions, the chain of the first one in it comes before the group.
     """
     chain: list[BaseException] = []
     seen: BaseException | None = error
@@ -82,7 +82,7 @@ def _message(error: BaseException) -> str:
     )
     try:
         said = str(error.msg if isinstance(error, SyntaxError) else error)
-    except BaseException:  # a user's own class
+    except BaseException:  # a user's own class may raise anything
         return f"{name}: <its message cannot be shown>"
     lines = [line.strip() for line in said[: 10 * LONGEST_MESSAGE].splitlines() if line.strip()]
     if not lines:
@@ -91,7 +91,7 @@ def _message(error: BaseException) -> str:
 
 
 def text_of(error: BaseException) -> str:
-    """Return an exception's traceback as text, within bounds, and without what a terminal or a file chokes on."""
+    """Return an exception's traceback as text of bounded length, without characters that break terminals or files."""
     try:
         text = "".join(traceback.format_exception(error))
     except BaseException:
@@ -100,7 +100,7 @@ def text_of(error: BaseException) -> str:
 
 
 def bounded(text: str) -> str:
-    """Return a text of at most LONGEST_TEXT characters or so, its long lines cut and its middle left out."""
+    """Return a text cut to about LONGEST_TEXT characters: its long lines are cut, and its middle is left out."""
     lines = [line if len(line) <= LONGEST_LINE else f"{line[:LONGEST_LINE]} [...]" for line in text.splitlines()]
     text = clean("\n".join(lines) + ("\n" if text.endswith("\n") else ""))
     if len(text) <= LONGEST_TEXT:
@@ -110,12 +110,12 @@ def bounded(text: str) -> str:
 
 
 def clean(text: str) -> str:
-    """Return a text whose control characters, and characters that are none, are written as escapes."""
+    """Return a text with control characters and invalid ones replaced by escapes."""
     return text.encode(errors="backslashreplace").decode().translate(_UNPRINTABLE)
 
 
 def to_json(chain: Iterable[Raised]) -> list[dict[str, Any]]:
-    """Return exceptions as a record keeps them."""
+    """Return exceptions in the form that a record keeps."""
     return [
         {
             "message": raised.message,
@@ -126,21 +126,21 @@ def to_json(chain: Iterable[Raised]) -> list[dict[str, Any]]:
 
 
 def from_json(noted: Iterable[dict[str, Any]]) -> list[Raised]:
-    """Return the exceptions of a record."""
+    """Return the exceptions that a record keeps, as `to_json` made them."""
     return [Raised(tuple(Frame(*frame) for frame in one["frames"]), one["message"]) for one in noted]
 
 
 def from_text(text: str) -> list[Raised]:
-    """Return what there is only as text, a process's last words or an old record's traceback, as one exception.
+    """Return the exception in a text that is all there is: a dead process's last words, or an old record's traceback.
 
-    None if it is no traceback.
+    The list is empty if the text is no traceback.
     """
     lines = text.splitlines()
     found = [(index, match) for index, match in enumerate(map(_FRAME.match, lines)) if match]
     if not found or "(most recent call " not in text:
         return []
     frames = [Frame(match["file"], int(match["line"]), match["function"] or "") for _, match in found]
-    if "(most recent call first)" in text:  # of a process that died: its innermost comes first
+    if "(most recent call first)" in text:  # a dead process's traceback has the innermost frame first
         return [Raised(tuple(reversed(frames)), telling_line(lines))]
     after = (line for line in lines[found[-1][0] + 1 :] if line.strip() and line[:1] != " ")
     return [Raised(tuple(frames), next(after, "").strip())]
@@ -152,7 +152,7 @@ def is_fatal(line: str) -> bool:
 
 
 def telling_line(lines: Sequence[str]) -> str:
-    """Return the line of a dead process's last words that says most: what ended it, else the last; empty for none."""
+    """Return the most telling of a dead process's last lines: what ended it, else the last one; empty if none."""
     said = [line.strip() for line in lines if line.strip() and not _FRAME.match(line)]
     ended = [match["said"] for match in map(_FATAL.match, said) if match]
     return clean(ended[0] if ended else said[-1] if said else "")[:LONGEST_MESSAGE]

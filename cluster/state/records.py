@@ -1,4 +1,4 @@
-"""Trials as plain records, read from a search directory without disturbing whoever writes it."""
+"""Trials as plain records, read from a search directory without disturbing the process that writes it."""
 
 import json
 import math
@@ -26,7 +26,7 @@ from search_spaces.validation import explain_validation
 class TrialRecord(Figures):
     """One trial as the study has it.
 
-    `outcome` is None while it runs or waits to be taken up again, unless it was stopped on purpose.
+    `outcome` is None while the trial runs or waits to be taken up again; a trial that was stopped on purpose keeps it.
     """
 
     number: int
@@ -42,7 +42,7 @@ class TrialRecord(Figures):
     raised: list[Raised] = field(default_factory=list)
     """The exception that ended it and those it came from, the one that was raised last at the end."""
     failures: list[Failure] = field(default_factory=list)
-    """Each time the machine failed it: `outcome`, `step`, `wave` and `error`."""
+    """Every time that the machine failed it: `outcome`, `step`, `wave` and `error`."""
     is_open: bool = False
     """Whether it runs, or will be taken up again."""
 
@@ -53,7 +53,7 @@ _IN_RESULT = tuple(one.name for one in figures_of(TrialRecord))
 def load_spec(paths: SearchPaths) -> Spec:
     """Return a search's resolved spec.
 
-    Raises DamagedFileError if it is damaged, or a later version has written it.
+    Raises DamagedFileError if the file is damaged, or if a later version wrote it.
     """
     text = paths.spec.read_text(errors="replace")
     try:
@@ -76,14 +76,15 @@ def _why_no_spec(error: ValidationError, text: str) -> str:
 
 
 def launched_from(paths: SearchPaths) -> Path:
-    """Return the working directory in which a search was launched."""
+    """Return the working directory that a search was launched from."""
     return Path((read_object(paths.provenance) or {}).get("working_directory") or ".")
 
 
 def method_folders(paths: SearchPaths) -> list[Path]:
-    """Return where a user's own method of a search is found, wherever it is resumed, in the order of the import path.
+    """Return the folders in which a search's own method is looked for, in the order of the import path.
 
-    In its copy of the artifact that the spec names as its code, and where it was launched.
+    They are the search's copy of the artifact that the spec names as its code, and the folder it was launched from, so
+    that the method is found wherever the search is resumed.
     """
     code = (read_object(paths.spec) or {}).get("code")
     return [*([paths.artifact(code)] if code else []), launched_from(paths)]
@@ -91,9 +92,9 @@ def method_folders(paths: SearchPaths) -> list[Path]:
 
 @contextmanager
 def open_study(paths: SearchPaths) -> Iterator[tuple[Any, int] | None]:
-    """Open the Optuna storage of a search to read it, and give it with the study's id; None if there is none yet.
+    """Open a search's Optuna storage for reading; yield it with the study's id, or None if there is none yet.
 
-    Raises StorageAwayError if it cannot be reached, also while it is read.
+    Raises StorageAwayError if the storage cannot be reached, also while it is being read.
     """
     address = (read_object(paths.spec) or {}).get("storage", JOURNAL)
     with reaching(address):
@@ -113,22 +114,22 @@ def open_study(paths: SearchPaths) -> Iterator[tuple[Any, int] | None]:
 
 
 def load_trials(paths: SearchPaths) -> list[TrialRecord]:
-    """Return every trial of a search, running or finished, by number; none if no wave has started."""
+    """Return all trials of a search, running or ended, by number; none if no wave has started."""
     with open_study(paths) as study:
         return [record_of(trial) for trial in study[0].get_all_trials(study[1], deepcopy=False)] if study else []
 
 
 def load_waves(paths: SearchPaths) -> list[dict[str, Any]]:
-    """Return what each finished wave noted: its trials, its seconds, how busy its slots were.
+    """Return what was noted of each wave that has ended: its trials, its seconds, how busy its slots were.
 
-    With several jobs also the `job`, each of which counts its own waves; in the order of their ends.
+    Waves come in the order of their ends. With several jobs, each wave also has the `job` that it is numbered in.
     """
     with open_study(paths) as study:
         return waves_in(study[0].get_study_user_attrs(study[1])) if study else []
 
 
 def waves_in(study_attributes: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return the waves that a study's attributes have, of one job or of several."""
+    """Return the waves in a study's attributes, those of one job or of several."""
     waves = list(study_attributes.get("waves", []))
     shared = [(key, value) for key, value in study_attributes.items() if key.startswith("waves.")]
     if not shared:
@@ -141,7 +142,7 @@ def record_of(trial: Any) -> TrialRecord:
     """Return the record of an Optuna trial."""
     assigned, result = ASSIGNED.of(trial), RESULT.of(trial)
     outcome = ending(result)
-    # What another version notes beside these is left out.
+    # Figures that only another version knows are left out.
     figures: dict[str, Any] = {name: result[name] for name in _IN_RESULT if name in result}
     figures["attempts"] = ATTEMPTS.of(trial)
     is_open = not trial.state.is_finished()
@@ -162,7 +163,7 @@ def record_of(trial: Any) -> TrialRecord:
 
 
 def _as_number(value: Any) -> float:
-    """Return a metric as a number: versions before this one let a trial end with what was none."""
+    """Return a metric as a number; earlier versions let a trial end with metrics that were none."""
     try:
         return value if isinstance(value, int | float) and math.isfinite(value) else float(value)
     except (TypeError, ValueError, OverflowError):
@@ -170,9 +171,9 @@ def _as_number(value: Any) -> float:
 
 
 def load_history(paths: SearchPaths) -> Iterator[dict[str, Any]]:
-    """Yield every report of every trial: `trial`, `step`, `seconds` and `metrics`; a step reported twice comes once.
+    """Yield every report of every trial: `trial`, `step`, `seconds` and `metrics`; each step once.
 
-    A trial continued from a checkpoint repeats the reports since; they are the same numbers.
+    A trial that continued from a checkpoint has repeated the reports since; they are the same numbers.
     """
     seen: set[tuple[int, int]] = set()
     for file in sorted(paths.histories.glob("*wave-*.jsonl")):
@@ -191,7 +192,7 @@ def load_history(paths: SearchPaths) -> Iterator[dict[str, Any]]:
 
 
 def _reported(line: bytes) -> dict[str, Any] | None:
-    """Return the report of a history's line; None if it is being written, was torn by a kill, or is damaged."""
+    """Return the report in a history's line; None if the line is damaged, torn by a kill, or still being written."""
     try:
         entry = json.loads(line) if line.endswith(b"\n") else None
     except (ValueError, RecursionError):
@@ -200,7 +201,7 @@ def _reported(line: bytes) -> dict[str, Any] | None:
 
 
 def violations(spec: Spec, metrics: Mapping[str, float]) -> list[float]:
-    """Return how far each constraint is violated, in the metric's unit; infinite where it was not measured."""
+    """Return by how much each constraint is violated, in the metric's unit; infinite if it was not measured."""
     amounts = []
     for constraint in spec.constraints:
         value = metrics.get(constraint.metric, math.nan)
@@ -214,8 +215,8 @@ def violations(spec: Spec, metrics: Mapping[str, float]) -> list[float]:
 def ranked(spec: Spec, metrics: Sequence[Mapping[str, float]]) -> list[int]:
     """Return the indices of results, best first: feasible before infeasible, then by the objective.
 
-    With several objectives, results that fewer others dominate come first, and among equals the better in the first
-    objective. A result without its objective comes last.
+    With several objectives, results that fewer others dominate come first; equals are ordered by the first objective. A
+    result that lacks its objective comes last.
     """
     signs = [1 if objective.mode == "min" else -1 for objective in spec.objectives]
     scores = [
@@ -247,7 +248,7 @@ def is_feasible(spec: Spec, metrics: Mapping[str, float]) -> bool:
 
 
 def mean_metrics(spec: Spec, metrics: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """Return the means of objectives and constrained metrics over the results of one configuration's seeds."""
+    """Return the means of the objectives and constrained metrics over the results of one configuration's seeds."""
     names = dict.fromkeys(part.metric for part in (*spec.objectives, *spec.constraints))
     return {name: math.fsum(one.get(name, math.nan) for one in metrics) / len(metrics) for name in names}
 
@@ -255,8 +256,8 @@ def mean_metrics(spec: Spec, metrics: Sequence[Mapping[str, float]]) -> dict[str
 def ranked_trials(spec: Spec, completed: Sequence[TrialRecord]) -> list[TrialRecord]:
     """Return completed trials, best first.
 
-    With repeated seeds, complete sets come first, by their mean, and the trials of a set stay together, the best seed
-    first; trials of incomplete sets follow, by their own results.
+    With repeated seeds, complete sets come first, ordered by their means; the trials of a set stay together, the best
+    seed first. The trials of incomplete sets follow, ordered by their own results.
     """
     if spec.repeats is None:
         return [completed[index] for index in ranked(spec, [record.metrics for record in completed])]

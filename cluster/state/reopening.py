@@ -1,7 +1,7 @@
-"""Taking back that a trial has ended, which Optuna has no call for: its end is overwritten where the study is kept.
+"""Takes back that a trial has ended, for which Optuna has no call: overwrites the end in the study's storage.
 
-In a journal the end's line becomes one of the same length that says nothing, so that readers which know their place in
-the file keep it.
+In a journal, the line with the end is replaced by one of the same length that says nothing, so that readers that
+remember their place in the file keep it.
 """
 
 import json
@@ -13,15 +13,15 @@ from typing import Any
 from cluster.state.storage import Storage
 
 STATE, REPORT = 6, 7
-"""Optuna's codes of a journal's entries that set a trial's state, and that add a report of it."""
+"""Optuna's codes of the journal entries that set a trial's state, and that add a report."""
 RUNNING = 0
 """The state of a trial that has not ended; an entry that sets it again changes nothing."""
 
 
 def reopen_in_journal(journal: Path, trial_ids: Collection[int], worst: Collection[int]) -> None:
-    """Overwrite the ends of trials, and the last report of those in `worst`, which was made of their end.
+    """Overwrite the ends of trials in a journal; of those in `worst`, also the last report, which their end made.
 
-    Nobody else may write the journal meanwhile. Killed in its midst, it has reopened some of the trials.
+    Nobody else may write the journal meanwhile. If this is killed midway, some of the trials are reopened.
     """
     reports: dict[int, tuple[int, bytes, dict[str, Any]]] = {}
     with journal.open("r+b") as file:
@@ -32,7 +32,7 @@ def reopen_in_journal(journal: Path, trial_ids: Collection[int], worst: Collecti
             if trial in trial_ids and entry["op_code"] == REPORT:
                 reports[trial] = (offset, line, entry)
             elif trial in trial_ids and entry["op_code"] == STATE and entry["state"] != RUNNING:
-                # First the report: of a trial killed in between it would stay.
+                # The report first: if this is killed in between, a reopened trial must not keep it.
                 if trial in worst and trial in reports:
                     _overwrite(file.fileno(), *reports[trial])
                 _overwrite(file.fileno(), offset, line, entry)
@@ -49,7 +49,7 @@ def _overwrite(file: int, offset: int, line: bytes, entry: dict[str, Any]) -> No
 
 
 def reopen_in_database(storage: Storage, trial_ids: Collection[int], worst: Collection[int]) -> None:
-    """Take the ends of trials back in one transaction, and the last report of those in `worst`."""
+    """Take back the ends of trials, and the last report of those in `worst`, in one transaction."""
     from optuna.storages._rdb.models import TrialIntermediateValueModel as Report
     from optuna.storages._rdb.models import TrialModel
     from optuna.trial import TrialState

@@ -1,4 +1,4 @@
-"""An Optuna journal that several jobs write, on a file system that they share."""
+"""An Optuna journal that several jobs write, on a file system that the jobs share."""
 
 import json
 import logging
@@ -16,13 +16,14 @@ from search_spaces.sections import JOURNAL
 log = logging.getLogger(__name__)
 
 NUM_READS = 5
-"""How often a line that makes no sense is read again: another machine may see a write before all of it is there."""
+"""How often a line that makes no sense is read again: NFS may show a part of another machine's write."""
 
 
 class SharedJournal:
-    """Optuna's journal backend, each line written under the lock; readers need none.
+    """Optuna's journal backend, which writes each line with the lock held; readers need no lock.
 
-    It can be held to claim trials: what is written meanwhile is on the disk at the end, by one fsync.
+    A process can hold the lock to claim trials; what it writes meanwhile reaches the disk when it leaves, with one
+    fsync.
     """
 
     def __init__(self, path: Path, lock: SharedLock) -> None:
@@ -33,7 +34,7 @@ class SharedJournal:
 
     @property
     def is_held(self) -> bool:
-        """Whether this process holds it."""
+        """Whether this process holds the lock."""
         return self._lock.depth > 0
 
     @reaching(JOURNAL)
@@ -56,7 +57,7 @@ class SharedJournal:
             self._lock.__exit__(*exception)
 
     def read_logs(self, log_number_from: int) -> Iterator[dict[str, Any]]:
-        """Yield the entries since the last one that was read."""
+        """Yield the entries from number `log_number_from` on."""
         assert log_number_from == self._num_read, "one storage reads a journal from its beginning to its end"
         for attempt in range(NUM_READS):
             for line in self._new_lines():
@@ -84,9 +85,9 @@ class SharedJournal:
 
     @reaching(JOURNAL)
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
-        """Write entries, each of them whole or not at all.
+        """Append entries, each of them whole or not at all.
 
-        Raises LockLostError if the lock was broken while it was held to claim trials.
+        Raises LockLostError if the lock was broken while this process held it to claim trials.
         """
         text = "".join(json.dumps(entry, separators=(",", ":")) + "\n" for entry in logs)
         with self:

@@ -1,4 +1,4 @@
-"""A lock for several processes on several machines, by a file on the file system that they share."""
+"""A lock for processes on several machines: a file on the file system that they share."""
 
 import contextlib
 import json
@@ -20,20 +20,20 @@ PATIENCE_S = 75.0
 for 60 s what they have read of a file."""
 TOUCH_EVERY_S = 5.0
 MOST_GAP_S = 5.0
-"""Two looks at a lock that is waited for lie no further apart, unless this process was suspended."""
+"""While it waits, a process looks at the lock at least this often, unless it was suspended."""
 LONGEST_POLL_S = 0.05
 
 
 class LockLostError(RuntimeError):
-    """The lock was broken by others while this process was suspended, or cut off from the file system."""
+    """Other processes broke the lock while this one was suspended, or cut off from the file system."""
 
 
 class SharedLock:
-    """Held by one process at a time; entered again by its holder at no cost. Not for several threads.
+    """A lock that one process holds at a time, and may enter again at no cost. Not for several threads.
 
     The lock is a symbolic link whose target says who holds it: made at once or not at all, on NFS too, and where a
     repeated request of NFS finds it made already, it can see that it is its own. A holder that died on this machine is
-    known at once; any other by the holder's touches, judged by the clock of who waits. Optuna's lock files do without
+    known at once; any other when it stops touching the lock, by the waiting process's clock. Optuna's lock files lack
     the holder's name: a holder that was suspended and comes back writes on, and then removes the lock of another.
     """
 
@@ -45,7 +45,7 @@ class SharedLock:
         self._count = 0
         self._token = ""
         self.depth = 0
-        """How often its holder has entered it; 0 while it is not held."""
+        """How often this process has entered it without leaving; 0 if it does not hold it."""
         self.saw_heartbeat = False
         """Whether another holder has touched it while this process waited for it."""
         self._held = threading.Event()
@@ -58,9 +58,9 @@ class SharedLock:
         return self
 
     def take(self, wait: Callable[[float], bool]) -> bool:
-        """Enter it, with `wait` called with the seconds of each pause; where that returns True, give up.
+        """Take the lock; return whether it is held.
 
-        Return whether it is held.
+        `wait` is called with the seconds of each pause; if it returns True, this gives up.
         """
         assert not self.depth, "it is held already"
         self.depth = int(self._acquire(wait))
@@ -70,13 +70,13 @@ class SharedLock:
         self.leave()
 
     def leave(self) -> None:
-        """Let others have it, if it was entered once."""
+        """Leave the lock; others may have it once it was left as often as it was entered."""
         self.depth -= 1
         if not self.depth:
             self._release()
 
     def check(self) -> None:
-        """Raise LockLostError if others have broken the lock: what its holder read may hold no more."""
+        """Raise LockLostError if others have broken the lock: what this process read with it may be outdated."""
         if self._holder() != self._token:
             raise LockLostError(f"others have broken the lock {self._path.name}")
 
@@ -102,7 +102,7 @@ class SharedLock:
         try:
             os.symlink(token, self._path)  # noqa: PTH211 - what it says is no path
         except FileExistsError:
-            return self._holder() == token  # made by a request that NFS has sent twice
+            return self._holder() == token  # ours, if NFS has sent our request twice
         return True
 
     def _holder(self) -> str:
@@ -118,12 +118,12 @@ class SharedLock:
             return "", 0
 
     def _break(self, token: str) -> None:
-        """Remove the lock of a dead holder, and no other's that has taken its place meanwhile."""
+        """Remove a dead holder's lock, but not that of a process that has taken its place meanwhile."""
         aside = self._path.with_name(f"{self._path.name}.{uuid.uuid4().hex}")
         try:
             self._path.rename(aside)
         except OSError:
-            return  # another was faster
+            return  # another process was faster
         if os.readlink(aside) == token:  # noqa: PTH115
             log.warning("broke the lock %s of a process that has died: %s", self._path.name, token)
         else:
@@ -137,7 +137,7 @@ class SharedLock:
             self._path.unlink(missing_ok=True)
 
     def _touch_while_held(self) -> None:
-        """Give heartbeats from a thread of its own: a sampler may think for long with the lock held."""
+        """Give heartbeats from a thread of its own, since a sampler may take long while the lock is held."""
         self._held.set()
         if self._toucher is None:
             self._toucher = threading.Thread(target=self._touch, daemon=True, name="lock")

@@ -1,4 +1,4 @@
-"""The last snapshot of a search's progress, for displays: everything in it can be had from the study."""
+"""The last snapshot of a search's progress, for displays; the study has everything in it too."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -43,7 +43,7 @@ _OUTCOMES = {outcome.value for outcome in Outcome}
 def load_status(paths: SearchPaths) -> dict[str, Any]:
     """Return the last snapshot of a search's progress; empty if there is none yet, or it is damaged.
 
-    Left out is what is not as it should be, and what is not known yet: outcomes of a later version, for one.
+    Values that are malformed or unknown here are left out: an outcome of a later version, for one.
     """
     snapshot = read_object(paths.status) or {}
     whole = {key: value for key, value in snapshot.items() if value is not None and _CHECKS.get(key, _is_any)(value)}

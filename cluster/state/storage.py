@@ -1,4 +1,4 @@
-"""Opening a study's storage: a journal with one writer, a journal that several jobs share, or a PostgreSQL server."""
+"""Opens a study's storage: a journal with one writer, a journal that several jobs share, or a PostgreSQL server."""
 
 import hashlib
 import json
@@ -23,32 +23,32 @@ from search_spaces.sections import DATABASE, JOURNAL
 log = logging.getLogger(__name__)
 
 STUDY_NAME = "swell"
-"""What a study is called in a journal, which it has for itself."""
+"""A study's name in a journal, which holds only that study."""
 CONNECT_PATIENCE_S = 10
 
 
 @dataclass(frozen=True)
 class Storage:
-    """An Optuna storage, and what several writers need besides."""
+    """An Optuna storage, and the lock that several writers of it need."""
 
     optuna: Any
     study_name: str
     exclusive: "SharedJournal | _DatabaseLock | None"
-    """Held, it keeps every other driver from claiming trials; entered again by its holder at no cost. None if there
+    """The lock that a driver holds to claim trials; its holder may enter it again at no cost. None if there
     is no other."""
     repaired_bytes: int = 0
-    """How long the torn last line was that had to be cut off a journal."""
+    """How many bytes of a torn last line were cut off the journal."""
     close: Callable[[], None] = lambda: None
-    """Ends its connections, if it has any."""
+    """Ends the storage's connections, if it has any."""
 
 
 def open_storage(
     paths: SearchPaths, address: str = JOURNAL, *, to_write: bool = False, lock_patience_s: float = PATIENCE_S
 ) -> Storage | None:
-    """Return a search's storage; None if it is only to be read, and nobody has written it yet.
+    """Return a search's storage; None if it is opened to read and nobody has written it yet.
 
-    Where `paths` are those of one job of several, others may write at the same time. Raises StorageError if a server
-    cannot be used, and StorageAwayError where it, or the journal's file system, cannot be reached now.
+    If `paths` are those of one job of several, others may write at the same time. Raises StorageError if a server
+    cannot be used, and StorageAwayError if the server, or the journal's file system, cannot be reached now.
     """
     with reaching(address):
         return _open(paths, address, to_write, lock_patience_s)
@@ -72,7 +72,7 @@ def _open(paths: SearchPaths, address: str, to_write: bool, lock_patience_s: flo
         with journal:
             paths.journal.touch()
             repaired = repair_last_line(paths.journal)
-    backend: Any = journal  # it has all that Optuna asks of one
+    backend: Any = journal  # it has every method that Optuna calls
     return Storage(optuna.storages.JournalStorage(backend), STUDY_NAME, journal, repaired)
 
 
@@ -80,10 +80,9 @@ def _open(paths: SearchPaths, address: str, to_write: bool, lock_patience_s: flo
 
 
 def _journal(path: Path) -> Any:
-    """Return the backend of a journal with one writer.
+    """Return the backend of a journal with one writer, the wave driver of the one supervisor.
 
-    That is the wave driver of the one supervisor, so no lock file is taken: a killed writer's lock would only hold its
-    successor up.
+    It takes no lock file: the lock of a writer that was killed would only hold up the next one.
     """
     from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 
@@ -95,7 +94,7 @@ def _journal(path: Path) -> Any:
             pass
 
     class WholeLines(JournalFileBackend):
-        """Takes back the part of a line that a full disk has let through: what came after it could not be read."""
+        """Takes back the part of a line that was written before the disk was full: nothing after it could be read."""
 
         @reaching(JOURNAL)
         def append_logs(self, logs: list[dict[str, Any]]) -> None:
@@ -117,7 +116,7 @@ def _journal(path: Path) -> Any:
 
 
 def storage_problem(address: str) -> str:
-    """Return why a search could not be kept there; empty if it can."""
+    """Return why a search cannot be kept at an address; empty if it can."""
     if address == JOURNAL:
         return ""
     try:
@@ -135,7 +134,7 @@ def _connect(address: str) -> Any:
     try:
         return psycopg.connect(address, connect_timeout=CONNECT_PATIENCE_S)
     except psycopg.OperationalError as error:
-        # That a server is starting and that it refuses a password are told apart by its words alone.
+        # Only the server's message says whether it is starting or refuses the password.
         raise StorageAwayError(address, f"the server cannot be used: {one_line(error)}") from None
     except psycopg.Error as error:
         raise StorageError(address, f"the server cannot be used: {one_line(error)}") from None
@@ -145,10 +144,10 @@ def _open_database(address: str, study_name: str, to_write: bool) -> Storage:
     from optuna.storages import RDBStorage, get_storage
 
     lock = _DatabaseLock(address, study_name)
-    # Optuna makes its tables where they are missing; two that do so at the same time get into each other's way.
+    # Optuna makes its tables if they are missing; two processes that do so at the same time fail.
     with closing(_DatabaseLock(address, "the tables")) as tables, tables:
         url = "postgresql+psycopg://" + address.removeprefix(DATABASE)
-        # A server that was restarted, or a connection that a firewall has cut while a trial trained, is no error.
+        # A restarted server, or a connection that a firewall cut while a trial trained, is no error: connect again.
         rdb = RDBStorage(url, engine_kwargs={"pool_pre_ping": True, "pool_size": 1}, skip_table_creation=not to_write)
 
     def close() -> None:
@@ -159,7 +158,7 @@ def _open_database(address: str, study_name: str, to_write: bool) -> Storage:
 
 
 class _DatabaseLock:
-    """A lock in the database: the server gives it to the next when its holder's connection ends, or says nothing."""
+    """A lock in the database; the server passes it on when its holder's connection ends or stays silent."""
 
     def __init__(self, address: str, name: str) -> None:
         self._address = address
@@ -186,7 +185,7 @@ class _DatabaseLock:
             self.close()
 
     def check(self) -> None:
-        """Raise LockLostError if the server has given the lock to others: its holder's connection has ended."""
+        """Raise LockLostError if its connection has ended: the server may have given the lock to another process."""
         import psycopg
 
         try:
@@ -201,7 +200,7 @@ class _DatabaseLock:
             if self._connection is None:
                 self._connection = _connect(self._address)
             try:
-                # A holder that is suspended keeps its connection, and would hold everybody up.
+                # A suspended holder keeps its connection open, and would hold up all others.
                 patience = f"SET LOCAL idle_in_transaction_session_timeout = '{2 * PATIENCE_S:.0f}s'"
                 self._connection.execute(patience)
                 self._connection.execute("SELECT pg_advisory_xact_lock(%s)", (self._key,))
@@ -212,14 +211,14 @@ class _DatabaseLock:
                     raise
 
     def close(self) -> None:
-        """End its connection."""
+        """Close the lock's connection."""
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()
 
 
 def _study_name(paths: SearchPaths, *, make: bool) -> str | None:
-    """Return a study's name in the database: the search's, and an id, so that two of one name never mix."""
+    """Return a study's name in the database: the search's with an id, so that two searches of one name never mix."""
     known = read_object(paths.study_name)
     if known is None and make:
         unfinished = paths.study_name.with_name(f".{paths.study_name.name}.{uuid.uuid4().hex}.tmp")

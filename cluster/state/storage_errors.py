@@ -1,4 +1,4 @@
-"""What can be wrong with a study's storage: it cannot be used, or it can only not be reached now."""
+"""What can be wrong with a study's storage: either it cannot be used at all, or it only cannot be reached now."""
 
 import errno
 import json
@@ -11,11 +11,11 @@ from cluster.machine.files import write_json
 from search_spaces.errors import UserError, hide_passwords
 
 AWAY = (errno.ESTALE, errno.EIO, errno.ENOTCONN, errno.ESHUTDOWN, errno.ETIMEDOUT)
-"""What a network's file system answers while its server is away, or has put this machine out."""
+"""The errors of a network file system whose server is away, or has dropped this machine."""
 
 
 class StorageError(UserError):
-    """A storage that cannot be used; the message is for the user, and names no password."""
+    """The storage cannot be used; the message is for the user, and names no password."""
 
     def __init__(self, address: str, reason: str) -> None:
         self.reason = hide_passwords(reason)
@@ -23,12 +23,12 @@ class StorageError(UserError):
 
 
 class StorageAwayError(StorageError):
-    """A storage that cannot be reached now: a server that is started again, a file system that has lost its server."""
+    """The storage cannot be reached now: its server restarts, or its file system has lost its server."""
 
 
 @contextmanager
 def reaching(address: str) -> Iterator[None]:
-    """Raise StorageAwayError if what is done in this context, or function, finds the storage away."""
+    """Raise StorageAwayError if the code in this context, or the decorated function, cannot reach the storage."""
     try:
         yield
     except StorageError:
@@ -42,7 +42,7 @@ def reaching(address: str) -> Iterator[None]:
 
 @contextmanager
 def whole(journal: Path) -> Iterator[None]:
-    """Raise StorageError if a journal that is read in this context is damaged."""
+    """Raise StorageError if the code in this context finds the journal damaged."""
     try:
         yield
     except ValueError:
@@ -50,7 +50,7 @@ def whole(journal: Path) -> Iterator[None]:
 
 
 def damaged(journal: Path) -> str:
-    """Return what to say of a journal with a line that is none of Optuna's, and which line that is."""
+    """Return the message for a journal with a line that is not Optuna's, naming the line."""
     with journal.open("rb") as lines:
         for number, line in enumerate(lines, start=1):
             try:
@@ -64,10 +64,10 @@ def damaged(journal: Path) -> str:
 
 
 def why_away(error: BaseException) -> str:
-    """Return why the storage cannot be reached, where an exception, or one that it came from, says so; else nothing.
+    """Return why the storage cannot be reached, if an exception or one of its causes says so; else "".
 
-    Optuna and Ray Tune wrap what the database's driver raises. A stale file is a network's, and its server is away
-    then; of other trouble with files only that counts which `reaching` has seen of the journal.
+    Optuna and Ray Tune wrap what the database's driver raises. A stale file means that a network file system's server
+    is away. Of other errors with files, only those count that `reaching` saw at the journal.
     """
     from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
@@ -89,7 +89,7 @@ def why_away(error: BaseException) -> str:
 
 
 def note_away(file: Path, error: BaseException) -> bool:
-    """Return whether an exception says that the storage is away; why is noted in a file, if that can be written."""
+    """Return whether an exception says that the storage is away; if so, note why in `file`, if it can be written."""
     reason = why_away(error)
     if reason:
         with suppress(OSError):

@@ -1,4 +1,4 @@
-"""Who works on a search: the one supervisor that holds its lock."""
+"""Which supervisor works on a search: the one that holds the search's lock."""
 
 import time
 from collections.abc import Iterable
@@ -14,11 +14,11 @@ SILENT_S = 10.0
 second, but may be cleaning up."""
 LOOK_EVERY_S = 0.5
 MOST_GAP_S = 5.0
-"""Two looks lie no further apart, unless this process was suspended."""
+"""A watcher looks at least this often, unless it was suspended."""
 
 
 def supervisor_of(paths: SearchPaths) -> dict[str, Any] | None:
-    """Return who works on a search, `pid` and `host`; None if nobody does (a dead supervisor counts as nobody)."""
+    """Return the `pid` and `host` of the living supervisor of a search; None if there is none."""
     supervisor = recorded(paths)
     if supervisor is None:
         return None
@@ -26,24 +26,25 @@ def supervisor_of(paths: SearchPaths) -> dict[str, Any] | None:
 
 
 def recorded(paths: SearchPaths) -> dict[str, Any] | None:
-    """Return who the supervisor of a search was last, be it alive or dead; None if the record is damaged."""
+    """Return the identity of a search's last supervisor, alive or dead; None if the record is damaged."""
     record = read_object(paths.supervisor_record)
     is_whole = record is not None and type(record.get("pid")) is int and {"start", "host", "boot"} <= set(record)
     return record if is_whole else None
 
 
 def busy_message(paths: SearchPaths) -> str:
-    """Return what a second supervisor is told."""
+    """Return the message for whoever starts a second supervisor of a search."""
     supervisor = supervisor_of(paths)
     who = f"process {supervisor['pid']} on {supervisor['host']}" if supervisor else "another process"
     return f"search {paths.name} is being worked on by {who}; a search directory has one supervisor"
 
 
 def worked_on_elsewhere(several: Iterable[SearchPaths], patience_s: float = 0.0) -> SearchPaths | None:
-    """Return which of some searches, or jobs on one, a supervisor on another machine works on; None if none does.
+    """Return the first of some searches, or of one search's jobs, that a supervisor on another machine works on.
 
-    Its lock may not be seen from here: many file systems keep flock to one node. Its heartbeats are watched by our own
-    clock, for `patience_s` longer if it may be about to end. A supervisor that exited cleanly is not waited for.
+    None if there is none. The other's lock may be invisible here, since many file systems keep flock to one node. So
+    its heartbeats are watched by our own clock, for `patience_s` longer if it may be about to end. A supervisor that
+    exited cleanly is not waited for.
     """
     began = time.monotonic()
     watched = {one: Liveness(touched_at(one.supervisor_heartbeat), MOST_GAP_S) for one in several}
