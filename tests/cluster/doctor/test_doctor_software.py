@@ -213,6 +213,8 @@ def programs(tmp_path, monkeypatch):
         (folder / name).symlink_to(shutil.which(name))
     monkeypatch.setenv("PATH", str(folder))
 
+    monkeypatch.setattr("cluster.jobs.slurm.machine_findings.TIMEOUT_S", PATIENCE_S)  # what answers may do so slowly
+
     def put(**scripts):
         for name, script in scripts.items():
             (folder / name).write_text(f"#!/bin/sh\n{script}\n")
@@ -245,7 +247,9 @@ def test_a_whole_slurm_is_well(programs):
         ("exit 4", "sacct: exit status 4"),
     ],
 )
-def test_accounting_that_does_not_answer_is_a_warning(programs, sacct, said):
+def test_accounting_that_does_not_answer_is_a_warning(programs, monkeypatch, sacct, said):
+    if sacct.startswith("sleep"):
+        monkeypatch.setattr("cluster.jobs.slurm.machine_findings.TIMEOUT_S", 3.0)
     programs(**WHOLE | {"sacct": sacct})
     start = time.monotonic()
     commands, accounting = slurm_findings(read_slurm({}))
