@@ -1,1 +1,1 @@
-"""Jobs of a cluster: queues, sites, what is asked of them, and where a search stands in a queue."""
+"""Jobs of a cluster: its queue, its site's file, what a launch asks of it, and where a search stands in the queue."""

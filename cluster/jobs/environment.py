@@ -1,4 +1,4 @@
-"""What the job that this process runs in says by its environment, whichever queue it is of.
+"""What the environment says of the job that this process runs in, whichever queue the job belongs to.
 
 Each queue has a folder beside this module. Its module `job` reads the queue's variables and is imported at the start of
 every command. Its module `queue` has the queue itself.
@@ -18,7 +18,7 @@ from cluster.machine.allocation import forget_allocation
 
 @cache
 def queue_names() -> tuple[str, ...]:
-    """Return the names of all queues, as `--on` takes them; imports none of them."""
+    """Return the names of all queues, as `--on` takes them, without importing the queues."""
     return tuple(sorted(module.name for module in pkgutil.iter_modules(cluster.jobs.__path__) if module.ispkg))
 
 
@@ -27,12 +27,12 @@ def _job_modules() -> Iterator[Any]:
 
 
 def place_here(environment: Mapping[str, str] = os.environ) -> Place | None:
-    """Return where in a job the process with this environment runs; None outside of any job."""
+    """Return where in a job the process with this environment runs; None outside any job."""
     return next((place for module in _job_modules() if (place := module.place(environment)) is not None), None)
 
 
 def note_allocation() -> None:
-    """Note what this process's job has given it in its environment, where all that counts CPUs and time looks it up."""
+    """Note in the environment what the job has given this process; code that counts CPUs or time reads it there."""
     forget_allocation()
     found = (module.allocation(os.environ) for module in _job_modules())
     if (allocation := next((one for one in found if one is not None), None)) is not None:

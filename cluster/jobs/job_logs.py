@@ -1,4 +1,4 @@
-"""The files with what a search's jobs have printed, and their last lines."""
+"""The files that a search's jobs have printed to, and their last lines."""
 
 from collections.abc import Collection
 from pathlib import Path
@@ -10,14 +10,14 @@ NOT_OURS = ("submitit INFO", "submitit WARNING")
 
 
 def job_logs(paths: SearchPaths, job_id: str, rank: int | None = None) -> list[Path]:
-    """Return the files with what a job has printed, on one of its nodes or on all, errors last."""
+    """Return the files that a job has printed to, errors last; only those of the node `rank`, if given."""
     of = "*" if rank is None else str(rank)
     printed, errors = (sorted(paths.submission.glob(f"{job_id}_{of}_log.{kind}")) for kind in ("out", "err"))
     return [*printed, *errors]
 
 
 def tail(file: Path, lines: int) -> list[str]:
-    """Return the last lines of a file; none if it cannot be read."""
+    """Return the last lines of a file; empty if it cannot be read."""
     try:
         with file.open("rb") as opened:
             opened.seek(max(file.stat().st_size - 1000 * lines, 0))

@@ -1,4 +1,4 @@
-"""How a search was launched, as its directory has it: on what, asking for what, and under which ids."""
+"""How a search was launched, as its directory records it: on what, asking for what, and under which ids."""
 
 import socket
 import time
@@ -41,11 +41,11 @@ class Launch:
 
     @classmethod
     def new(cls, on: str, **asked: Any) -> "Launch":
-        """Return a launch of now, from here."""
+        """Return a launch made now, from this machine and folder, with what it `asked` for."""
         return cls(on, host=socket.gethostname(), launched_at=time.time(), **asked)
 
     def write(self, paths: SearchPaths, job_ids: Sequence[str] = ()) -> "Launch":
-        """Write it to the search directory, with the ids it has got; return it with them."""
+        """Write the launch to the search directory with its jobs' ids; return it with them."""
         launch = replace(self, job_ids=tuple(job_ids))
         write_json(paths.launch, asdict(launch))
         return launch
@@ -64,9 +64,9 @@ _KINDS: Mapping[str, Any] = {
 
 
 def read_launch(paths: SearchPaths) -> Launch | None:
-    """Return how a search was last launched; None for one that only ever ran in the foreground.
+    """Return how a search was last launched; None if it only ever ran in the foreground.
 
-    Raises DamagedFileError if the file that says so is damaged.
+    Raises DamagedFileError if its file is damaged.
     """
     values = read_object(paths.launch)
     if values is None:
@@ -91,7 +91,7 @@ def make_submission_folder(paths: SearchPaths) -> None:
 
 
 def clean_submission(paths: SearchPaths) -> None:
-    """Delete what submitit has left of jobs that have ended, other than their scripts and logs."""
+    """Delete submitit's files of jobs that have ended, except their scripts and logs."""
     for pattern in ("*.pkl", "*_tmp", ".submission_file_*.sh"):
         for file in paths.submission.glob(pattern):
             with suppress(OSError):

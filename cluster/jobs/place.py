@@ -1,4 +1,4 @@
-"""Where in a job this process runs: which of its nodes, which of several jobs on one search."""
+"""Where in a job this process runs: on which of its nodes, and in which of several jobs on one search."""
 
 import os
 import socket
@@ -17,7 +17,7 @@ INCARNATION = "SWELL_INCARNATION"
 
 
 def node_name() -> str:
-    """Return the name of this node, as trials' records have it."""
+    """Return this node's name, as trials' records give it."""
     return os.environ.get(NODE) or socket.gethostname()
 
 
@@ -39,11 +39,11 @@ class Place:
 
     @classmethod
     def alone(cls) -> "Place":
-        """Return the place of a process that is no job's, even if somebody started it inside of one."""
+        """Return the place of a process that belongs to no job, even if it was started inside one."""
         return cls(0, 1, None, socket.gethostname(), "local-0")
 
     def note(self, hosts: Sequence[str]) -> None:
-        """Note this place and the job's nodes in the environment, for the processes that this one starts."""
+        """Write this place and the job's nodes to the environment, for the processes that this one starts."""
         os.environ.update({NODE: self.node, INCARNATION: self.incarnation, HOSTS: " ".join(hosts)})
         if not self.rank:
             os.environ[NODES] = str(self.num_nodes)
@@ -52,9 +52,9 @@ class Place:
 def address_for_others() -> str:
     """Return the address under which the other nodes of this job reach this one."""
     names = os.environ.get(HOSTS, "").split()
-    for name in sorted(names, key=lambda name: name == node_name()):  # the others first
+    for name in sorted(names, key=lambda name: name == node_name()):  # other nodes first
         with suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-            probe.connect((name, 9))  # sends nothing: it only chooses the way
+            probe.connect((name, 9))  # sends nothing: it only chooses the route
             address = str(probe.getsockname()[0])
             if not address.startswith("127."):
                 return address

@@ -1,4 +1,4 @@
-"""A cluster's queue: all that a search asks of one, behind one interface, so that another queue is another folder."""
+"""A cluster's queue: everything that we ask of one, as one interface, so that another queue is another folder."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -10,15 +10,15 @@ from cluster.jobs.queue_facts import Job, OwnState, Partition
 from cluster.machine.findings import Finding
 from cluster.state.paths import SearchPaths
 
-if TYPE_CHECKING:  # who asks a queue for its jobs has no use for specs
+if TYPE_CHECKING:  # code that asks a queue for its jobs needs no specs
     from cluster.jobs.request import Request
     from cluster.jobs.sites import Site
 
 
 class Queue(ABC):
-    """A kind of queue. Every question to it has a time limit, and raises QueueError if there is no answer.
+    """A kind of queue; every question to it has a time limit, and raises QueueError if there is no answer.
 
-    What its jobs find in their environment is read by the module `job` in its folder: `place` and `allocation`.
+    The module `job` in the queue's folder reads what jobs find in their environment: `place` and `allocation`.
     """
 
     name: ClassVar[str]
@@ -35,11 +35,11 @@ class Queue(ABC):
 
     @property
     def sites_folder(self) -> Path:
-        """The folder of the sites that come with this package."""
+        """The folder of the sites' files that come with this package."""
         return own_folder() / self.name / "sites"
 
     def load_site(self, name: str) -> "Site":
-        """Return a site by its name, or by the path of its YAML file; raises SpecError."""
+        """Return a site by its name or the path of its YAML file; raises SpecError if there is none or it is wrong."""
         from cluster.jobs.sites import load_site
 
         return load_site(name, self.site_type, self.sites_folder)
@@ -48,46 +48,46 @@ class Queue(ABC):
 
     @abstractmethod
     def render(self, request: "Request", site: "Site", paths: SearchPaths) -> str:
-        """Return the job script exactly as the queue would get it, on any machine."""
+        """Return the job script exactly as the queue would get it; works on machines without the queue too."""
 
     @abstractmethod
     def submit(
         self, request: "Request", site: "Site", paths: SearchPaths, function: Callable[[str], object]
     ) -> list[str]:
-        """Submit the jobs of a request, each of which calls a function with the search directory; return their ids.
+        """Submit the jobs of a request; return their ids.
 
-        Raises SubmissionError.
+        Each job calls `function` with the search directory. Raises SubmissionError if the queue does not take a job.
         """
 
     @abstractmethod
     def jobs(self, ids: Collection[str]) -> dict[str, Job]:
-        """Return the jobs of these ids that the queue, or its accounting, still knows."""
+        """Return the jobs with these ids that the queue or its accounting still knows."""
 
     @abstractmethod
     def submitted_from(self, folder: Path, name: str) -> list[str]:
-        """Return the ids of the user's jobs of a name that wait or run and whose script lay in a folder."""
+        """Return the ids of the user's waiting or running jobs with this name whose script was in this folder."""
 
     @abstractmethod
     def cancel(self, ids: Collection[str]) -> None:
-        """Take jobs out of the queue, or end them."""
+        """Cancel jobs: those that wait leave the queue, those that run are ended."""
 
     @abstractmethod
     def partitions(self) -> dict[str, Partition]:
-        """Return the partitions there are, by their names."""
+        """Return all partitions by name."""
 
     @abstractmethod
     def cancel_command(self, ids: Iterable[str], name: str) -> str:
-        """Return what a user types to cancel jobs, or to find those of a name if their ids are not known."""
+        """Return the command that cancels jobs; if their ids are not known, the one that finds jobs with this name."""
 
     # -- inside of a job ------------------------------------------------------------------------------------------
 
     @abstractmethod
     def hosts(self, environment: Mapping[str, str]) -> tuple[str, ...]:
-        """Return the names of the nodes of this process's job; empty if the queue does not say."""
+        """Return the names of the nodes of the job with this environment; empty if the queue does not say."""
 
     @abstractmethod
     def time_left_s(self, job: str) -> float | None:
-        """Return the seconds that the queue gives a job yet; None if there is no limit, or no answer."""
+        """Return the seconds until the queue ends a job; None if there is no limit, or no answer."""
 
     @abstractmethod
     def own_state(self, job: str) -> OwnState:

@@ -1,4 +1,4 @@
-"""What a cluster's queue says of its partitions, of jobs and of accounts, in terms that every queue has."""
+"""What a queue says of its partitions, of jobs and of accounts, in terms that every queue has."""
 
 import time
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from search_spaces.errors import UserError
 
 
 class QueueError(UserError):
-    """The queue cannot be asked: its commands are not here, fail, or do not answer in time."""
+    """The queue cannot be asked: its commands are missing here, fail, or do not answer in time."""
 
 
 class NoQueueHereError(QueueError):
@@ -15,12 +15,12 @@ class NoQueueHereError(QueueError):
 
 
 class SubmissionError(UserError):
-    """The queue does not take the job: its commands are not here, or it says why."""
+    """The queue does not take the job: its commands are missing here, or it refuses for the reason in the message."""
 
 
 @dataclass(frozen=True)
 class Partition:
-    """A partition, as far as it bounds a job; None if it does not, or if that is not known."""
+    """A partition and its limits on a job; a limit is None if there is none, or if it is not known."""
 
     name: str
     is_default: bool = False
@@ -38,7 +38,7 @@ class Partition:
 
 @dataclass(frozen=True)
 class Account:
-    """An account that the user may charge, with the partition it is for, if for one, and its qualities of service."""
+    """An account that the user may charge, with its partition, if it is for one only, and its qualities of service."""
 
     account: str
     partition: str
@@ -47,7 +47,7 @@ class Account:
 
 @dataclass(frozen=True)
 class Job:
-    """A job, or one of an array, as the queue or its accounting has it."""
+    """A job, or one job of an array, as the queue or its accounting describes it."""
 
     id: str
     state: str
@@ -81,7 +81,7 @@ class OwnState:
 
 
 def starts_in_s(job: Job, now: float | None = None) -> float | None:
-    """Return in how many seconds a job that waits is expected to start; None if that is not known."""
+    """Return in how many seconds a waiting job is expected to start; None if that is not known."""
     try:
         start = time.mktime(time.strptime(job.start, "%Y-%m-%dT%H:%M:%S"))
     except ValueError:

@@ -1,4 +1,4 @@
-"""The queues there are, found by name: each is the QUEUE of the module `queue` in a folder beside this one."""
+"""Finds queues by name: each is the QUEUE in the module `queue` of a folder beside this one."""
 
 from functools import cache
 from importlib import import_module
@@ -15,10 +15,10 @@ def queue_named(name: str) -> Queue:
 
 
 def all_queues() -> list[Queue]:
-    """Return every queue there is."""
+    """Return all queues."""
     return [queue_named(name) for name in queue_names()]
 
 
 def default_queue() -> Queue:
-    """Return the queue that a site belongs to if nothing says which."""
+    """Return the queue that a site belongs to if the user names none."""
     return all_queues()[0]

@@ -1,4 +1,4 @@
-"""What a launch asks of a cluster: nodes, CPUs and hours, refused here if they cannot be had."""
+"""What a launch asks of a cluster: nodes, CPUs and hours; refused here if the cluster cannot give them."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -13,12 +13,12 @@ from search_spaces.spec import Spec, SpecFile
 
 
 class RequestError(UserError):
-    """What is asked for cannot be had; a line per reason, ready for the terminal."""
+    """The cluster cannot give what is asked for; the text has one line per reason, ready for the terminal."""
 
 
 @dataclass(frozen=True)
 class Options:
-    """What the command line says; None leaves it to the site and the spec."""
+    """The command line's options; None leaves a value to the site and the spec."""
 
     nodes: int | None = None
     jobs: int | None = None
@@ -28,7 +28,7 @@ class Options:
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked of a cluster for one search."""
+    """Everything that one search asks of a cluster."""
 
     nodes: int
     """Nodes of one job, which work on the search together."""
@@ -47,18 +47,18 @@ class Request:
         return math.ceil(round(self.hours * 60, 6))
 
     def as_dict(self) -> dict[str, Any]:
-        """Return its values, to be written down."""
+        """Return the request's values by name, to be written to a file."""
         return asdict(self)
 
 
 def partition_of(site: Site, known: Mapping[str, Partition]) -> Partition | None:
     """Return the partition that a site's jobs go to; None if the cluster has no default.
 
-    Raises RequestError for one that is not there.
+    Raises RequestError if the partition does not exist.
     """
     if site.partition is None:
         return next((one for one in known.values() if one.is_default), None)
-    names = site.partition.split(",")  # the queue takes the first that has room
+    names = site.partition.split(",")  # the queue takes the first with room
     unknown = [name for name in names if name not in known]
     if unknown:
         near = nearest(unknown[0], known)
@@ -71,9 +71,9 @@ def partition_of(site: Site, known: Mapping[str, Partition]) -> Partition | None
 
 
 def make_request(options: Options, site: Site, file: SpecFile, partition: Partition | None) -> Request:
-    """Return what to ask for, with what the site and the spec leave open filled in.
+    """Return the request for a search: the options given, completed by the site and the spec.
 
-    Raises RequestError if it cannot be had, SpecError if a trial does not fit on a node.
+    Raises RequestError if the cluster cannot give it, and SpecError if a trial does not fit on a node.
     """
     spec = file.spec
     cpus = _cpus(options, site, spec, partition)
@@ -123,7 +123,7 @@ def _gpus(site: Site, spec: Spec, cpus: int, partition: Partition | None) -> int
 
 
 def _problems(request: Request, site: Site, partition: Partition | None) -> Iterator[str]:
-    """Yield why a request cannot be had, a line each."""
+    """Yield why the cluster cannot give what is requested, one line per reason."""
     if request.nodes > 1 and request.jobs > 1:
         yield (
             f"--nodes {request.nodes} --jobs {request.jobs}: give one of them. --nodes is one job over several nodes, "
@@ -149,7 +149,7 @@ def _problems(request: Request, site: Site, partition: Partition | None) -> Iter
 
 
 def _tighter(site: Site, key: str, partition: Partition, theirs: float | None) -> tuple[float, str] | None:
-    """Return the tighter of a site's bound and the live partition's, and whose it is; None if there is neither."""
+    """Return the tighter of a limit in a site's file and the queue's own, and whose it is; None if there is neither."""
     ours = getattr(site, key)
     if theirs is not None and (ours is None or theirs < ours):
         return theirs, f"partition {partition.name}"
@@ -174,7 +174,7 @@ def _partition_problems(request: Request, site: Site, partition: Partition) -> I
 
 
 def _check_spec(request: Request, site: Site, file: SpecFile) -> None:
-    """Raise SpecError if the search cannot run as its spec says on nodes such as these."""
+    """Raise SpecError if the search cannot run on such nodes as its spec says."""
     problems, per_trial = [], file.spec.resources.cpus_per_trial
     if per_trial > request.cpus:
         rule = f"a trial cannot get more CPUs than there are for the search ({request.cpus} on each node, by --cpus)"

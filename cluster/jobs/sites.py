@@ -96,11 +96,11 @@ class Site(SpecModel):
         return problems
 
     def own_problems(self) -> list[Problem]:
-        """Return what is wrong with the keys that only this kind of queue has."""
+        """Return the problems of keys that only this kind of queue has."""
         return []
 
     def expanded(self, folder: str) -> str:
-        """Return a folder with its variables as far as they are known here; a job's id counts as eight digits."""
+        """Return a folder with the variables replaced that are known here; a job's id counts as eight digits."""
         known = {
             "USER": user_name(),
             "UID": str(os.getuid()),
@@ -113,7 +113,7 @@ class Site(SpecModel):
 def load_site(name: str, site_type: type[Site], folder: Path) -> Site:
     """Return a site of a type by its name in a folder, or by the path of its YAML file.
 
-    Raises SpecError, with one line per problem, if there is none or its file is wrong.
+    Raises SpecError, with one line per problem, if there is no such site or its file is wrong.
     """
     path = Path(name)
     if path.suffix not in _SUFFIXES and "/" not in name:

@@ -1,4 +1,4 @@
-"""Where a search stands: queued and why, running and where, or ended and how, by its files and its queue."""
+"""Where a search stands (queued and why, running and where, ended and how), by its files and its queue."""
 
 import time
 from collections import defaultdict
@@ -25,7 +25,7 @@ HEARTBEAT_PATIENCE_S = 120.0
 
 @dataclass(frozen=True)
 class QueueAnswer:
-    """What queues know of some jobs, or in `trouble` which could not be asked, and why."""
+    """What queues know of some jobs; `trouble` says which queue could not be asked, and why."""
 
     jobs: Mapping[str, Job]
     trouble: str = ""
@@ -46,17 +46,17 @@ class Standing:
 
     @property
     def is_active(self) -> bool:
-        """Whether it runs, or waits to."""
+        """Whether the search runs or waits to run."""
         return self.state in ("queued", "requeued", "running")
 
     @property
     def is_over(self) -> bool:
-        """Whether it is certain that it neither runs nor waits to."""
+        """Whether it is certain that the search neither runs nor waits to run."""
         return not self.is_active and not self.trouble
 
 
 def ask_queues(launches: Iterable[Launch | None]) -> QueueAnswer:
-    """Ask each queue, once, for the jobs of some launches."""
+    """Ask each queue once for the jobs of some launches; return the answers."""
     ids = defaultdict[str, list[str]](list)
     for launch in launches:
         if launch is not None and launch.is_queued:
@@ -72,7 +72,7 @@ def ask_queues(launches: Iterable[Launch | None]) -> QueueAnswer:
 
 
 def load_snapshot(paths: SearchPaths) -> dict[str, Any]:
-    """Return a search's last snapshot; of several jobs the newest, with what runs in any of them."""
+    """Return a search's last snapshot; with several jobs, the newest one, with the running trials of all."""
     of_jobs = [(job, snapshot) for job in paths.of_jobs() if (snapshot := load_status(job))]
     own = load_status(paths)
     if not of_jobs:
@@ -88,7 +88,7 @@ def load_snapshot(paths: SearchPaths) -> dict[str, Any]:
 
 
 def supervisors_at_work(paths: SearchPaths) -> list[dict[str, Any]]:
-    """Return the living supervisors of a search: one, or one for each of several jobs."""
+    """Return the identities of a search's living supervisors: one, or one for each of several jobs."""
     return [
         supervisor
         for one in (paths, *paths.of_jobs())
@@ -97,12 +97,12 @@ def supervisors_at_work(paths: SearchPaths) -> list[dict[str, Any]]:
 
 
 def is_worked_on(paths: SearchPaths) -> bool:
-    """Whether a supervisor works on a search, of one job or of several."""
+    """Return whether a supervisor works on a search, in any of its jobs."""
     return bool(supervisors_at_work(paths))
 
 
 def standing_of(paths: SearchPaths, snapshot: Mapping[str, Any], answer: QueueAnswer | None = None) -> Standing:
-    """Return where a search stands; its queue is asked for its jobs unless `answer` has them."""
+    """Return where a search stands; asks its queue for its jobs unless `answer` has them."""
     launch = read_launch(paths)
     working = supervisors_at_work(paths)
     if launch is None or not launch.is_queued or any(is_alive(supervisor) for supervisor in working):
@@ -119,7 +119,7 @@ def standing_of(paths: SearchPaths, snapshot: Mapping[str, Any], answer: QueueAn
     if not launch.job_ids and time.time() - launch.launched_at < SUBMIT_PATIENCE_S:
         return Standing("queued", "it is being submitted")
     elsewhere = [supervisor for supervisor in working if not _ran_on(supervisor["host"], known)]
-    if elsewhere:  # it was taken up by hand, outside of its jobs
+    if elsewhere:  # somebody resumed it outside its jobs
         return _by_files(snapshot, elsewhere, launch)
     return _ended(paths, snapshot, known, launch)
 
@@ -132,7 +132,7 @@ def _by_files(snapshot: Mapping[str, Any], working: Sequence[Mapping[str, Any]],
 
 
 def _ending(snapshot: Mapping[str, Any], launch: Launch | None) -> Standing | None:
-    """Return how a search has ended by its own word; None if it has said nothing since it was launched last."""
+    """Return how a search ended according to its own snapshot; None if there is none since its last launch."""
     if snapshot.get("finished"):
         return Standing("finished", snapshot["finished"])
     if launch is not None and snapshot.get("updated_at", launch.launched_at) < launch.launched_at:
@@ -161,14 +161,14 @@ def _queued_or_running(paths: SearchPaths, active: Sequence[Job], launch: Launch
 
 
 def _name(some: Sequence[Job]) -> str:
-    """Return how people call jobs: job 12, jobs 12_0 to 12_3."""
+    """Return a short name for jobs: job 12, jobs 12_0 to 12_3."""
     if len(some) == 1:
         return f"job {some[0].id}"
     return f"jobs {some[0].id} to {some[-1].id}"
 
 
 def _when(job: Job) -> str:
-    """Return when a job is expected to start: at 14:05, or with its date where that is not soon."""
+    """Return when a job is expected to start: at 14:05, or with its date if that is not soon."""
     seconds = starts_in_s(job)
     day, _, clock = job.start.partition("T")
     soon = seconds is not None and seconds < 12 * 3600
@@ -176,12 +176,12 @@ def _when(job: Job) -> str:
 
 
 def _has_run(paths: SearchPaths, job: Job) -> bool:
-    """Whether a job that waits has run before: it was queued again."""
+    """Return whether a waiting job has run before: the queue has requeued it."""
     return any(file.stat().st_size for file in job_logs(paths, job.id))
 
 
 def _ended(paths: SearchPaths, snapshot: Mapping[str, Any], known: Sequence[Job], launch: Launch) -> Standing:
-    """Return how a search ended whose jobs are over: by its own word, else by its queue's."""
+    """Return how a search ended whose jobs are over: as its snapshot says, else as its queue says."""
     said = _ending(snapshot, launch)
     if said is not None:
         return said
@@ -196,7 +196,7 @@ def _ended(paths: SearchPaths, snapshot: Mapping[str, Any], known: Sequence[Job]
 
 
 def _works(paths: SearchPaths) -> bool:
-    """Return whether a job's supervisor lives: if its process cannot be seen from here, by its heartbeat."""
+    """Return whether a job's supervisor is alive; by its heartbeat if its process cannot be seen from here."""
     supervisor = supervisor_of(paths)
     if supervisor is None:
         return False
@@ -204,6 +204,6 @@ def _works(paths: SearchPaths) -> bool:
 
 
 def _ran_on(host: str, known: Sequence[Job]) -> bool:
-    """Whether a machine is one of those that jobs ran on; so it counts where that is not known."""
+    """Return whether jobs ran on a machine; True also if it is not known where they ran."""
     short = host.split(".")[0]
     return any(not job.hosts or short in {name.split(".")[0] for name in job.hosts} for job in known)

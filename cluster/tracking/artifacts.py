@@ -1,8 +1,8 @@
-"""W&B artifacts: data sets, fetched at launch into the search directory, and code, fetched into the node's cache.
+"""Fetches W&B artifacts: data sets at launch into the search directory, and code into the node's cache.
 
     python -P -m cluster.tracking.artifacts [--code] FOLDER NAME ...
 
-That process is the only one that imports wandb for this; workers read the files without it (`DatasetStore.fetched`).
+Only that process imports wandb for this; workers read the files without it (`DatasetStore.fetched`).
 """
 
 import json
@@ -27,9 +27,9 @@ class ArtifactError(UserError):
 
 
 def artifact_names(spec: Spec) -> list[str]:
-    """Return the artifacts that a spec names, in its fixed values and among its choices.
+    """Return the artifacts that a spec names, among its fixed values and its choices.
 
-    Raises ArtifactError for a name that is none.
+    Raises ArtifactError if a name is not that of an artifact.
     """
     values = spec.model_dump(mode="json", include={"base", "space"})
     try:
@@ -50,10 +50,10 @@ def _texts(value: Any) -> Iterator[str]:
 
 
 def fetch_artifacts(paths: SearchPaths, spec: Spec, origin: SearchPaths | None = None) -> Spec:
-    """Fetch the data sets that a spec names into its search directory; return the spec with their very versions.
+    """Fetch a spec's data sets into its search directory; return the spec with the exact version of each.
 
-    An alias like `latest` is what it is now, for all trials. What another search has, its `origin`, is copied from
-    there. Raises ArtifactError.
+    An alias like `latest` is resolved once, for all trials. Data sets that another search, `origin`, has are copied
+    from there. Raises ArtifactError if one cannot be fetched.
     """
     names = artifact_names(spec)
     if names:
@@ -69,11 +69,11 @@ def fetch_artifacts(paths: SearchPaths, spec: Spec, origin: SearchPaths | None =
 
 
 def fetch_into(folder: Path, names: list[str], paths: SearchPaths | None, *, code: bool = False) -> dict[str, str]:
-    """Fetch artifacts into a folder, each into one of its own there, and return their names with their very versions.
+    """Fetch artifacts, each into its own folder within `folder`; return their names with their exact versions.
 
-    For a search, or before there is one; artifacts of `code` are held to more. Raises ArtifactError.
+    `paths` is None if there is no search yet. Artifacts of `code` must pass stricter checks. Raises ArtifactError.
     """
-    from cluster.tracking.tracker_process import wandb_process  # brings NumPy: most launches need neither
+    from cluster.tracking.tracker_process import wandb_process  # imports NumPy: most launches do not need it
 
     options = ["--code"] if code else []
     with wandb_process(paths) as (environment, scratch):
@@ -110,21 +110,21 @@ def _replaced(value: Any, versions: Mapping[str, str]) -> Any:
 
 
 def fetch(folder: Path, name: str, api: Any) -> str:
-    """Fetch one data set into a folder of its own, which appears whole or not at all; return its name with version."""
+    """Fetch one data set into a folder that appears whole or not at all; return its name with its version."""
     try:
         artifact, resolved = _find(name, api)
         wanted = folder / folder_name(resolved)
         if not wanted.is_dir():
             _download(artifact, wanted)
-    except Exception as error:  # whatever W&B raises: no login, no network, no such artifact
+    except Exception as error:  # W&B may raise anything: no login, no network, no such artifact
         raise ArtifactError(f"{name} could not be fetched: {' '.join(str(error).split())}") from error
     return resolved
 
 
 def fetch_code(folder: Path, name: str, api: Any) -> str:
-    """Fetch one artifact of code likewise, into a folder that other searches fetch into at the same time.
+    """Fetch one artifact of code; other searches may fetch into the same folder at the same time.
 
-    What is in it is private to the user, and plain files of its own: what it refers to lies elsewhere, and may change.
+    All of it is private to the user, and made of plain files: a reference would point elsewhere, and might change.
     """
     from filelock import FileLock
 
@@ -147,7 +147,7 @@ def fetch_code(folder: Path, name: str, api: Any) -> str:
 def make_private(folder: Path) -> None:
     """Make a folder of code readable by its user alone.
 
-    Raises ValueError for anything in it that is neither a file nor a folder, above all a link: it may lead out of it.
+    Raises ValueError if it holds anything but files and folders: a link, above all, might lead out of it.
     """
     folder.chmod(0o700)
     for path in folder.rglob("*"):
@@ -178,7 +178,7 @@ def _download(artifact: Any, wanted: Path, finish: Callable[[Path], None] = lamb
 
 
 def main(arguments: list[str]) -> int:
-    """Fetch artifacts, and print the version of each, by its name."""
+    """Fetch artifacts, and print their versions by name."""
     import wandb
 
     one = fetch_code if arguments[0] == "--code" else fetch

@@ -1,4 +1,4 @@
-"""Code that is a W&B artifact: fetched once into the node's cache, and from there into each search that names it."""
+"""Code in a W&B artifact: fetched once into the node's cache, then copied into each search that names it."""
 
 import shutil
 from pathlib import Path
@@ -14,10 +14,10 @@ NOT_COPIED = shutil.ignore_patterns("__pycache__")
 
 
 def fetched_code(name: str) -> tuple[str, Path]:
-    """Return the name of an artifact of code with its very version, and its folder in the node's cache.
+    """Return the name of an artifact of code with its exact version, and its folder in the node's cache.
 
-    It is fetched if it has to be: no network is asked for a version that the cache has. Raises ArtifactError, or
-    ScratchError where the cache cannot be used.
+    It is fetched only if the cache lacks it; a version in the cache needs no network. Raises ArtifactError, or
+    ScratchError if the cache cannot be used.
     """
     cache = private_folder(node_cache() / "code", "node cache", "SWELL_CACHE")
     if not (is_exact(name) and (cache / folder_name(name)).is_dir()):
@@ -26,10 +26,10 @@ def fetched_code(name: str) -> tuple[str, Path]:
 
 
 def place_code(paths: SearchPaths, spec: Spec, origin: SearchPaths | None = None) -> Spec:
-    """Copy the code that a spec names into its search directory; return the spec with its very version.
+    """Copy a spec's code into its search directory; return the spec with the exact version.
 
-    From the node's cache, or from another search, its `origin`, where that has it. Raises ArtifactError, or
-    ScratchError where the cache cannot be used.
+    It comes from another search, `origin`, if that has it, else from the node's cache. Raises ArtifactError, or
+    ScratchError if the cache cannot be used.
     """
     if spec.code is None:
         return spec
@@ -44,7 +44,7 @@ def place_code(paths: SearchPaths, spec: Spec, origin: SearchPaths | None = None
 
 
 def copy_code(name: str, source: Path, target: Path) -> None:
-    """Copy a folder of code, its links as such, which are then refused; raises ArtifactError."""
+    """Copy a folder of code; raises ArtifactError if it holds a link, or cannot be made private."""
     shutil.copytree(source, target, symlinks=True, ignore=NOT_COPIED)
     try:
         make_private(target)

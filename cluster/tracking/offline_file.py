@@ -1,4 +1,4 @@
-"""W&B's file of an offline run, read back: a LevelDB log (blocks of 32 KiB) of protobuf records."""
+"""Reads W&B's file of an offline run: a LevelDB log (blocks of 32 KiB) of protobuf records."""
 
 import struct
 from collections import deque
@@ -43,6 +43,6 @@ def _chunks(file: Path) -> Iterator[bytes]:
 
 
 def is_whole(file: Path) -> bool:
-    """Whether a run's file goes up to its exit: W&B says nothing when a full disk cuts it off."""
+    """Return whether a run's file has the run's exit: W&B says nothing when a full disk cuts the file off."""
     last = deque(read_records(file), maxlen=1)
     return bool(last) and last[0].WhichOneof("record_type") == "exit"

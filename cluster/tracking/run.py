@@ -32,7 +32,7 @@ SECONDS = "trial seconds"
 
 
 class RunCutOffError(RuntimeError):
-    """A run's file does not go up to its end, though W&B has raised nothing."""
+    """A run's file lacks its end, though W&B raised no error."""
 
 
 class Runs:
@@ -51,7 +51,7 @@ class Runs:
         return run_id(self._id, trial)
 
     def begin(self, record: TrialRecord, *, online: bool) -> Any:
-        """Start the run of a trial; one that W&B has already is gone on with."""
+        """Start the run of a trial; continues a run that W&B already has."""
         tracking = self._spec.tracking
         run = wandb.init(
             project=tracking.project or self._spec.trainable,
@@ -67,14 +67,14 @@ class Runs:
             reinit="create_new",  # several runs side by side
             settings=self._settings(record),
         )
-        # Not the last report's values: the summary is what the trial's record says, the best model's.
+        # The summary is not the last report: it is what the trial's record says of the best model.
         run.define_metric("*", summary="none")
         return run
 
     def write(self, record: TrialRecord, reports: Sequence[Report]) -> Path:
-        """Write the whole run of a trial that has ended, offline, and return its folder.
+        """Write the whole run of an ended trial offline; return its folder.
 
-        Raises RunCutOffError if the file is not whole: a full disk.
+        Raises RunCutOffError if the file is not whole because the disk is full.
         """
         run = self.begin(record, online=False)
         file = Path(run.settings.sync_file)
@@ -82,14 +82,14 @@ class Runs:
         self.end(run, record)
         if not _becomes_whole(file):
             raise RunCutOffError(f"{file} is cut off: is the disk full?")
-        for name in ("logs", "tmp"):  # every trial's: three files and three folders that nobody reads
+        for name in ("logs", "tmp"):  # files of every trial that nobody reads
             shutil.rmtree(file.parent / name, ignore_errors=True)
         with suppress(OSError):
             (file.parent / "files").rmdir()  # unless there is something in it
         return file.parent
 
     def _config(self, record: TrialRecord) -> dict[str, Any]:
-        """Return the method's whole config, and under `swell` where it comes from."""
+        """Return the method's whole config, with where it comes from under `swell`."""
         facts = {
             "search": self._search,
             "search_id": self._id,
@@ -105,21 +105,21 @@ class Runs:
         return {**record.config, "swell": facts}
 
     def _metric_texts(self, record: TrialRecord) -> Mapping[str, str]:
-        """Return what the metrics of every report are, with their units, and those the search is judged by."""
+        """Return a description, with units, of each metric that every report has or that the search is judged by."""
         if self._config_type is None:
             return {}
         texts = dict(self._config_type.reported_metrics)
         asked = {part.metric for part in (*self._spec.objectives, *self._spec.constraints)} - set(texts)
-        if asked:  # hundreds of names: made only when asked for
+        if asked:  # may be hundreds: made only if needed
             try:
                 final = self._config_type.of_values(record.config).final_metrics()
-            except ValueError:  # a configuration that was ruled out
+            except ValueError:  # the configuration was ruled out
                 final = {}
             texts |= {name: final[name] for name in asked & set(final)}
         return texts
 
     def _settings(self, record: TrialRecord) -> wandb.Settings:
-        # Nothing of this process is the trial's: neither its console nor its code, host, load or installed packages.
+        # This process is not the trial's: its console, code, host, load and packages say nothing of the trial.
         return wandb.Settings(
             console="off",
             silent=True,
@@ -139,14 +139,14 @@ class Runs:
         )
 
     def report(self, run: Any, reports: Sequence[Report]) -> None:
-        """Give a run some reports, by step."""
+        """Log reports to a run, by step."""
         for one in reports:
             run.log({**one.metrics, SECONDS: one.seconds}, step=one.step, commit=True)  # not with the next report
 
     def end(self, run: Any, record: TrialRecord) -> None:
-        """End a run as its trial has ended.
+        """End a run with the status that its trial ended with.
 
-        Raises TimeoutError if W&B does not get all of it in time.
+        Raises TimeoutError if W&B does not receive all of it in time.
         """
         summary = {one.name: getattr(record, one.name) for one in figures_of()} | record.metrics
         assert record.outcome is not None
@@ -159,24 +159,24 @@ class Runs:
         run.finish(exit_code=int(record.outcome.is_failure))
 
     def stop(self, run: Any) -> None:
-        """End a run whose trial may go on later."""
+        """End a run for now; its trial may go on later."""
         run.summary.update({"outcome": Outcome.STOPPED.value})
         run.finish()
 
     def forget_service(self) -> None:
-        """End W&B's service with the runs that it holds: the next run starts another.
+        """Kill W&B's service with the runs that it holds; the next run starts another.
 
-        At once: asked to end, it would first try to upload what it has, for as long as there is no network.
+        If it were asked to end, it would first try to upload what it has, for as long as there is no network.
         """
         for pid in children(os.getpid(), SERVICE):
             os.kill(pid, signal.SIGKILL)
-        # Where it noticed the death of its service in time, W&B ends the whole process with the service's exit status.
+        # If W&B notices the death of its service in time, it ends our whole process with the service's exit status.
         with suppress(Exception, SystemExit):
             wandb.teardown()
 
 
 def _becomes_whole(file: Path) -> bool:
-    """Wait for a run's file: W&B says that a run is finished a moment before its last records are on the disk."""
+    """Wait until a run's file is whole: W&B reports a run as finished just before its last records are on the disk."""
     until = time.monotonic() + WRITE_PATIENCE_S
     while not (is_there := file.exists() and is_whole(file)) and time.monotonic() < until:
         time.sleep(0.02)

@@ -1,4 +1,4 @@
-"""What a tracker shows, read from the search's records as they come: trials from the study, reports from histories."""
+"""Reads what a tracker shows from the search's records as they grow: trials from the study, reports from histories."""
 
 import hashlib
 import json
@@ -34,17 +34,17 @@ class _Reports:
     """History, step and seconds of the last line, repeated or not."""
 
     def add(self, file: Path, entry: Mapping[str, Any]) -> None:
-        """Add a line of a history; a step that an attempt from a checkpoint reports again is the same report."""
+        """Add a line of a history; a step that an attempt repeats after its checkpoint counts once."""
         step, seconds = entry["step"], entry["seconds"]
         if self.last is not None and (file != self.last[0] or step <= self.last[1] or seconds < self.last[2]):
-            self.before_s += self.last[2]  # a new attempt, which counts from zero
+            self.before_s += self.last[2]  # a new attempt counts its seconds from zero
         self.last = (file, step, seconds)
         if not self.reports or step > self.reports[-1].step:
             self.reports.append(Report(step, round(self.before_s + seconds, 3), entry["metrics"]))
 
 
 class Source:
-    """The records of one search, followed by one process; what it has read once it does not read again."""
+    """The growing records of one search; reads nothing twice."""
 
     def __init__(self, paths: SearchPaths, shown: Collection[int] = ()) -> None:
         self._paths = paths
@@ -55,9 +55,9 @@ class Source:
         self._reports: dict[int, _Reports] = {}
 
     def look(self) -> list[TrialRecord]:
-        """Return the trials that are not shown yet, running and ended, by number, and read what they have reported.
+        """Return the trials, running and ended, that are not shown completely yet; read their new reports.
 
-        The study first: a trial's reports are in its history before its end is in the study.
+        The study is read first: a trial's reports are in its history before its end is in the study.
         """
         found = [record for record in self._trials() if record.number not in self._shown]
         for file in sorted(self._paths.histories.glob("*wave-*.jsonl")):
@@ -69,7 +69,7 @@ class Source:
         return self._reports[trial].reports if trial in self._reports else []
 
     def forget(self, trial: int) -> None:
-        """Forget a trial that is shown to its end."""
+        """Forget a trial that has been shown completely."""
         self._shown.add(trial)
         self._reports.pop(trial, None)
 
@@ -79,7 +79,7 @@ class Source:
                 self._study = stack.enter_context(open_study(self._paths))
                 if self._study is None:
                     return []
-                self._open = stack.pop_all()  # a journal that stays open is read on from where it was read to
+                self._open = stack.pop_all()  # an open journal is read on from its last place
         storage, study_id = self._study
         trials = storage.get_all_trials(study_id, deepcopy=False)
         return [record_of(trial) for trial in trials if trial.number not in self._shown]
@@ -97,12 +97,12 @@ class Source:
 
 
 def search_id(paths: SearchPaths) -> str:
-    """Return an id of a search that stays the same wherever its directory is moved to."""
+    """Return an id of a search that stays the same if its directory is moved."""
     provenance = read_object(paths.provenance) or {}
     parts = [provenance.get(name) for name in ("created_at", "host", "working_directory", "user")]
     return f"{paths.name[:64]}-{hashlib.sha256(json.dumps([paths.name, *parts]).encode()).hexdigest()[:8]}"
 
 
 def run_id(search: str, trial: int) -> str:
-    """Return the id of a trial's run: the same for ever, so that what is written twice is one run."""
+    """Return the id of a trial's run; it never changes, so that a run that is written twice is still one run."""
     return f"{search}-{trial:06d}"

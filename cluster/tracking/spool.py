@@ -1,7 +1,7 @@
-"""W&B's folder of a search: which trials are written there as runs, which of them are uploaded, and may be deleted.
+"""A search's folder of W&B runs: which trials were written, which runs were uploaded, and which may be deleted.
 
-Two append-only files say so, each with one writer at a time: the tracker's says what it begins and has written, the
-sync's what it has uploaded. Whoever is killed leaves a line too many at most, never one too few.
+Two append-only files record this, each with one writer at a time: the tracker notes the runs that it begins and has
+written, the sync those that it has uploaded. A writer that is killed leaves a line too many at most, never one too few.
 """
 
 import json
@@ -60,26 +60,26 @@ class Spool:
     # -- the tracker's word ---------------------------------------------------------------------------------------
 
     def begin(self, trial: int, run: str) -> None:
-        """Note that the run of a trial is about to be written: from here on its folder may be half a run."""
+        """Note that a trial's run is about to be written: until `wrote`, its folder may hold half a run."""
         _append(self.written, {"trial": trial, "run": run})
 
     def wrote(self, trial: int, run: str, folder: str, *, synced: bool = False) -> None:
-        """Note that a trial's run is whole, and with `synced` that it was uploaded as it was written."""
+        """Note that a trial's run is whole; `synced` says that it was uploaded while it was written."""
         _append(self.written, {"trial": trial, "run": run, "folder": folder, "synced": synced})
 
     def trials_written(self) -> dict[int, str]:
-        """Return the folder of every trial that is written whole."""
+        """Return the run's folder for every trial whose run is whole."""
         return {entry["trial"]: entry["folder"] for entry in _entries(self.written) if "folder" in entry}
 
     def remove_unfinished(self) -> list[int]:
-        """Remove the run folders that a killed tracker has begun and not finished; return their trials."""
+        """Remove the runs that a killed tracker began and did not finish; return their trials."""
         repair_last_line(self.written)
         whole = self.trials_written()
         begun = {entry["trial"]: entry["run"] for entry in _entries(self.written) if entry["trial"] not in whole}
         return [trial for trial, run in begun.items() if self.remove(run)]
 
     def remove(self, run: str) -> bool:
-        """Remove what there is of a run by its id; return whether there was anything."""
+        """Remove all files of a run by its id; return whether there were any."""
         folders = [folder for folder in self._folders() if folder.name.endswith(f"-{run}")]
         for folder in folders:
             shutil.rmtree(folder, ignore_errors=True)
@@ -88,29 +88,29 @@ class Spool:
     # -- the sync's word ------------------------------------------------------------------------------------------
 
     def note_synced(self, folder: str) -> None:
-        """Note that W&B has a run."""
+        """Note that W&B has the run in a folder."""
         _append(self.synced, {"folder": folder, "at": round(time.time())})
 
     def folders_synced(self) -> set[str]:
-        """Return the folders that W&B has."""
+        """Return the folders of the runs that W&B has."""
         online = {entry["folder"] for entry in _entries(self.written) if entry.get("synced")}
         return online | {entry["folder"] for entry in _entries(self.synced)}
 
     def transaction_log(self, folder: str) -> Path | None:
-        """Return the file that a run consists of; None if there is none."""
+        """Return the file that holds a run; None if there is none."""
         return next((self.runs / folder).glob("*.wandb"), None)
 
     def is_marked(self, folder: str) -> bool:
-        """Whether W&B's own sync has left its mark on a run: it has uploaded all of it."""
+        """Return whether W&B's sync has marked a run as uploaded completely."""
         return any((self.runs / folder).glob("*.wandb.synced"))
 
     # -- both -----------------------------------------------------------------------------------------------------
 
     def all_runs(self, *, of_methods: bool) -> list[Run]:
-        """Return every run that is written whole, also those synced and deleted since.
+        """Return every run that was written completely, also those synced and deleted since.
 
-        With `of_methods` those too that methods have made themselves: of these it is not known when they are whole, so
-        only while no trial runs.
+        `of_methods` includes the runs that methods made themselves. Nothing says when these are complete, so only ask
+        for them while no trial runs.
         """
         synced = self.folders_synced()
         trials = {folder: trial for trial, folder in self.trials_written().items()}
@@ -130,10 +130,10 @@ class Spool:
 
 
 def delete_synced(paths: SearchPaths) -> int:
-    """Delete the runs that W&B has, and return the bytes freed.
+    """Delete the runs that W&B has; return the bytes freed.
 
-    Staged files are not told apart by run, so they go when every run in the spool is synced. Nothing else is touched:
-    what is not noted as synced exists nowhere but here.
+    W&B's staged files do not say which run they belong to, so they are deleted once every run in the spool is synced.
+    Nothing else is touched: a run that is not noted as synced exists only here.
     """
     spool, freed = Spool(paths), 0
     synced = spool.folders_synced()
@@ -147,9 +147,9 @@ def delete_synced(paths: SearchPaths) -> int:
 
 
 def make_room(paths: SearchPaths, roles: Iterable[str]) -> int:
-    """Delete the runs that W&B has if the guard lacks space on the search directory's disk; return the bytes freed.
+    """Delete the runs that W&B has if the search directory's disk is short of space; return the bytes freed.
 
-    `roles` are the guard's: what the disk is used for that lacks space.
+    `roles` are what the disk that the guard found short of space is used for.
     """
     return delete_synced(paths) if SEARCH_DIRECTORY in roles else 0
 
@@ -181,7 +181,7 @@ def _entries(file: Path) -> Iterator[dict[str, Any]]:
     except FileNotFoundError:
         return
     for line in lines:
-        if line.endswith("\n"):  # else it is being written, or was torn by a kill
+        if line.endswith("\n"):  # else it is unfinished, or torn by a kill
             with suppress(ValueError):
                 if isinstance(entry := json.loads(line), dict):
                     yield entry

@@ -1,9 +1,9 @@
-"""The tracker: shows a search's trials as W&B runs, in a process of its own, so that W&B can neither fail nor slow it.
+"""The tracker: shows a search's trials as W&B runs, in its own process, so that W&B cannot fail or slow the search.
 
     python -P -m cluster.tracking.tracker ROOT
 
-Reads what the search has written durably, writes into the spool, and ends when its standard input is closed: nothing
-that happens to it is lost, as the next tracker, or `swell sync`, goes on where it was.
+Reads the search's records, writes into the spool, and ends when its standard input is closed. Nothing is lost if
+it dies: the next tracker, or `swell sync`, goes on where it was.
 """
 
 import logging
@@ -38,7 +38,7 @@ MOST_PAUSE_S = 300.0
 
 
 class Tracker:
-    """Shows the trials of one search; `look` is called again and again by the one process that may."""
+    """Shows the trials of one search; the process that holds the lock calls `look` again and again."""
 
     def __init__(self, spec: Spec, paths: SearchPaths, runs: Any, clock: Callable[[], float] = time.monotonic) -> None:
         self._spool = Spool(paths)
@@ -55,13 +55,13 @@ class Tracker:
 
     @property
     def _is_paused(self) -> bool:
-        """Whether it waits after a failure."""
+        """Return whether the tracker waits after a failure."""
         return self._clock() < self._pause_until
 
     def look(self, *, is_last: bool = False) -> bool:
-        """Write every trial that has ended since the last look, and with `online` go on with those that run.
+        """Write every trial that has ended since the last look; return whether all could be written.
 
-        Return whether all of that could be done. The last look does not wait out a pause after a failure.
+        With `online`, also upload new reports of running trials. The last look does not wait after a failure.
         """
         if self._is_paused and not is_last:
             return False
@@ -72,7 +72,7 @@ class Tracker:
             try:
                 self._show(record)
                 self._failures = 0
-            except Exception:  # whatever W&B does, the next trial is tried
+            except Exception:  # W&B may raise anything: try the next trial
                 log.exception("trial %d could not be written", record.number)
                 self._recover(record.number)
         return not self._is_paused
@@ -88,7 +88,7 @@ class Tracker:
             return []
 
     def close(self) -> None:
-        """End the runs of trials that are stopped, to be taken up again: W&B would count them as crashed."""
+        """End the runs of stopped trials, which will be taken up again: W&B would count them as crashed."""
         for trial, live in self._live.items():
             with suppress(Exception):
                 self._runs.stop(live.run)
@@ -109,13 +109,13 @@ class Tracker:
         self._source.forget(record.number)
 
     def _recover(self, trial: int) -> None:
-        """Remove half a run, and wait: longer each time."""
+        """Remove an unfinished run, then wait, longer after each failure."""
         self._failures += 1
         self._pause_until = self._clock() + min(PAUSE_S * 2 ** (self._failures - 1), MOST_PAUSE_S)
         self._drop_live(trial)
 
     def _drop_live(self, trial: int) -> None:
-        """Drop what W&B holds, and the folders of the runs that are not whole."""
+        """Drop the runs that W&B holds, and the folders of unfinished runs."""
         self._runs.forget_service()
         for number in {trial, *self._live}:
             self._spool.remove(self._runs.id_of(number))
@@ -128,7 +128,7 @@ class Tracker:
         return self._online and self._clock() >= self._offline_until
 
     def _follow(self, record: TrialRecord) -> bool:
-        """Upload what a trial has reported since the last time; return whether that could be done."""
+        """Upload a trial's new reports; return whether that succeeded."""
         run = self._runs.id_of(record.number)
         try:
             if record.number not in self._live:
@@ -138,13 +138,13 @@ class Tracker:
             reports = self._source.reports(record.number)
             self._runs.report(live.run, reports[live.num_reported :])
             live.num_reported = len(reports)
-        except Exception as error:  # no network, no login, W&B down: written offline, and synced later
+        except Exception as error:  # no network, no login, W&B down: write offline, sync later
             self._go_offline(record.number, error)
             return False
         return True
 
     def _upload(self, record: TrialRecord) -> bool:
-        """Upload the rest of a trial that has ended; return whether all of it has arrived."""
+        """Upload the rest of an ended trial; return whether all of it arrived."""
         if not self._follow(record):
             return False
         run = self._runs.id_of(record.number)
@@ -174,10 +174,10 @@ class _Live:
 
 
 def _config_type(spec: Spec) -> type[MethodConfig] | None:
-    """Return the method's config class, for what its metrics are; None if it cannot be had here."""
+    """Return the method's config class, which describes its metrics; None if it cannot be imported here."""
     try:
         return load_config_type(spec.trainable)
-    except Exception as error:  # whatever a user's module raises
+    except Exception as error:  # a user's module may raise anything
         log.warning("the metrics of %s have no descriptions: %s", spec.trainable, error)
         return None
 
@@ -188,8 +188,8 @@ def _wait_for_end(ended: threading.Event) -> None:
 
 
 def main(root: Path) -> int:
-    """Track a search until standard input is closed, then write what is left; return 0 if that is all of it."""
-    signal.signal(signal.SIGUSR2, signal.SIG_IGN)  # the supervisor heeds it, and closes our standard input
+    """Track a search until standard input is closed, then write the rest; return 0 if everything was written."""
+    signal.signal(signal.SIGUSR2, signal.SIG_IGN)  # the supervisor handles it, and closes our standard input
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
     paths = SearchPaths(root)
     spec = load_spec(paths)
@@ -200,14 +200,14 @@ def main(root: Path) -> int:
     lock = SharedLock(spool.tracker_lock)
 
     def gives_up(_pause_s: float) -> bool:
-        """Wait for another's tracker; when the search has ended here, only for one that is dead."""
+        """Wait for another job's tracker; return True once the search has ended here, unless that tracker is dead."""
         if ended.wait(POLL_S):
             if lock.saw_heartbeat:
                 return True
             time.sleep(POLL_S)
         return False
 
-    while lock.take(gives_up):  # of several jobs on one search, one has the tracker that writes
+    while lock.take(gives_up):  # of several jobs' trackers, one writes
         try:
             return _track(spec, paths, lock, ended)
         except LockLostError as error:
@@ -218,7 +218,7 @@ def main(root: Path) -> int:
 
 
 def _track(spec: Spec, paths: SearchPaths, lock: SharedLock, ended: threading.Event) -> int:
-    """Track with the lock; raises LockLostError if another tracker has taken over."""
+    """Track while holding the lock; raises LockLostError if another tracker has taken over."""
     from cluster.tracking.run import Runs  # brings W&B
 
     runs = Runs(spec, paths, _config_type(spec))
@@ -239,4 +239,4 @@ def _track(spec: Spec, paths: SearchPaths, lock: SharedLock, ended: threading.Ev
 if __name__ == "__main__":
     status = main(Path(sys.argv[1]))
     logging.shutdown()
-    os._exit(status)  # not through W&B's own ending, which may wait for an upload for ever
+    os._exit(status)  # W&B's own exit may wait for an upload for ever

@@ -1,4 +1,4 @@
-"""The tracker's process, beside a search: started with the supervisor, ended after it. W&B itself is imported there."""
+"""Runs the tracker's process beside a supervisor; only that process imports W&B."""
 
 import logging
 import os
@@ -31,10 +31,10 @@ OF_ONE_PROCESS = ("MODE", "DISABLED", "SILENT", "QUIET", "CONSOLE", "CONFIG_PATH
 
 
 def wandb_environment(paths: SearchPaths | None, scratch: Scratch, token: str) -> dict[str, str]:
-    """Return the environment of a process of ours that uses W&B, for a search or before there is one.
+    """Return the environment of a process of ours that uses W&B; `paths` is None if there is no search yet.
 
-    Nothing is left in the home or in the working directory: what a sync needs goes to the spool, all else to scratch.
-    What the user's own environment says of one run is not meant for these; its server, login and entity are.
+    Nothing is left in the user's home or working directory: what a sync needs goes to the spool, the rest to scratch.
+    The user's own variables for a single run are dropped; server, login and entity are kept.
     """
     spool = Spool(paths) if paths is not None else None
     dropped = {f"WANDB_{name}" for name in (*OF_ONE_RUN, *OF_ONE_PROCESS)}
@@ -44,7 +44,7 @@ def wandb_environment(paths: SearchPaths | None, scratch: Scratch, token: str) -
         TOKEN: token,
         "PYTHONPATH": python_path(*(method_folders(paths) if paths is not None else ()), Path.cwd()),
         "TMPDIR": str(scratch.tmp),
-        "JAX_PLATFORMS": "cpu",  # a method's own module may bring it, to say what its metrics are
+        "JAX_PLATFORMS": "cpu",  # a method's module may import JAX
         "WANDB_DIR": str(spool.root if spool else scratch.wandb),
         "WANDB_DATA_DIR": str(spool.staging if spool else scratch.wandb / "staging"),
         "WANDB_CACHE_DIR": str(scratch.wandb / "cache"),
@@ -55,7 +55,7 @@ def wandb_environment(paths: SearchPaths | None, scratch: Scratch, token: str) -
 
 
 def _copy_settings(folder: Path, environment: Mapping[str, str]) -> None:
-    """Copy what `wandb login` has noted, the server for instance: it is read, and never written to."""
+    """Copy the settings of `wandb login`, such as the server; W&B's own file is never written to."""
     own = environment.get("WANDB_CONFIG_DIR") or Path(environment.get("HOME", "~")).expanduser() / ".config" / "wandb"
     folder.mkdir(parents=True, exist_ok=True)
     with suppress(OSError):
@@ -64,7 +64,7 @@ def _copy_settings(folder: Path, environment: Mapping[str, str]) -> None:
 
 @contextmanager
 def wandb_process(paths: SearchPaths | None) -> Iterator[tuple[dict[str, str], Scratch]]:
-    """Give the environment of a process that uses W&B, and its scratch; end what is left of it, delete the scratch."""
+    """Yield the environment and scratch of a process that uses W&B; then end what it left and delete the scratch."""
     token = secrets.token_hex(16)
     scratch = Scratch.create({"search": str(paths.root) if paths is not None else "", "token": token})
     try:
@@ -75,7 +75,7 @@ def wandb_process(paths: SearchPaths | None) -> Iterator[tuple[dict[str, str], S
 
 
 class Tracking:
-    """The tracker of a search while its supervisor works: a context. It can fail in any way and the search goes on."""
+    """Context manager that runs a search's tracker; it may fail in any way, and the search goes on."""
 
     def __init__(
         self,
@@ -84,7 +84,11 @@ class Tracking:
         attend: Callable[[], None] = lambda: None,
         stop_requests: Callable[[], int] = lambda: 0,
     ) -> None:
-        """While the tracker is waited for, `attend` is called all the time; `stop_requests` may cut the wait short."""
+        """Set up the tracker; nothing is started yet.
+
+        While this waits for the tracker to end, it calls `attend` again and again; a stop request counted by
+        `stop_requests` cuts the wait short.
+        """
         self._attend = attend
         self._stop_requests = stop_requests
         self._spec = spec
@@ -131,7 +135,7 @@ class Tracking:
                 self._scratch.delete()
 
     def _end(self) -> None:
-        """Let the tracker write what is left; one that has died gets a successor for that."""
+        """Let the tracker write the rest; if it has died, start another one for that."""
         if self._process is None:
             return
         assert self._process.stdin is not None

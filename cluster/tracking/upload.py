@@ -1,7 +1,7 @@
-"""Uploading a search's runs from a machine that reaches W&B: what is finished, one at a time, each of them once.
+"""Uploads a search's finished runs from a machine that reaches W&B, one at a time and each once.
 
-An upload may be killed anywhere: W&B marks a run's file when it has all of it, only then it is noted as synced, and
-only what is so noted may ever be deleted.
+The upload may be killed at any moment: W&B marks a run's file when it has all of it, only then is the run noted as
+synced, and only runs noted so may ever be deleted.
 """
 
 import logging
@@ -35,12 +35,12 @@ LOOK_EVERY_S = 0.5
 
 
 class SyncError(UserError):
-    """The runs cannot be uploaded, and what the user can do about it; nothing is lost."""
+    """The runs cannot be uploaded; the message says what the user can do. Nothing is lost."""
 
 
 @dataclass
 class Synced:
-    """What one pass has come to."""
+    """What one pass of uploads has achieved."""
 
     uploaded: list[str] = field(default_factory=list)
     """Folders of the runs that W&B has now."""
@@ -50,7 +50,7 @@ class Synced:
 
 @contextmanager
 def sync_lock(paths: SearchPaths) -> Iterator[None]:
-    """Hold the lock of a search's one sync; raises SyncError if there is one already."""
+    """Hold the lock of a search's sync; raises SyncError if another sync holds it."""
     spool = Spool(paths)
     spool.make()
     lock = FileLock(spool.sync_lock)
@@ -66,20 +66,21 @@ def sync_lock(paths: SearchPaths) -> Iterator[None]:
 
 
 def check_can_sync(paths: SearchPaths) -> None:
-    """Raise SyncError for a search that has no runs, because its spec asked for none."""
+    """Raise SyncError if a search has no runs because its spec asked for none."""
     if load_spec(paths).tracking.wandb == "disabled" and not Spool(paths).runs.is_dir():
         raise SyncError(f"search {paths.name} has no W&B runs: its spec has tracking.wandb: disabled")
 
 
 def all_runs(paths: SearchPaths) -> list[Run]:
-    """Return the runs of a search that are written whole; those that methods made once nobody works on it."""
+    """Return a search's complete runs; those that methods made themselves only once nobody works on the search."""
     return Spool(paths).all_runs(of_methods=not is_worked_on(paths))
 
 
 def write_unwritten(paths: SearchPaths) -> None:
-    """Write the runs of trials that have ended without one: the tracker was killed, or had no time left.
+    """Write the missing runs of ended trials, whose tracker was killed or had no time left.
 
-    Where somebody works on the search, its own tracker does that. Raises SyncError if they cannot be written.
+    Does nothing while a supervisor works on the search: its own tracker writes them. Raises SyncError if a run cannot
+    be written.
     """
     if load_spec(paths).tracking.wandb == "disabled" or is_worked_on(paths):
         return
@@ -94,13 +95,13 @@ def write_unwritten(paths: SearchPaths) -> None:
 
 
 def upload(paths: SearchPaths, runs: Sequence[Run], say: Callable[[str], None] = lambda line: None) -> Synced:
-    """Upload runs, and note each that W&B has; call `say` with a line about each.
+    """Upload runs and note each that W&B has received; call `say` with a line about each.
 
-    Raises SyncError if nobody is logged in, or W&B cannot be reached.
+    Raises SyncError if nobody is logged in, or if W&B cannot be reached.
     """
     spool, result = Spool(paths), Synced()
     waiting = []
-    for run in runs:  # uploaded by a sync that was killed before it could note it
+    for run in runs:  # uploaded by a sync that was killed before noting it
         if spool.is_marked(run.folder):
             _note(spool, run.folder, result, say)
         else:
@@ -122,7 +123,7 @@ def _upload_batch(paths: SearchPaths, batch: list[str], result: Synced, say: Cal
     if not files:
         return
     with wandb_process(paths) as (environment, scratch):
-        for folder in files:  # W&B puts a summary and the configuration there to upload them
+        for folder in files:  # W&B puts a summary and the configuration there
             (spool.runs / folder / "files").mkdir(exist_ok=True)
         status, said = _run(environment, scratch, files, lambda folder: _note(spool, folder, result, say), spool)
     if status == NOT_LOGGED_IN:
@@ -138,13 +139,13 @@ def _upload_batch(paths: SearchPaths, batch: list[str], result: Synced, say: Cal
 def _run(
     environment: dict[str, str], scratch: Scratch, files: dict[str, Path], note: Callable[[str], None], spool: Spool
 ) -> tuple[int, str]:
-    """Upload files in a process of their own, noting each as it is marked; return its status and what it said."""
+    """Upload files in a process of their own; note each when W&B marks it; return the exit status and the output."""
     left, log_file = set(files), scratch.tmp / "upload.log"
     command = [sys.executable, "-P", "-m", "cluster.tracking.upload_worker", *map(str, files.values())]
     with log_file.open("wb") as output:
         process = subprocess.Popen(
             command,
-            # Its own logs are nobody's: only what lies in the spool's staging is read from there.
+            # Nobody reads its logs; it reads only the spool's staged files from there.
             env=environment | {"WANDB_DIR": str(scratch.wandb)},
             cwd=scratch.tmp,
             stdin=subprocess.PIPE,
@@ -176,7 +177,7 @@ def _note(spool: Spool, folder: str, result: Synced, say: Callable[[str], None])
 
 
 def _reason(said: str) -> str:
-    """Return the last thing that went wrong of what W&B has said, else its last line."""
+    """Return the last error in W&B's output, else its last line."""
     lines = [line.removeprefix("wandb:").strip() for line in said.splitlines()]
     errors = [line.removeprefix("ERROR").strip() for line in lines if line.startswith(("ERROR", "Error"))]
     found = [line for line in (errors if any(errors) else lines) if line]

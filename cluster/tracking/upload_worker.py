@@ -1,8 +1,9 @@
-"""The process that uploads runs with W&B's own sync, one after the other; its last word on the login is a status.
+"""The process that uploads runs with W&B's own sync; its exit status says whether the login worked.
 
     python -P -m cluster.tracking.upload_worker FILE ...
 
-W&B marks each file that it has uploaded whole; what it says goes to standard error. Ends with whoever started it.
+W&B marks each file that it has uploaded completely; its output goes to standard error. Ends with the process that
+started it.
 """
 
 import os
@@ -13,13 +14,13 @@ NOT_LOGGED_IN, NOT_REACHED = 3, 4
 
 
 def _end_with_parent() -> None:
-    while os.read(0, 1024):  # not sys.stdin: its lock is still held when Python ends, which aborts it
+    while os.read(0, 1024):  # not sys.stdin: Python would abort at exit, as its lock is still held
         pass
     os._exit(1)
 
 
 def upload(files: list[str]) -> int:
-    """Upload runs; return a status: 0, NOT_LOGGED_IN or NOT_REACHED."""
+    """Upload runs; return 0, NOT_LOGGED_IN or NOT_REACHED."""
     import wandb
     from wandb.cli.cli import sync
     from wandb.errors import CommError, UsageError

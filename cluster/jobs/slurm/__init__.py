@@ -1,1 +1,1 @@
-"""SLURM: all that this project says to it and knows of it."""
+"""Everything that this project knows of SLURM."""

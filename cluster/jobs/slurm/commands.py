@@ -1,4 +1,4 @@
-"""What SLURM says of its partitions, our jobs and the user's accounts: every question has a time limit."""
+"""Asks SLURM's commands about partitions, our jobs and the user's accounts; every question has a time limit."""
 
 import os
 import re
@@ -24,7 +24,7 @@ ACTIVE_WAITING = frozenset({"PENDING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED"
 def ask_slurm(*command: str, patience_s: float | None = None) -> str:
     """Return what one of SLURM's commands prints.
 
-    Raises QueueError if it is not here, fails, or does not answer in time.
+    Raises QueueError if the command is missing here, fails, or does not answer in time.
     """
     if shutil.which(command[0]) is None:
         raise NoQueueHereError(
@@ -37,7 +37,7 @@ def ask_slurm(*command: str, patience_s: float | None = None) -> str:
 
 
 def hours_of(limit: str) -> float | None:
-    """Return SLURM's way of writing a time, `days-hours:minutes:seconds`, in hours; None for no limit."""
+    """Return the hours in a time that SLURM writes as `days-hours:minutes:seconds`; None if there is no limit."""
     found = re.fullmatch(r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?", limit.strip())
     if found is None:
         return None
@@ -50,7 +50,7 @@ def hours_of(limit: str) -> float | None:
 
 
 def partitions() -> dict[str, Partition]:
-    """Return the partitions there are, by their names; raises QueueError."""
+    """Return all partitions by name; raises QueueError."""
     found = {}
     for line in ask_slurm("scontrol", "--oneliner", "show", "partition").splitlines():
         values = {key: value for key, _, value in (part.partition("=") for part in line.split())}
@@ -79,7 +79,7 @@ def _partition(values: dict[str, str]) -> Partition:
 
 
 def _with_node(partition: Partition, cpus: str, memory_mb: str, gres: str) -> Partition:
-    """Return a partition that has nodes of this kind too."""
+    """Return a partition with nodes of this kind added."""
     gpus = sum(int(number) for number in re.findall(r"\bgpu:(?:[^:,(]+:)?(\d+)", gres))
     memory_gb = (_number(memory_mb) or 0) / 1024
     return replace(
@@ -96,7 +96,7 @@ def _number(text: str) -> int | None:
 
 
 def jobs(ids: Collection[str]) -> dict[str, Job]:
-    """Return the jobs of these ids that SLURM still knows, by its queue or its accounting; raises QueueError."""
+    """Return the jobs with these ids that SLURM's queue or accounting still knows; raises QueueError."""
     if not ids:
         return {}
     mains = sorted({one.split("_")[0] for one in ids})
@@ -119,7 +119,7 @@ def _queued(mains: Sequence[str]) -> dict[str, Job]:
     try:
         text = ask_slurm(*command)
     except QueueError as error:
-        if "Invalid job id" in str(error):  # said of a single one that it has forgotten
+        if "Invalid job id" in str(error):  # squeue's answer if it has forgotten the only id
             return {}
         raise
     found = {}
@@ -130,7 +130,7 @@ def _queued(mains: Sequence[str]) -> dict[str, Job]:
 
 
 def _accounted(mains: Sequence[str]) -> dict[str, Job]:
-    """Return what the accounting knows of jobs; nothing where there is none."""
+    """Return what SLURM's accounting knows of jobs; empty if the cluster has no accounting."""
     fields = "JobID,State,NodeList,Elapsed,Start"
     try:
         text = ask_slurm(
@@ -147,7 +147,7 @@ def _accounted(mains: Sequence[str]) -> dict[str, Job]:
 
 
 def job_of(one: str, state: str, reason: str = "", start: str = "", nodes: str = "", elapsed: str = "") -> Job:
-    """Return a job as SLURM describes it."""
+    """Return a job from SLURM's words for it."""
     is_waiting = state in ACTIVE_WAITING
     return Job(
         id=one,
@@ -169,20 +169,20 @@ def _known(text: str) -> str:
 
 
 def submitted_from(folder: Path, name: str) -> list[str]:
-    """Return the user's jobs of a name that wait or run and whose script lay in a folder; raises QueueError."""
+    """Return the ids of the user's waiting or running jobs with this name and script folder; raises QueueError."""
     text = ask_slurm("squeue", "--noheader", f"--user={os.getuid()}", f"--name={name}", "--format=%F|%o")
     found = (line.strip().partition("|") for line in text.splitlines())
     return sorted({main for main, _, script in found if Path(script).parent == folder})
 
 
 def cancel(ids: Collection[str]) -> None:
-    """Take jobs out of the queue, or end them; raises QueueError."""
+    """Cancel jobs, whether they wait or run; raises QueueError."""
     if ids:
         ask_slurm("scancel", *sorted(ids))
 
 
 def accounts() -> list[Account]:
-    """Return the user's accounts; none if the cluster keeps none. Raises QueueError."""
+    """Return the user's accounts; empty if the cluster keeps none. Raises QueueError."""
     fields = "format=Account,Partition,QOS"
     text = ask_slurm("sacctmgr", "-nP", "show", "associations", f"user={user_name()}", fields)
     found = []
@@ -194,7 +194,7 @@ def accounts() -> list[Account]:
 
 
 def expand(nodes: str) -> list[str]:
-    """Return the names of SLURM's way of writing several nodes: n[1-3,7] is n1, n2, n3 and n7."""
+    """Return the node names that SLURM writes in short form: n[1-3,7] is n1, n2, n3 and n7."""
     names: list[str] = []
     for part in re.findall(r"(?:[^,\[]|\[[^\]]*\])+", nodes):
         found = re.fullmatch(r"([^\[]*)\[([^\]]*)\](.*)", part)

@@ -1,4 +1,4 @@
-"""What SLURM tells a process of the job that it runs in, by variables of its environment."""
+"""Reads SLURM's environment variables of the job that a process runs in."""
 
 import socket
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ NAME = "slurm"
 
 
 def place(environment: Mapping[str, str]) -> Place | None:
-    """Return where in a job the process with this environment runs; None outside of SLURM."""
+    """Return where in a job the process with this environment runs; None outside a SLURM job."""
     if not (job := environment.get("SLURM_JOB_ID", "")):
         return None
     array = environment.get("SLURM_ARRAY_TASK_ID", "")
@@ -26,11 +26,11 @@ def place(environment: Mapping[str, str]) -> Place | None:
 
 
 def allocation(environment: Mapping[str, str]) -> Allocation | None:
-    """Return what its job has given the process with this environment; None if SLURM says nothing."""
+    """Return what the job gives the process with this environment; None if SLURM says nothing."""
     found = Allocation(
         job_id=environment.get("SLURM_JOB_ID", ""),
         node=environment.get("SLURMD_NODENAME", ""),
         cpus=environment.get("SLURM_CPUS_ON_NODE", ""),
-        end_time=environment.get("SLURM_JOB_END_TIME", ""),  # older SLURMs do not say
+        end_time=environment.get("SLURM_JOB_END_TIME", ""),  # older SLURMs do not set it
     )
     return found if found.job_id else None

@@ -13,7 +13,7 @@ TIMEOUT_S = 3.0
 
 @dataclass(frozen=True)
 class Slurm:
-    """SLURM as far as it is here."""
+    """Which of SLURM's commands are on this machine, and what they answer."""
 
     programs: tuple[str, ...]
     """Those of sbatch, squeue and sacct that are on the PATH."""
@@ -37,7 +37,7 @@ def read_slurm(environment: Mapping[str, str]) -> Slurm:
 
 
 def slurm_findings(slurm: Slurm) -> list[Finding]:
-    """Return whether jobs could be submitted and followed."""
+    """Return whether jobs can be submitted and followed from here."""
     where = f"inside job {slurm.job}" if slurm.job else "not inside a job"
     if not slurm.programs:
         return [Finding(SLURM, "commands", f"none on the PATH, {where}: searches run on this machine alone")]

@@ -1,4 +1,4 @@
-"""SLURM as a queue like any other."""
+"""SLURM behind the interface of all queues."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
@@ -35,7 +35,7 @@ class SlurmQueue(Queue):
 
     def render(self, request: "Request", site: "Site", paths: SearchPaths) -> str:
         """Return the job script exactly as sbatch would get it."""
-        from cluster.jobs.slurm.submission import render  # brings submitit, which most commands do without
+        from cluster.jobs.slurm.submission import render  # imports submitit, which most commands do not need
 
         assert isinstance(site, self.site_type)
         return render(request, site, paths)
@@ -43,34 +43,34 @@ class SlurmQueue(Queue):
     def submit(
         self, request: "Request", site: "Site", paths: SearchPaths, function: Callable[[str], object]
     ) -> list[str]:
-        """Submit a job, or an array of jobs, that calls a function with the search directory; return their ids."""
+        """Submit a job or an array of jobs that call `function` with the search directory; return their ids."""
         from cluster.jobs.slurm.submission import submit
 
         assert isinstance(site, self.site_type)
         return submit(request, site, paths, function)
 
     def jobs(self, ids: Collection[str]) -> dict[str, Job]:
-        """Return the jobs of these ids that squeue or sacct still knows."""
+        """Return the jobs with these ids that squeue or sacct still knows."""
         return commands.jobs(ids)
 
     def submitted_from(self, folder: Path, name: str) -> list[str]:
-        """Return the ids of the user's jobs of a name that wait or run and whose script lay in a folder."""
+        """Return the ids of the user's waiting or running jobs with this name whose script was in this folder."""
         return commands.submitted_from(folder, name)
 
     def cancel(self, ids: Collection[str]) -> None:
-        """Take jobs out of the queue, or end them."""
+        """Cancel jobs: those that wait leave the queue, those that run are ended."""
         commands.cancel(ids)
 
     def partitions(self) -> dict[str, Partition]:
-        """Return the partitions there are, by their names."""
+        """Return all partitions by name."""
         return commands.partitions()
 
     def cancel_command(self, ids: Iterable[str], name: str) -> str:
-        """Return what a user types to cancel jobs, or to find those of a name if their ids are not known."""
+        """Return the command that cancels jobs; if their ids are not known, the one that finds jobs with this name."""
         return f"scancel {' '.join(ids)}" if ids else f"squeue --name={name}"
 
     def hosts(self, environment: Mapping[str, str]) -> tuple[str, ...]:
-        """Return the names of the nodes of this process's job."""
+        """Return the names of the nodes of the job with this environment."""
         nodes = environment.get("SLURM_JOB_NODELIST", "")
         try:
             return tuple(commands.ask_slurm("scontrol", "show", "hostnames", nodes).split()) if nodes else ()
@@ -78,7 +78,7 @@ class SlurmQueue(Queue):
             return ()
 
     def time_left_s(self, job: str) -> float | None:
-        """Return the seconds that SLURM gives a job yet; None if there is no limit, or no answer."""
+        """Return the seconds until SLURM ends a job; None if there is no limit, or no answer."""
         try:
             hours = commands.hours_of(commands.ask_slurm("squeue", "--noheader", f"--jobs={job}", "--format=%L"))
         except QueueError:

@@ -1,4 +1,4 @@
-"""Whether SLURM has what a site's file says, looked at from a login node."""
+"""Checks from a login node whether SLURM has what a site's file says."""
 
 import os
 import shutil
@@ -42,7 +42,7 @@ def _or_trouble(question: Callable[[], Any]) -> Any:
 
 
 def command_findings(there: set[str]) -> Iterator[Finding]:
-    """Yield which of SLURM's commands are on the PATH."""
+    """Yield whether SLURM's commands are on the PATH; `there` are those that are."""
     missing = [name for name in NEEDED if name not in there]
     found = f"{', '.join(name for name in NEEDED if name in there) or 'none'} on the PATH"
     if missing:
@@ -92,7 +92,7 @@ def partition_findings(site: SlurmSite, known: Mapping[str, Partition] | QueueEr
 
 
 def describe_partition(partition: Partition, *, is_given: bool) -> str:
-    """Return a partition's limits in a line."""
+    """Return a partition's limits as one line; `is_given` says whether the site's file names it."""
     parts = [f"{partition.name}{'' if is_given else ' (the default)'}"]
     parts.append("up" if partition.is_up else "takes no jobs")
     if partition.num_nodes:
@@ -108,7 +108,7 @@ def describe_partition(partition: Partition, *, is_given: bool) -> str:
 
 
 def _limits(site: SlurmSite, partition: Partition) -> Iterator[Finding]:
-    """Yield where the site's file promises more than the partition has."""
+    """Yield the values of the site's file that are more than the partition has."""
     per_cpu, per_node = site.memory_gb_per_cpu, partition.memory_gb_per_node
     carried = int(per_node * 1.001 / per_cpu) if per_cpu and per_node else None
     compared: list[tuple[str, float | None, float | None]] = [
@@ -131,7 +131,7 @@ def _limits(site: SlurmSite, partition: Partition) -> Iterator[Finding]:
 
 
 def account_findings(site: SlurmSite, accounts: Sequence[Account] | QueueError) -> Iterator[Finding]:
-    """Yield whether the site's account and quality of service are the user's."""
+    """Yield whether the user may use the site's account and quality of service."""
     name = "account"
     if isinstance(accounts, QueueError):
         given = f"{site.account or 'none given'}; not checked"

@@ -1,4 +1,4 @@
-"""Jobs for SLURM, rendered and submitted through submitit: the only module that imports it."""
+"""Renders and submits SLURM jobs through submitit; the only module that imports it."""
 
 import contextlib
 import io
@@ -16,7 +16,7 @@ from cluster.jobs.request import Request
 from cluster.jobs.slurm.site import SlurmSite
 from cluster.state.paths import SearchPaths
 
-# Else it configures logging where it is imported, and closes every handler there is, ours and other libraries'.
+# Else submitit configures logging when it is imported, and closes every handler, ours and other libraries'.
 os.environ["SUBMITIT_LOG_LEVEL"] = "NOCONFIG"
 from submitit.core.utils import FailedJobError, FailedSubmissionError
 from submitit.slurm.slurm import SlurmExecutor
@@ -30,7 +30,7 @@ KEPT = frozenset({"SLURM_CONF"})
 
 
 class _Executor(SlurmExecutor):
-    """Submitit's, which can also render where there is no SLURM."""
+    """Submitit's executor, which here can also render a script on a machine without SLURM."""
 
     @classmethod
     def affinity(cls) -> int:
@@ -46,9 +46,9 @@ def render(request: Request, site: SlurmSite, paths: SearchPaths) -> str:
 
 
 def submit(request: Request, site: SlurmSite, paths: SearchPaths, function: Callable[[str], object]) -> list[str]:
-    """Submit a job, or an array of jobs, that calls a function with the search directory; return their ids.
+    """Submit a job or an array of jobs that call `function` with the search directory; return their ids.
 
-    Raises SubmissionError.
+    Raises SubmissionError if sbatch refuses.
     """
     missing = [program for program in PROGRAMS if shutil.which(program) is None]
     if missing:
@@ -60,7 +60,7 @@ def submit(request: Request, site: SlurmSite, paths: SearchPaths, function: Call
     executor = _executor(request, site, paths)
     root, said = str(paths.root), io.StringIO()
     try:
-        # Submitit repeats on stderr what sbatch has said: we say it ourselves.
+        # Submitit repeats sbatch's words on stderr; we print them ourselves.
         with _clean_environment(), contextlib.redirect_stderr(said):
             if request.jobs == 1:
                 return [executor.submit(function, root).job_id]
@@ -74,7 +74,7 @@ def submit(request: Request, site: SlurmSite, paths: SearchPaths, function: Call
 
 @contextlib.contextmanager
 def _clean_environment() -> Iterator[None]:
-    """Hide the variables that would make another job of the one that was rendered."""
+    """Hide the environment variables by which SLURM and submitit would change the rendered job."""
     hidden = {name: os.environ[name] for name in os.environ if name.startswith(FOREIGN) and name not in KEPT}
     for name in hidden:
         del os.environ[name]
@@ -85,9 +85,9 @@ def _clean_environment() -> Iterator[None]:
 
 
 def _executor(request: Request, site: SlurmSite, paths: SearchPaths) -> _Executor:
-    # -P: the working directory is the user's, and `-m` would put it before our own packages.
+    # -P: `-m` would put the working directory, which is the user's, before our own packages.
     python = f"{_quoted(site.python) if site.python else shlex.quote(sys.executable)} -P"
-    if "%" in str(paths.submission):  # `%j` in it would become the job's id
+    if "%" in str(paths.submission):  # SLURM would replace `%j` by the job's id
         raise SubmissionError(
             f"{paths.root}: SLURM replaces what follows a % in the path of a log: set SWELL_ROOT to one without"
         )
@@ -97,7 +97,7 @@ def _executor(request: Request, site: SlurmSite, paths: SearchPaths) -> _Executo
 
 
 def _parameters(request: Request, site: SlurmSite, paths: SearchPaths) -> dict[str, Any]:
-    # srun does not take the job's --cpus-per-task since SLURM 22.05, and --export=NONE of a user would undo the setup.
+    # Since SLURM 22.05, srun ignores the job's --cpus-per-task; a user's --export=NONE would undo the setup.
     srun = [f"--cpus-per-task={request.cpus}", "--export=ALL"]
     further: dict[str, Any] = {"requeue": True}
     if request.nodes > 1:  # a lost node, or a lost task, must not end the others
@@ -121,7 +121,7 @@ def _parameters(request: Request, site: SlurmSite, paths: SearchPaths) -> dict[s
         "cpus_per_task": request.cpus,
         "signal_delay_s": site.signal_s,
         "array_parallelism": request.jobs,
-        "wckey": None,  # submitit's own would be refused where such keys are checked
+        "wckey": None,  # clusters that check such keys refuse submitit's
         "setup": setup_lines(site),
         "srun_args": srun,
         "additional_parameters": further,
@@ -135,7 +135,7 @@ def _memory(gb: float | None) -> str | None:
 
 
 def setup_lines(site: SlurmSite) -> list[str]:
-    """Return the lines of shell that a job runs before ours."""
+    """Return the shell lines that a job runs before our command."""
     lines = ["umask 077"]
     if site.modules:
         lines.append("type module >/dev/null 2>&1 || . /etc/profile  # a job's shell may not know it")
@@ -156,5 +156,5 @@ def setup_lines(site: SlurmSite) -> list[str]:
 
 
 def _quoted(text: str) -> str:
-    """Return a text in quotes that let the job's shell expand its variables."""
+    """Return a text in quotes in which the job's shell still expands variables."""
     return f'"{text}"'

@@ -1,4 +1,4 @@
-"""SLURM's names for why jobs wait and how they end, in words."""
+"""Explains SLURM's names for why jobs wait and how they end."""
 
 import re
 
@@ -50,7 +50,7 @@ ENDS = {
 
 
 def reason(name: str) -> str:
-    """Return why a job waits in words, with SLURM's name for it."""
+    """Return in words why a job waits, with SLURM's name for it."""
     if name in NOTHING:
         return REASONS["None"]
     said = REASONS.get(name)
@@ -64,5 +64,5 @@ def reason(name: str) -> str:
 
 
 def end(state: str) -> str:
-    """Return how a job ended in words, by SLURM's name for its state."""
+    """Return in words how a job ended, by SLURM's name for its state."""
     return ENDS.get(state, state.lower().replace("_", " "))
