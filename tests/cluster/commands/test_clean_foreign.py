@@ -116,6 +116,7 @@ def test_only_sessions_go_from_rays_folder(places, session):
 
 AS_SOMEBODY = """
 import ctypes, json, os
+import psutil  # from a folder that somebody else may not read
 from pathlib import Path
 from cluster.machine import open_files  # before this process is somebody who may not read where it lies
 from cluster.commands.clean import Places, find
