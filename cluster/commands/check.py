@@ -1,4 +1,4 @@
-"""Everything that can be known of a search before it is launched; imports no JAX, so that it answers at once."""
+"""Finds out everything that can be known of a search before launch; imports no JAX, so that it answers at once."""
 
 import importlib.util
 import re
@@ -31,7 +31,7 @@ NUM_EXAMPLES = 3
 
 @dataclass(frozen=True)
 class ProgramUse:
-    """One compiled program of a search: a configuration that needs it, and how many of those looked at do."""
+    """One compiled program of a search: a configuration that needs it, and how many of those checked do."""
 
     config: Mapping[str, Any]
     params: Mapping[str, Any]
@@ -40,7 +40,7 @@ class ProgramUse:
 
 @dataclass(frozen=True)
 class CheckReport:
-    """What is known of a search that can be run."""
+    """What is known of a search that can run."""
 
     spec: Spec
     num_configurations: int | None
@@ -59,10 +59,10 @@ class CheckReport:
 
 
 def check(file: SpecFile, *, here: bool = True) -> CheckReport:
-    """Return what is known of a search before launch; `here` holds it against this machine too.
+    """Return what is known of a search before launch; with `here`, check it against this machine too.
 
     Code that the spec names is fetched, and its alias becomes a version. Raises SpecError, with one line per problem,
-    for a search that cannot run, or would run trials that cannot.
+    if the search cannot run, or would run trials that cannot.
     """
     file, code = with_code(file)
     spec, source = file.spec, file.source
@@ -99,21 +99,21 @@ def find_config_type(file: SpecFile) -> type[MethodConfig]:
         listed = ", ".join(error.choices)
         near = nearest(name, error.choices)
         problem = Problem(("trainable",), message, name, allowed=f"{listed}, {own}" if listed else own[3:], near=near)
-    except Exception as error:  # whatever a user's own module raises is the user's to read, not a traceback of ours
+    except Exception as error:  # a user's own module may raise anything, which is no fault of ours
         problem = Problem(("trainable",), f"importing it failed with {type(error).__name__}: {error}", name)
     raise file.source.error([problem])
 
 
 def _selections(file: SpecFile, configs: Sequence[MethodConfig]) -> set[tuple[str, str]]:
-    """Return the metrics that pick the best model in any configuration, with their modes; none if it takes JAX to know.
+    """Return the metrics, with modes, that select the best model in any configuration; empty if that needs JAX.
 
-    Raises SpecError if the method's own code fails over it.
+    Raises SpecError if the method's own code fails.
     """
     found: set[tuple[str, str]] = {chosen for config in configs if (chosen := config.selected_by()) is not None}
     method = None if found else loaded_method(file.spec.trainable)
     try:
         return found or ({method.selection(config) for config in configs} if method else set())
-    except Exception as error:  # whatever a user's own method raises is the user's to read, not a traceback of ours
+    except Exception as error:  # a user's own method may raise anything, which is no fault of ours
         rule = f"its selection() failed with {type(error).__name__}: {error}"
         raise file.source.error([Problem(("trainable",), rule, file.spec.trainable)]) from None
 
@@ -204,7 +204,7 @@ def _in_spec(problem: Problem, params: Mapping[str, Any], values: Mapping[str, A
 
 
 def _ruled_out_problems(spec: Spec, ruled_out: Sequence[_RuledOut], chosen: Configurations) -> list[Problem]:
-    """Return one problem per reason: how many configurations it rules out, the first few, and the way out."""
+    """Return one problem per reason: how many configurations it rules out, the first few, and what to do."""
     groups: dict[tuple[Any, ...], list[_RuledOut]] = {}
     for one in ruled_out:
         groups.setdefault(_reason(spec, one.problem), []).append(one)
@@ -222,7 +222,7 @@ def _ruled_out_problems(spec: Spec, ruled_out: Sequence[_RuledOut], chosen: Conf
 
 
 def _reason(spec: Spec, problem: Problem) -> tuple[Any, ...]:
-    """Return what the problems of one rule have in common: not the numbers, which are drawn from ranges."""
+    """Return a key that all problems of one rule share; it has no numbers, since these are drawn from ranges."""
     if not any(isinstance(parameter, FloatRange | IntRange) for parameter in spec.space.values()):
         return problem.path, str(problem)
     return problem.path, *(_NUMBER.sub("#", text) for text in (problem.message, problem.allowed or ""))
@@ -232,7 +232,7 @@ _NUMBER = re.compile(r"\d+(\.\d*)?([eE][-+]?\d+)?")
 
 
 def _unused_problems(spec: Spec, built: Sequence[Configuration]) -> list[Problem]:
-    """Return the searched fields whose value does not matter: they would train the same trial again and again."""
+    """Return a problem per searched field whose value has no effect: trials would be trained more than once."""
     reasons: dict[str, list[str]] = {}
     for configuration in built:
         for name, reason in configuration.config.unused_fields().items():
@@ -284,7 +284,7 @@ def _report(spec: Spec, chosen: Configurations, built: Sequence[Configuration], 
 
 
 def num_trials(spec: Spec, num_configurations: int | None) -> int | None:
-    """Return the most trials a search may have; None if only time bounds it."""
+    """Return the most trials that a search may have; None if only time bounds it."""
     bounds = [spec.budget.trials] if spec.budget.trials else []
     if spec.is_grid and num_configurations is not None:
         bounds.append(num_configurations * len(spec.seeds))

@@ -1,4 +1,4 @@
-"""A method that is in a W&B artifact, as a spec's `code` names it: fetched, and held against the spec."""
+"""Fetches a method in a W&B artifact, as a spec's `code` names it, and checks it against the spec."""
 
 import importlib.util
 from pathlib import Path
@@ -15,9 +15,9 @@ NUM_MODULES = 20
 
 
 def with_code(file: SpecFile) -> tuple[SpecFile, Path | None]:
-    """Return a spec with the very version of its code, and the folder on this node where methods are now found too.
+    """Return a spec with the exact version of its code, and the folder on this node that now has the method.
 
-    None without code. Raises SpecError if it cannot be fetched, or does not have the method.
+    The folder is None if the spec names no code. Raises SpecError if the code cannot be fetched, or lacks the method.
     """
     spec, source = file.spec, file.source
     if spec.code is None:
@@ -41,9 +41,10 @@ def with_code(file: SpecFile) -> tuple[SpecFile, Path | None]:
 
 
 def _shadowed(trainable: str, folder: Path) -> str:
-    """Return where a method's package is found instead of in a folder that has one of its name; empty if it is not.
+    """Return where a package of the same name is that hides the method's in the folder; empty if none does.
 
-    Behind our own packages come the folder, then all others; but one that is imported already stays.
+    Python looks in our own packages, then in the folder, then in all others; but a package that is imported already
+    stays.
     """
     found = importlib.util.find_spec(trainable.split(".")[0])
     if found is None:

@@ -1,4 +1,4 @@
-"""Whether a search's metrics exist and are wanted as the method wants them; whether early stopping can ever decide."""
+"""Checks that a search's metrics exist, that the method wants them so, and that early stopping can ever decide."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
@@ -8,14 +8,14 @@ from trainables._shared.config import MethodConfig
 
 
 def metric_problems(spec: Spec, config_type: type[MethodConfig], configs: Sequence[MethodConfig]) -> list[Problem]:
-    """Return the metrics of objective and constraints that some configuration does not report."""
+    """Return a problem per metric of the objectives and constraints that some configuration does not report."""
     reported = config_type.reported_metrics
     problems = []
     final: list[Mapping[str, str]] | None = None
     for path, metric, is_objective in _asked(spec):
         if metric in reported:
             continue
-        # Hundreds of names for each configuration: made only when asked for.
+        # A configuration may have hundreds of names: made only if needed.
         final = [config.final_metrics() for config in configs] if final is None else final
         everywhere = set.intersection(*(set(names) for names in final)) if final else set()
         somewhere = set().union(*final)
@@ -52,10 +52,10 @@ def _objective_path(spec: Spec, index: int) -> KeyPath:
 def mode_problems(
     spec: Spec, config_type: type[MethodConfig], selections: Collection[tuple[str, str]]
 ) -> tuple[list[Problem], list[str]]:
-    """Return the objectives that want the opposite of what the method wants, as problems, and odd bounds, as warnings.
+    """Return objectives that contradict the method, as problems, and odd bounds, as warnings.
 
-    `selections` are the metrics that pick a trial's best model, in any of the configurations, each with its mode. A
-    trial of the search is judged by that model: by its smallest error, if the method selects the smallest.
+    `selections` are the metrics, each with its mode, that select a trial's best model in any configuration. The search
+    judges a trial by that model: by its smallest error, if the method selects the smallest.
     """
     problems = []
     for index, objective in enumerate(spec.objectives):
@@ -78,7 +78,7 @@ _GOOD = {"min": "small", "max": "large"}
 
 
 def _bound_warnings(spec: Spec, modes: Mapping[str, str]) -> Iterator[str]:
-    """Yield the constraints that shut out what is good of a metric and let through what is not."""
+    """Yield the constraints that exclude good values of a metric and allow bad ones."""
     for index, constraint in enumerate(spec.constraints):
         mode = modes.get(constraint.metric)
         only = "min" if constraint.max is None else "max" if constraint.min is None else None
@@ -90,7 +90,7 @@ def _bound_warnings(spec: Spec, modes: Mapping[str, str]) -> Iterator[str]:
 
 
 def stopping_problems(spec: Spec, configs: Sequence[MethodConfig]) -> tuple[list[Problem], list[str]]:
-    """Return what keeps early stopping from deciding, as problems, and what delays it, as warnings."""
+    """Return what prevents early stopping from ever deciding, as problems, and what delays it, as warnings."""
     stopping = spec.early_stopping
     if stopping.name == "none" or not configs:
         return [], []

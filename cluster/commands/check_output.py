@@ -25,7 +25,7 @@ def check_command(path: Path, *, probe: bool = False, max_programs: int = 8, con
     for warning in report.warnings:
         console.print(Text.assemble(("warning", "yellow"), f"  {warning}"), soft_wrap=True)
     if probe:
-        node_cache()  # before anything is read from it
+        node_cache()  # checked before anything in it is read
         return _probe(report, max_programs, console)
     return 0
 
@@ -64,7 +64,7 @@ def _probe(report: CheckReport, max_programs: int, console: Console) -> int:
 
 
 def describe_probe(probe: Probe) -> str:
-    """Return what one program costs, or why it could not be measured, and the configuration it was measured with."""
+    """Return what one program costs, or why that was not measured, and with which configuration."""
     configuration = show_value(probe.program.params, 200)
     if not probe.step_s:
         return f"failed: {probe.failure}; {configuration}"

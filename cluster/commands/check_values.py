@@ -1,4 +1,4 @@
-"""Whether every single value of a search fits its field, and where each value stands in the file."""
+"""Checks that each value of a search fits its field; finds where each value stands in the file."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -14,21 +14,21 @@ from trainables._shared.config import MethodConfig
 
 
 class Written:
-    """Where the values of a configuration stand in the file."""
+    """Finds where the values of a configuration stand in the spec's file."""
 
     def __init__(self, file: SpecFile) -> None:
         self._spec = file.spec
         self._lines = file.source.lines
 
     def label(self, name: str, index: int, label: Any) -> KeyPath:
-        """Return the path of one choice."""
+        """Return the path in the spec of a parameter's choice with this index and label."""
         if isinstance(self._spec.space[name], NamedChoice):
             return ("space", name, "choices", label)
         plain = ("space", name, index)
         return plain if plain in self._lines else ("space", name, "choices", index)
 
     def value(self, path: KeyPath, params: Mapping[str, Any]) -> KeyPath:
-        """Return the path in the spec of a path in the configuration made of `params`; a default belongs to base."""
+        """Return the path in the spec for a path in the configuration made of `params`; defaults count as in `base`."""
         if not path or path[0] not in self._spec.space:
             return ("base", *path) if path else ()
         name = str(path[0])
@@ -40,7 +40,7 @@ class Written:
 
 
 def _values_to_try(spec: Spec, written: Written) -> Iterator[tuple[KeyPath, str, Any]]:
-    """Yield every single value of the search with its path: what is fixed, every choice, both ends of every range."""
+    """Yield each value of the search with its path: fixed values, all choices, both ends of every range."""
     for name, value in spec.base.items():
         yield ("base", name), name, value
     for name, parameter in spec.space.items():
@@ -53,7 +53,7 @@ def _values_to_try(spec: Spec, written: Written) -> Iterator[tuple[KeyPath, str,
 
 
 def value_problems(spec: Spec, config_type: type[MethodConfig], written: Written) -> list[Problem]:
-    """Return what is wrong with single values, each validated alone: rules between fields come with the whole."""
+    """Return the problems of single values; each is validated alone, without the rules between fields."""
     problems = []
     for path, name, value in _values_to_try(spec, written):
         values = {name: value}
@@ -68,7 +68,7 @@ def value_problems(spec: Spec, config_type: type[MethodConfig], written: Written
 
 
 def _with_hint(problem: Problem, spec: Spec, name: str) -> Problem:
-    """Return the problem with the way out where a float range stands for a whole number."""
+    """Return the problem; if a float range stands for a whole number, with the advice to make it an int range."""
     if isinstance(spec.space.get(name), FloatRange) and problem.wants_int:
         return Problem(problem.path, "the field takes whole numbers; add `type: int` to the range", problem.value)
     return problem

@@ -1,6 +1,6 @@
-"""What searches, Ray and W&B leave behind when they are killed: found, proved unused, deleted.
+"""Finds and deletes what killed searches, Ray and W&B leave behind, if it is proved to be unused.
 
-Whatever cannot be proved unused is kept, with the reason. Symbolic links are never followed.
+What cannot be proved unused is kept, with the reason. Symbolic links are never followed.
 """
 
 import json
@@ -53,7 +53,7 @@ class Places:
 
 @dataclass(frozen=True)
 class Leftover:
-    """Something left behind, or what looks like it."""
+    """A file or folder that was left behind, or looks so."""
 
     path: Path
     kind: str
@@ -67,7 +67,7 @@ class Leftover:
 
 @dataclass(frozen=True)
 class Deletion:
-    """What became of a leftover that was to be deleted."""
+    """The result of deleting a leftover."""
 
     leftover: Leftover
     """As it was right before: it may have to be kept meanwhile."""
@@ -76,7 +76,7 @@ class Deletion:
 
 
 def own_places(*, foreign: bool) -> Places:
-    """Return this user's places; those of Ray and W&B only if `foreign`.
+    """Return the places where this user's leftovers may be; Ray's and W&B's only if `foreign`.
 
     Raises ScratchError if `$SWELL_SCRATCH` cannot be used.
     """
@@ -95,9 +95,9 @@ def _distinct(*paths: Path) -> tuple[Path, ...]:
 
 
 def find(places: Places, older_than_h: float) -> list[Leftover]:
-    """Return everything left behind, with the reason for what must stay.
+    """Return everything left behind, with a reason for each that must stay.
 
-    `older_than_h` hours must have passed since anything in a folder of Ray's or W&B's was modified.
+    A folder of Ray's or W&B's must stay if anything in it was modified within `older_than_h` hours.
     """
     candidates = list(_candidates(places))
     uses = look({path.name for _, path in candidates})
@@ -106,10 +106,10 @@ def find(places: Places, older_than_h: float) -> list[Leftover]:
 
 
 def delete(leftover: Leftover, older_than_h: float) -> Deletion:
-    """Delete a leftover if it may still go, which is looked into anew."""
+    """Examine a leftover again, and delete it if it may still go."""
     path = leftover.path
     now = _examine(leftover.kind, path, look({path.name}), older_than_h)
-    if now is None:  # another has deleted it
+    if now is None:  # someone else has deleted it
         return Deletion(leftover)
     if now.keep_because:
         return Deletion(now)
@@ -119,7 +119,7 @@ def delete(leftover: Leftover, older_than_h: float) -> Deletion:
 
 
 def _candidates(places: Places) -> Iterator[tuple[str, Path]]:
-    """Give this user's files and folders of the right names in the right places, real ones, not links."""
+    """Yield this user's real files and folders (no links) with the right names in the right places, by kind."""
     for kind, roots in ((SCRATCH, places.scratch), (RAY, places.ray), (WANDB, places.wandb)):
         for root in roots:
             yield from ((kind, path) for path in _entries(root) if _is_ours(path, kind))
@@ -133,7 +133,7 @@ def _candidates(places: Places) -> Iterator[tuple[str, Path]]:
 def _entries(folder: Path) -> list[Path]:
     try:
         return sorted(folder.iterdir())
-    except OSError:  # none there, or another user's
+    except OSError:  # missing, or another user's
         return []
 
 
@@ -149,11 +149,11 @@ def _is_ours(path: Path, kind: str) -> bool:
 
 
 def _examine(kind: str, path: Path, uses: Uses, older_than_h: float) -> Leftover | None:
-    """Return a candidate with the reason for keeping it, if there is one; None for what has gone or is not ours."""
+    """Return a candidate, with the reason to keep it if there is one; None if it is gone or not ours."""
     if not _is_ours(path, kind):
         return None
     tree = _measure(path)
-    if tree.newest_mtime == -math.inf:  # gone since
+    if tree.newest_mtime == -math.inf:  # gone by now
         return None
     reason = REASONS[kind](path, tree, uses, older_than_h)
     if not reason and tree.other_user is not None:
@@ -163,7 +163,7 @@ def _examine(kind: str, path: Path, uses: Uses, older_than_h: float) -> Leftover
 
 @dataclass
 class _Tree:
-    """What a walk through a file or folder found."""
+    """What was found by walking through a file or folder."""
 
     num_bytes: int = 0
     newest_mtime: float = -math.inf
@@ -182,7 +182,7 @@ def _measure(path: Path) -> _Tree:
                 tree.other_user = status.st_uid
             if (status.st_mode & 0o170000) == 0o040000:
                 todo += at.iterdir()
-            elif status.st_nlink > 1:  # frees its blocks only with its last name
+            elif status.st_nlink > 1:  # blocks are freed with a file's last name
                 links[status.st_dev, status.st_ino] = links.get((status.st_dev, status.st_ino), 0) + 1
                 if links[status.st_dev, status.st_ino] < status.st_nlink:
                     continue
@@ -195,7 +195,7 @@ def _measure(path: Path) -> _Tree:
 
 
 def _why_keep_scratch(path: Path, tree: _Tree, uses: Uses, older_than_h: float) -> str:
-    """Its owner decides, known by its start in kernel ticks: no clock is asked."""
+    """Return why to keep a scratch folder: its owner lives, or may live; identified by kernel ticks, not by a clock."""
     if not os.path.lexists(path / OWNER_FILE):
         return "it carries no owner file"
     owner = _owner(path / OWNER_FILE)
@@ -208,7 +208,7 @@ def _why_keep_scratch(path: Path, tree: _Tree, uses: Uses, older_than_h: float) 
 
 
 def _owner(file: Path) -> Mapping[str, Any] | None:
-    """Return who owns a scratch folder; None if the file does not say so."""
+    """Return the identity of a scratch folder's owner; None if its owner file does not say."""
     try:
         descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
         with os.fdopen(descriptor) as source:
@@ -220,7 +220,10 @@ def _owner(file: Path) -> Mapping[str, Any] | None:
 
 
 def _why_keep_unfinished(path: Path, tree: _Tree, uses: Uses, older_than_h: float) -> str:
-    """Its writer is known by its process id alone, and may have been on another host: all must speak against it."""
+    """Return why to keep an unfinished file: its writer may live.
+
+    Only the writer's process id is known, and it may have run on another host; so everything must speak for its death.
+    """
     try:
         search = SearchPaths(next(folder for folder in path.parents if is_search(folder)))
         supervisor = read_json(search.supervisor_record)
@@ -246,13 +249,17 @@ def _why_keep_ray(path: Path, tree: _Tree, uses: Uses, older_than_h: float) -> s
     if shared := shared_file_system(path):
         return f"other machines may use it: it lies on {shared}"
     age_h = (time.time() - tree.newest_mtime) / 3600
-    if not age_h >= older_than_h:  # also where one of them is not a number
+    if not age_h >= older_than_h:  # also if either is NaN
         return f"it was modified in the last {older_than_h:g} h"
     return ""
 
 
 def _why_keep_wandb(path: Path, tree: _Tree, uses: Uses, older_than_h: float) -> str:
-    """As with Ray, but a run does not keep these folders open: any Python that is as old as one may own it."""
+    """Return why to keep a folder of W&B's.
+
+    The rules are Ray's; but as a run does not keep these folders open, any Python process that is old enough may own
+    it.
+    """
     if reason := _why_keep_ray(path, tree, uses, older_than_h):
         return reason
     named = NAMES[WANDB].fullmatch(path.name)
@@ -272,9 +279,9 @@ REASONS: Mapping[str, Callable[[Path, _Tree, Uses, float], str]] = {
 
 
 def _remove(path: Path) -> list[str]:
-    """Remove a file or a folder with all in it; return what could not be removed.
+    """Remove a file or a folder with everything in it; return what could not be removed.
 
-    The owner file goes last: a folder that is only half deleted must still be known as ours.
+    The owner file goes last, so that a folder that is only half deleted is still known as ours.
     """
     errors: list[str] = []
 
@@ -285,7 +292,7 @@ def _remove(path: Path) -> list[str]:
 
     def remove(at: Path) -> None:
         if at.is_dir() and not at.is_symlink():
-            shutil.rmtree(at, onerror=note)  # opens folders one below the other, and never through a link
+            shutil.rmtree(at, onerror=note)  # never follows a link
             return
         try:
             at.unlink(missing_ok=True)

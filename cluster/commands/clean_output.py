@@ -1,4 +1,4 @@
-"""`swell clean`: prints what killed searches left behind, and with `foreign` killed Ray and W&B; deletes it."""
+"""`swell clean`: prints and deletes what killed searches, and with `foreign` also Ray and W&B, left behind."""
 
 import time
 
@@ -14,9 +14,9 @@ FAILED = 1
 def clean_command(
     *, foreign: bool, dry_run: bool, older_than_h: float, console: Console, places: Places | None = None
 ) -> int:
-    """Delete what was left behind and is proved unused, or with `dry_run` only say what would go; return the status.
+    """Delete what is proved unused, or with `dry_run` only list it; return the exit status.
 
-    `places` are the user's own unless given. Raises ScratchError if those cannot be found.
+    `places` are by default the user's own. Raises ScratchError if those cannot be found.
     """
     found = find(places or own_places(foreign=foreign), older_than_h)
     kept = [leftover for leftover in found if leftover.keep_because]
@@ -41,7 +41,7 @@ def clean_command(
 
 
 def describe(leftover: Leftover, what: str) -> Text:
-    """Return a line on a leftover: what becomes of it, its size, its age, where it is and why."""
+    """Return a line about a leftover: `what` becomes of it, its size, its age, where it is and why."""
     return Text.assemble(
         (f"{what:<9}", "yellow" if what == "kept" else "green"),
         f"{decimal(leftover.num_bytes):>9}  {_age(time.time() - leftover.newest_mtime):>6}  {leftover.kind:<15}  ",
@@ -50,7 +50,7 @@ def describe(leftover: Leftover, what: str) -> Text:
 
 
 def describe_deletion(deletion: Deletion) -> list[Text]:
-    """Return what became of a leftover as lines for the terminal."""
+    """Return the result of a deletion as lines for the terminal."""
     if deletion.leftover.keep_because:
         return [describe(deletion.leftover, "kept")]
     if not deletion.errors:

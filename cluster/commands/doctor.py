@@ -1,4 +1,4 @@
-"""`swell doctor`: prints what was found of this machine, by topic."""
+"""`swell doctor`: prints the findings on this machine, by topic."""
 
 import socket
 import textwrap
@@ -25,9 +25,9 @@ STYLES = {Verdict.OK: "green", Verdict.WARNING: "yellow", Verdict.PROBLEM: "bold
 
 
 def doctor_command(spec_path: Path | None, *, console: Console) -> int:
-    """Print what was found of this machine, for a search's spec if one is given; return the exit status.
+    """Print the findings on this machine, for a search's spec if one is given; return the exit status.
 
-    0: nothing keeps a search from running here; 1: something does. Raises SpecError if the spec is wrong.
+    0: nothing prevents a search from running here; 1: something does. Raises SpecError if the spec is wrong.
     """
     needs = Needs() if spec_path is None else _needs(spec_path)
     what = f"for {spec_path}" if spec_path else "for a search with the default resources"
@@ -41,7 +41,7 @@ def doctor_command(spec_path: Path | None, *, console: Console) -> int:
 
 
 def site_command(name: str, *, submit: bool, console: Console) -> int:
-    """Print what was found of a cluster for a site, with `submit` also by a tiny job; return the exit status.
+    """Print the findings on a site's cluster, with `submit` also those of a tiny job; return the exit status.
 
     Raises SpecError if the site's file is wrong.
     """
@@ -66,19 +66,19 @@ def site_command(name: str, *, submit: bool, console: Console) -> int:
 
 
 def exit_status(findings: Sequence[Finding]) -> int:
-    """Return 1 if there is a problem, else 0: a warning keeps no search from running."""
+    """Return 1 if a finding is a problem, else 0: a search can run despite warnings."""
     return FAILED if any(finding.verdict is Verdict.PROBLEM for finding in findings) else 0
 
 
 def _needs(path: Path) -> Needs:
-    # Not the whole of `swell check`: it refuses a spec that is too large for this machine, which is for us to explain.
+    # Not all of `swell check`: it refuses a spec that is too large for this machine, which we are to explain.
     file, code = with_code(load_spec(path))
     find_config_type(file)
     return needs_of(file.spec, code)
 
 
 def draw(findings: Sequence[Finding], width: int) -> list[Text]:
-    """Return findings as lines by topic, with what to do below each that is not well; nothing is cut off."""
+    """Return findings as lines by topic, with advice below each that is not well; cuts nothing off."""
     names = max((len(finding.name) for finding in findings), default=0)
     indent = 2 + max(map(len, Verdict)) + 2 + min(names, MOST_NAME) + 2
     lines: list[Text] = []
@@ -93,7 +93,7 @@ def _lines(finding: Finding, indent: int, width: int) -> list[Text]:
     style, space = STYLES[finding.verdict], max(width - indent, LEAST_TEXT)
     start = f"  {finding.verdict.value:7}  {finding.name}"
     found = _fold(finding.found, space)
-    if len(start) + 2 > indent:  # a long name has a line of its own
+    if len(start) + 2 > indent:  # a long name gets its own line
         lines = [Text(line) for line in _fold(start, width)]
     else:
         lines = [Text(start.ljust(indent) + found.pop(0))]
@@ -108,7 +108,7 @@ def _fold(text: str, width: int) -> list[str]:
 
 
 def summary(findings: Sequence[Finding]) -> Text:
-    """Return one line: how many problems and warnings there are."""
+    """Return a line with the numbers of problems and warnings."""
     problems, warnings = (
         sum(finding.verdict is verdict for finding in findings) for verdict in (Verdict.PROBLEM, Verdict.WARNING)
     )

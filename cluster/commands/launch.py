@@ -1,4 +1,4 @@
-"""`swell launch`: a search that goes on when its user logs out, on a cluster or detached on this machine."""
+"""`swell launch`: starts a search that goes on when its user logs out, on a cluster or detached on this machine."""
 
 import os
 import shutil
@@ -37,16 +37,16 @@ START_PATIENCE_S = 120.0
 
 
 class LaunchError(UserError):
-    """The search could not be started; nothing of the attempt is left."""
+    """The search could not be started; nothing is left of the attempt."""
 
 
 class StillQueuedError(LaunchError):
-    """The launch has failed, but a job of it is queued, or may be: the search stays."""
+    """The launch failed, but one of its jobs is or may be queued, so the search's directory stays."""
 
 
 @dataclass(frozen=True)
 class Target:
-    """Where a search is to run, as the command line says it."""
+    """Where a search shall run, as the command line says."""
 
     on: str
     """The name of a queue, local (detached on this machine) or here (in the foreground)."""
@@ -55,11 +55,11 @@ class Target:
 
     @property
     def queue(self) -> Queue | None:
-        """The cluster's queue that its jobs go to; None for this machine."""
+        """The queue of the cluster; None for this machine."""
         return queue_named(self.on) if self.on in queue_names() else None
 
     def check(self) -> None:
-        """Raise RequestError for options that are not for this target."""
+        """Raise RequestError if an option does not apply to this target."""
         if self.queue is not None:
             return
         given = {"--site": self.site, "--nodes": self.options.nodes, "--jobs": self.options.jobs}
@@ -74,11 +74,10 @@ class Target:
 def launch_command(
     spec: Path, target: Target, *, name: str | None, dry_run: bool, console: Console, errors: Console
 ) -> None:
-    """Launch the search of a spec, and say what to type next; with `dry_run` only print its job script.
+    """Launch a spec's search, and print what to type next; with `dry_run` only print its job script.
 
-    Warnings go to `errors`.
-
-    Raises a UserError or an OSError with nothing of the search left behind, unless it is a StillQueuedError.
+    Warnings go to `errors`. If this raises a UserError or an OSError, nothing of the search is left, unless it is a
+    StillQueuedError.
     """
     target.check()
     queue = target.queue
@@ -102,9 +101,10 @@ def launch_command(
 
 
 def ask_for(queue: Queue, options: Options, site: Site, file: SpecFile, *, must_answer: bool = True) -> Request:
-    """Return what to ask a site for, held against what its queue says of it now.
+    """Return the request to a site, checked against what its queue says now.
 
-    Raises RequestError or SpecError if it cannot be had, QueueError if the queue must answer and does not.
+    Raises RequestError or SpecError if the site cannot give it, and QueueError if the queue does not answer although it
+    `must_answer`.
     """
     try:
         known = queue.partitions()
@@ -116,21 +116,21 @@ def ask_for(queue: Queue, options: Options, site: Site, file: SpecFile, *, must_
 
 
 def submit_search(queue: Queue, paths: SearchPaths, request: Request, site: Site, given: str | None) -> Launch:
-    """Submit a search's jobs and write down how; return that. To be called with `interrupts`.
+    """Submit a search's jobs; write down and return how it was launched. To be called within `interrupts`.
 
-    Raises SubmissionError or OSError, with nothing written and nothing queued, or StillQueuedError.
+    Raises SubmissionError or OSError with nothing written and nothing queued, or StillQueuedError.
     """
     launch = Launch.new(queue.name, **request.as_dict(), site=site.model_dump(mode="json"), site_given=given)
-    # Written down at once: the job may start before its submission has returned.
+    # Written first: the job may start before its submission returns.
     with _written(paths, launch), _taken_back(queue, paths, launch) as ids:
         ids += queue.submit(request, site, paths, submitted)
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # it comes too late
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # too late to take it back
         return launch.write(paths, ids)
 
 
 @contextmanager
 def interrupts() -> Iterator[None]:
-    """Let Ctrl-C be an exception, by which what is half done is taken back, and end by it as interrupts do."""
+    """Turn Ctrl-C into an exception, so that what is half done is undone; then end as an interrupted process does."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         yield
@@ -142,21 +142,21 @@ def interrupts() -> Iterator[None]:
 
 @contextmanager
 def _taken_back(queue: Queue, paths: SearchPaths, launch: Launch) -> Iterator[list[str]]:
-    """Yield a list for the ids of jobs; where anything fails, take a search's jobs out of the queue again.
+    """Yield a list for the ids of jobs; if anything fails, take the search's jobs out of the queue again.
 
-    A submission that failed, or was interrupted, may have queued one all the same. Raises StillQueuedError if the queue
-    does not say, or does not do it.
+    A submission that failed or was interrupted may have queued a job nevertheless. Raises StillQueuedError if the queue
+    does not answer, or does not cancel it.
     """
     ids: list[str] = []
     try:
         yield ids
     except BaseException as error:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second one must not keep us from it
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not interrupt this
         try:
             ids = ids or queue.submitted_from(paths.submission, paths.name)
             queue.cancel(ids)
         except QueueError as trouble:
-            with suppress(OSError):  # else `swell stop` would not know them
+            with suppress(OSError):  # so that `swell stop` knows them
                 launch.write(paths, ids)
             job = f"job {' '.join(ids)} stays" if ids else "a job of it may be"
             raise StillQueuedError(
@@ -168,7 +168,7 @@ def _taken_back(queue: Queue, paths: SearchPaths, launch: Launch) -> Iterator[li
 
 @contextmanager
 def _written(paths: SearchPaths, launch: Launch) -> Iterator[None]:
-    """Write down how a search is launched; where that fails, it stays as it was."""
+    """Write down how a search is launched; if the launch fails, restore what was written before."""
     before = paths.launch.read_text() if paths.launch.exists() else None
     launch.write(paths)
     try:
@@ -205,7 +205,7 @@ def _launch_local(
 
 @contextmanager
 def _new_search(report: CheckReport, spec: Path, name: str | None) -> Iterator[SearchPaths]:
-    """Make a search directory, and delete it where its launch fails, or is interrupted."""
+    """Make a search directory; delete it if its launch fails or is interrupted."""
     paths = create_search(report.spec, spec, name)
     with interrupts():
         try:
@@ -223,7 +223,7 @@ def _warn(report: CheckReport, errors: Console) -> None:
 
 
 def _use_searches_root(site: Site) -> bool:
-    """Put new searches where the site wants them, unless the user has said where; return whether it does."""
+    """Use the site's folder for new searches, unless the user has named one; return whether it is used."""
     if os.environ.get("SWELL_ROOT") or not site.searches_root:
         return False
     os.environ["SWELL_ROOT"] = site.expanded(site.searches_root)
@@ -231,9 +231,9 @@ def _use_searches_root(site: Site) -> bool:
 
 
 def start_local(paths: SearchPaths, cpus: int | None) -> Launch:
-    """Start a process of its own that works on a search, and wait until it does.
+    """Start a detached process that works on a search; return once it does.
 
-    Raises LaunchError, with what the process has said, if it ends before.
+    Raises LaunchError, with the process's last words, if it ends before.
     """
     make_submission_folder(paths)
     environment = {**os.environ, "PYTHONPATH": python_path()}
@@ -257,15 +257,15 @@ def start_local(paths: SearchPaths, cpus: int | None) -> Launch:
             process.kill()
             process.wait()
             raise
-        if process.returncode and _size(paths.supervisor_log) == worked:  # else `swell status` says how it ended
+        if process.returncode and _size(paths.supervisor_log) == worked:  # otherwise `swell status` tells how it ended
             words = log.read_bytes()[said:].decode(errors="replace").strip()
             raise LaunchError(words or f"the process ended at once, with status {process.returncode}")
-    process.returncode = 0  # it outlives us, which is not worth Python's warning
+    process.returncode = 0  # it outlives us: this avoids Python's warning
     return launch
 
 
 def _wait_for_work(paths: SearchPaths, process: subprocess.Popen[bytes]) -> None:
-    """Wait until a process works on a search, or has ended; raises LaunchError if it takes too long."""
+    """Wait until a process works on a search, or has ended; raises LaunchError if that takes too long."""
     until = time.monotonic() + START_PATIENCE_S
     while not is_worked_on(paths) and process.poll() is None:
         if time.monotonic() > until:
@@ -278,18 +278,18 @@ def _size(file: Path) -> int:
 
 
 def local_command(paths: SearchPaths) -> list[str]:
-    """Return the command of a process of its own that works on a search."""
-    # -P: the working directory is the user's, and `-m` would put it before our own packages.
+    """Return the command line of a detached process that works on a search."""
+    # -P: `-m` would put the working directory, which is the user's, before our own packages.
     return [sys.executable, "-P", "-m", "cluster.supervision.job_main", str(paths.root)]
 
 
 def local_log(paths: SearchPaths) -> Path:
-    """Return the file with what a detached process prints."""
+    """Return the file that a detached process prints to."""
     return paths.submission / "local.log"
 
 
 def describe(paths: SearchPaths, launch: Launch, *, by_path: bool = False) -> str:
-    """Return what has been launched, and what to type next."""
+    """Return a text on what was launched and what to type next; names the search's path if `by_path`."""
     if launch.on == "local":
         head = f"{paths.name} runs on this machine ({launch.host}), and goes on when you log out."
     else:

@@ -1,4 +1,4 @@
-"""`swell logs`: what a search's jobs, supervisors and drivers have written, the last lines or as they come."""
+"""`swell logs`: prints what a search's jobs, supervisors and drivers have written: the last lines, or what comes."""
 
 import time
 from collections.abc import Callable
@@ -19,7 +19,7 @@ LOOK_S = 5.0
 
 
 class NoLogError(UserError):
-    """There is no such log."""
+    """The search has no such log."""
 
 
 @dataclass(frozen=True)
@@ -35,9 +35,9 @@ class Wanted:
 
 
 def chosen(paths: SearchPaths, wanted: Wanted) -> list[Path]:
-    """Return the logs that are there of those asked for, the one that says most last.
+    """Return the existing logs among those asked for, the most telling one last.
 
-    Raises NoLogError if there is none.
+    Raises NoLogError if none exists.
     """
     launch = read_launch(paths)
     ids = launch.job_ids if launch is not None else ()
@@ -78,9 +78,9 @@ def show_logs(
     follow: bool,
     is_over: Callable[[], bool] = lambda: False,
 ) -> None:
-    """Print the last lines of a search's logs, and with `follow` what comes, until the search has ended.
+    """Print the last lines of a search's logs; with `follow` also new lines, until `is_over` returns True.
 
-    Raises NoLogError if there is none.
+    Raises NoLogError if there is no such log.
     """
     logs = chosen(paths, wanted)
     ends = {log: log.stat().st_size for log in logs}
@@ -97,7 +97,7 @@ def show_logs(
         for log in logs:
             size = log.stat().st_size if log.exists() else 0
             if size <= ends[log]:
-                ends[log] = size  # it may have been started anew
+                ends[log] = size  # it may have been begun anew
                 continue
             if log != last:
                 _head(console, paths, log)

@@ -1,6 +1,6 @@
-"""Arguments and options that several commands have, and what a command that ends a search returns.
+"""Arguments and options that several commands share, and what a command returns that ends a search.
 
-Nothing heavy is imported here, nor by any `*_command.py`: all of them are for `swell --help`.
+Nothing heavy is imported here, nor by any `*_command.py`: `swell --help` imports all of them.
 """
 
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ TARGETS = (*queue_names(), "local")
 
 
 def target(name: str) -> str:
-    """Return a value of `--on` if it is one of TARGETS; raises UserError."""
+    """Return `name` if it is a value of `--on`, one of TARGETS; raises UserError if not."""
     if name not in TARGETS:
         problem = Problem(("--on",), "there is no such place to run", name, choices=TARGETS)
         raise UserError(str(problem))
@@ -41,7 +41,7 @@ Hours = Annotated[float | None, typer.Option(min=0.01, help="Time limit of a job
 
 @dataclass(frozen=True)
 class SearchEnded:
-    """A command has worked on a search until it ended: its trials are still to be shown."""
+    """What a command returns that has worked on a search until it ended: `swell` then shows the trials."""
 
     paths: "SearchPaths"
     status: int

@@ -1,4 +1,4 @@
-"""What a search will cost, from one short trial per distinct program, each in a process of its own."""
+"""Estimates what a search will cost from one short trial per distinct program, each in its own process."""
 
 import json
 import os
@@ -21,7 +21,7 @@ TIMEOUT_S = 600.0
 
 @dataclass(frozen=True)
 class Probe:
-    """What one program was measured to cost; `failure` says why it could not be."""
+    """The measured cost of one program; `failure` says why there is none."""
 
     program: ProgramUse
     failure: str = ""
@@ -37,7 +37,7 @@ class Probe:
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a search will cost, as far as its probes tell; early stopping only makes it cheaper."""
+    """The estimated cost of a search, as far as its probes tell; early stopping only makes it cheaper."""
 
     num_probed: int
     num_programs: int
@@ -54,7 +54,7 @@ class Estimate:
 
 
 def choose_programs(programs: Sequence[ProgramUse], most: int) -> list[ProgramUse]:
-    """Return at most `most` programs, evenly spread over the order of the search."""
+    """Return at most `most` programs, spread evenly over the search's order."""
     if len(programs) <= most:
         return list(programs)
     return [programs[round(index * (len(programs) - 1) / max(most - 1, 1))] for index in range(most)]
@@ -63,7 +63,7 @@ def choose_programs(programs: Sequence[ProgramUse], most: int) -> list[ProgramUs
 def probe_programs(
     report: CheckReport, most: int = 8, run: Callable[..., Mapping[str, Any]] | None = None
 ) -> Iterator[Probe]:
-    """Yield the probes of a search's programs as they are measured; one that fails says why, and the rest go on."""
+    """Yield the probes of a search's programs as each is measured; a failed one says why, and the others go on."""
     run = run or partial(_run_worker, report.code)
     for program in choose_programs(report.programs, most):
         try:
@@ -73,7 +73,7 @@ def probe_programs(
 
 
 class ProbeError(RuntimeError):
-    """A probe's process failed; its text is the reason."""
+    """A probe's process failed; the text says why."""
 
 
 def _run_worker(code: Path | None, trainable: str, config: Mapping[str, Any], cpus: int) -> Mapping[str, Any]:
@@ -93,7 +93,7 @@ def _run_worker(code: Path | None, trainable: str, config: Mapping[str, Any], cp
         raise ProbeError(f"ended by signal {-done.returncode}; 9 is often the lack of memory")
     if done.returncode:
         lines = [line for line in done.stderr.splitlines() if line.strip()]
-        # Behind a traceback JAX adds lines about its frames: the error is the last line that is not indented dashes.
+        # JAX adds lines about its frames after a traceback: the error is the last line that is no indented dashes.
         said = [line for line in lines if line[0] not in " -" and "Error" in line.split(":")[0]]
         raise ProbeError((said or lines or [f"exit status {done.returncode}"])[-1])
     return json.loads(done.stdout)
@@ -118,7 +118,7 @@ def _probe(program: ProgramUse, measured: Mapping[str, Any]) -> Probe:
 
 
 def estimate(report: CheckReport, probes: Sequence[Probe], cpus: int | None = None) -> Estimate | None:
-    """Return what the search will cost on `cpus` CPUs, this machine's unless given; None if no probe worked."""
+    """Return what the search will cost on `cpus` CPUs, by default this machine's; None if every probe failed."""
     good = [probe for probe in probes if probe.step_s]
     if not good:
         return None
@@ -132,7 +132,7 @@ def estimate(report: CheckReport, probes: Sequence[Probe], cpus: int | None = No
     compile_s = sum(probe.compile_s for probe in good) / len(good)
     total_s = core_hours = None
     if report.num_trials is not None:
-        # Programs are compiled about once: workers are reused, and the compiled forms are kept on disk.
+        # Each program is compiled about once: workers are reused, and compiled programs are kept on disk.
         compilations = min(len(report.programs), report.num_trials) * compile_s
         busy_s = report.num_trials * trial_s + compilations
         total_s = busy_s / min(num_slots, report.num_trials)

@@ -25,7 +25,7 @@ MEASURED_S = 1.0
 
 
 def measure(trainable: str, config: dict[str, Any]) -> dict[str, Any]:
-    """Return seconds of data, compilation, each phase's step and a report, and the peak memory of one trial."""
+    """Return the seconds of loading data, compiling, a step of each phase and a report, and the peak memory."""
     start = time.perf_counter()
     method = load_method(trainable)
     parsed = load_config_type(trainable).of_values(config)
@@ -54,14 +54,14 @@ def measure(trainable: str, config: dict[str, Any]) -> dict[str, Any]:
 
 
 def _step_seconds(training: Training, phase: Phase, arrays: Any) -> float:
-    """Return the seconds of one step, from chunks that grow until they take long enough to be measured."""
+    """Return the seconds of one step, measured over chunks that grow until they take long enough."""
     _chunk(training, phase, arrays, 1)
     num_steps = 1
     while True:
         elapsed = _chunk(training, phase, arrays, num_steps)
         if elapsed >= MEASURED_S / 2 or num_steps >= phase.steps:
             return elapsed / num_steps
-        # A compiled chunk's time is proportional to its steps: aim at the whole measured time at once.
+        # A chunk's time is proportional to its steps: aim at the full measuring time at once.
         num_steps = min(phase.steps, max(2 * num_steps, int(MEASURED_S * num_steps / max(elapsed, 1e-4))))
 
 
@@ -87,7 +87,7 @@ def _timed(training: Training, name: str, *args: Any) -> float:
 
 
 def _timed_tests(training: Training) -> float:
-    """Return the seconds of the measurement on the test sets, made on the model as it is."""
+    """Return the seconds of measuring the present model on the test sets."""
     compiled = training.program.compile_s
     start = time.perf_counter()
     training.test(training.state.params)
@@ -96,6 +96,6 @@ def _timed_tests(training: Training) -> float:
 
 if __name__ == "__main__":
     request = json.load(sys.stdin)
-    with contextlib.redirect_stdout(sys.stderr):  # a method that prints must not end up in the result
+    with contextlib.redirect_stdout(sys.stderr):  # keep a method's prints out of the result
         result = measure(request["trainable"], request["config"])
     json.dump(result, sys.stdout)

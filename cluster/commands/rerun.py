@@ -1,4 +1,4 @@
-"""`swell rerun`: one trial again, as a search of its own or in this terminal, and whether it ends as it did."""
+"""`swell rerun`: trains one trial again, as its own search or in this terminal, and compares the results."""
 
 import json
 import re
@@ -33,17 +33,18 @@ TWICE_S = 3.0
 
 
 class RerunError(UserError):
-    """The user asked for a trial that cannot be run again."""
+    """The trial that the user named cannot be run again."""
 
 
 def rerun_command(paths: SearchPaths, trial: int, *, here: bool, console: Console) -> int:
-    """Train a trial's configuration again, and print whether it ends as it had; return the exit status.
+    """Train a trial's configuration again, and print whether it ends as before; return the exit status.
 
-    As a search of its own, through Ray, or with `here` in a single process of this terminal. The status is that of
-    `swell run` either way: 0 if the trial completed, 1 if it failed (`here`: its traceback comes last), 130 where
-    it was interrupted. Whether the numbers are the recorded ones is printed; another machine may give others.
+    It runs as a search of its own, through Ray, or with `here` in one process of this terminal. The status is that of
+    `swell run` either way: 0 if the trial completed, 1 if it failed (with `here`, its traceback is printed last), 130
+    if it was interrupted. Other numbers than the recorded ones are printed but do not change the status, since another
+    machine may give others.
 
-    Raises RerunError for a trial that cannot be run again.
+    Raises RerunError if the trial cannot be run again.
     """
     record = find_trial(paths, trial)
     spec = load_spec(paths)
@@ -56,7 +57,7 @@ def rerun_command(paths: SearchPaths, trial: int, *, here: bool, console: Consol
 
 
 def find_trial(paths: SearchPaths, number: int) -> TrialRecord:
-    """Return a trial that has a configuration; raises RerunError for any other."""
+    """Return a search's trial by number; raises RerunError if it does not exist or has no configuration."""
     records = {record.number: record for record in load_trials(paths)}
     if number not in records:
         known = f"there are 0 to {max(records)}" if records else "there are none yet"
@@ -67,11 +68,11 @@ def find_trial(paths: SearchPaths, number: int) -> TrialRecord:
 
 
 def require_method(trainable: str, folders: Sequence[Path]) -> None:
-    """Raise RerunError if a method can no longer be imported, also not from a search's folders for its own."""
+    """Raise RerunError if a method cannot be imported any more, not even from the search's `folders` for its own."""
     try:
         with found_in(*folders):
             load_config_type(trainable)
-    except (Exception, SystemExit) as error:  # whatever a user's own module raises
+    except (Exception, SystemExit) as error:  # a user's own module may raise anything
         said, places = f"{type(error).__name__}: {error}", ", ".join(map(str, folders))
         raise RerunError(f"{trainable} can no longer be imported, from {places} or from here: {said}") from error
 
@@ -82,7 +83,7 @@ def require_method(trainable: str, folders: Sequence[Path]) -> None:
 def rerun_spec(spec: Spec, record: TrialRecord, name: str) -> Spec:
     """Return the spec of a search with a trial's configuration alone: one trial, every field fixed, to its end."""
     config = record.config
-    # A space must search something: the first field with a plain value, those that were searched first.
+    # A space must have a parameter: the first field with a plain value, preferably one that was searched.
     plain = (key for key in [*spec.space, *config] if isinstance(config.get(key), bool | int | float | str))
     searched = next(plain, None)
     if searched is None:
@@ -96,7 +97,7 @@ def rerun_spec(spec: Spec, record: TrialRecord, name: str) -> Spec:
         "space": {searched: space},
         "sampler": Sampler(name="random"),
         "early_stopping": EarlyStopping(),
-        "repeats": None,  # the seed is one of the fields
+        "repeats": None,  # the seed is among the fixed fields
         "budget": Budget(trials=1),
         "keep": Keep(),
     }
@@ -104,14 +105,14 @@ def rerun_spec(spec: Spec, record: TrialRecord, name: str) -> Spec:
 
 
 def rerun_name(search: str, trial: int) -> str:
-    """Return the name of a trial's rerun, `SEARCH-rerun-TRIAL`, fit for a directory."""
+    """Return a valid directory name for a trial's rerun: `SEARCH-rerun-TRIAL`."""
     ending = f"-rerun-{trial}"
     fit = re.sub(r"[^A-Za-z0-9._-]", "-", search).lstrip("._-") or "search"
     return fit[: LONGEST_NAME - len(ending)] + ending
 
 
 def create_rerun(paths: SearchPaths, spec: Spec, record: TrialRecord) -> SearchPaths:
-    """Make the search directory of a trial's rerun; raises ScratchError or OSError if it cannot be made."""
+    """Make the search directory of a trial's rerun; raises ScratchError or OSError if that fails."""
     from cluster.commands.search import create_search
 
     again = rerun_spec(spec, record, rerun_name(paths.name, record.number))
@@ -166,7 +167,7 @@ def _run_here(paths: SearchPaths, spec: Spec, record: TrialRecord, recorded: Run
     }
     ended = f"{recorded.outcome or 'open'} at step {recorded.step}"
     _print(console, [f"trial {record.number} of {paths.name} ({ended}), from step 0, in this terminal"])
-    console.file.flush()  # before the worker writes to the same terminal
+    console.file.flush()  # the worker writes to the same terminal
     environment = training_environment(spec.resources, method_folders(paths)) | {ARTIFACTS: str(paths.artifacts)}
     status = _run_worker(request, environment)
     if status == -signal.SIGINT:
@@ -180,8 +181,8 @@ def _run_here(paths: SearchPaths, spec: Spec, record: TrialRecord, recorded: Run
 
 
 def _run_worker(request: Mapping[str, Any], environment: Mapping[str, str]) -> int:
-    """Run the worker in this terminal; return its exit status, negative for a signal, SIGINT's where it was stopped."""
-    # Not its standard input, which is the terminal's; not an argument either, whose length is limited.
+    """Run the worker in this terminal; return its exit status, negative if a signal (SIGINT if stopped) ended it."""
+    # Not by standard input, which is the terminal's, nor by an argument, whose length is limited.
     with tempfile.TemporaryFile("w+") as file:
         json.dump(request, file)
         file.seek(0)
@@ -203,9 +204,9 @@ def _run_worker(request: Mapping[str, Any], environment: Mapping[str, str]) -> i
 
 @contextmanager
 def _interrupts(processes: Sequence[subprocess.Popen[bytes]]) -> Iterator[list[float]]:
-    """Leave Ctrl-C to the processes, which the terminal sends it to as well; twice in short time ends them.
+    """Leave Ctrl-C to the processes, which the terminal sends it to as well; two in short time end them.
 
-    A second one is needed where the first is not heard: Python waits for a running chunk of steps to end.
+    The second is needed if the first is not noticed: Python waits for a running chunk of steps to end.
     """
     pressed: list[float] = []
 

@@ -1,4 +1,4 @@
-"""Whether a trial that was trained again ended as it had before, with the same numbers."""
+"""Compares a trial that was trained again with its record: whether it ended the same way, with the same numbers."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ UNFINISHED = ("", Outcome.PRUNED.value, Outcome.STOPPED.value)
 
 @dataclass(frozen=True)
 class Run:
-    """What is known of one training of a configuration."""
+    """The results of one training of a configuration."""
 
     outcome: str
     """Empty if it has not ended."""
@@ -27,26 +27,26 @@ class Run:
 
     @classmethod
     def of(cls, paths: SearchPaths, record: TrialRecord) -> "Run":
-        """Return what a search has recorded of a trial."""
+        """Return the results that a search has recorded of a trial."""
         entries = [entry for entry in load_history(paths) if entry["trial"] == record.number]
-        # A trial that raised an exception has a last report without metrics.
+        # The last report of a trial that raised an exception has no metrics.
         reports = sorted((entry["step"], entry["metrics"]) for entry in entries if entry.get("metrics"))
         step = max([record.step, *(step for step, _ in reports)])
         return cls(record.outcome.value if record.outcome else "", step, record.metrics, record.error, reports)
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "Run":
-        """Return a run that `as_json` has made JSON of."""
+        """Return the run that `as_json` was called on."""
         return cls(**{**values, "reports": [(step, metrics) for step, metrics in values["reports"]]})
 
     def as_json(self) -> dict[str, Any]:
-        """Return the run as JSON has it."""
+        """Return the run as values that JSON can hold."""
         return asdict(self)
 
 
 @dataclass(frozen=True)
 class Difference:
-    """A metric that is not what it was; None stands for one that was not reported."""
+    """A metric that differs; None stands for a metric that was not reported."""
 
     step: int
     metric: str
@@ -59,7 +59,7 @@ class Difference:
 
 
 def same(left: float | None, right: float | None) -> bool:
-    """Return whether two values are the same, bit for bit; not a number is the same as itself."""
+    """Return whether two values are equal bit for bit; NaN equals NaN."""
     both_nan = isinstance(left, float) and isinstance(right, float) and math.isnan(left) and math.isnan(right)
     return both_nan or left == right
 
@@ -73,7 +73,7 @@ def difference(step: int, recorded: Mapping[str, float], again: Mapping[str, flo
 
 
 def first_difference(recorded: Run, again: Run) -> Difference | None:
-    """Return the first metric in which two runs differ, over the recorded reports that the second has come to."""
+    """Return the first metric in which two runs differ, over the recorded reports that the second run has reached."""
     reports = dict(again.reports)
     for step, metrics in recorded.reports:
         if step in reports or step < again.step:
@@ -84,7 +84,7 @@ def first_difference(recorded: Run, again: Run) -> Difference | None:
 
 
 def describe(recorded: Run, again: Run, objectives: Sequence[str]) -> list[str]:
-    """Return lines that say whether a trial ended as before; the objectives come first among its metrics."""
+    """Return lines that say whether a trial ended as before; among its metrics, `objectives` come first."""
     lines = [_ends(recorded, again)]
     if recorded.error and again.error:
         lines.append(f"its error is {'the same' if said(recorded.error) == said(again.error) else 'another'}")
@@ -113,7 +113,7 @@ def _reports(recorded: Run, again: Run) -> str:
 
 
 def _metrics(recorded: Run, again: Run, objectives: Sequence[str]) -> list[str]:
-    """Return a table of the final metrics; where the two ended at different steps there is nothing to be the same."""
+    """Return a table of the final metrics, which are only compared if both runs ended at the same step."""
     measured = recorded.metrics.keys() | again.metrics.keys()
     names = [name for name in dict.fromkeys([*objectives, *recorded.metrics, *again.metrics]) if name in measured]
     if not names:
@@ -129,14 +129,14 @@ def _metrics(recorded: Run, again: Run, objectives: Sequence[str]) -> list[str]:
 
 
 def _show(value: float | None, *, whole: bool) -> str:
-    """Return a metric's value; `whole` with all its digits: two may differ in the last one only."""
+    """Return a metric's value as text; `whole` with all digits, as two values may differ only in the last."""
     if value is None:
         return ""
     return repr(value) if whole or not isinstance(value, int | float) else f"{value:.6g}"
 
 
 def said(error: str) -> str:
-    """Return what a traceback's last exception says, without its frames: where it was caught is not its own."""
+    """Return the last exception's text in a traceback, without frames, since another caller may have caught it."""
     lines = error.strip().splitlines()
     last = max((index for index, line in enumerate(lines) if line.startswith('  File "')), default=-1)
     end = next((index for index in range(last + 1, len(lines)) if lines[index][:2] != "  "), len(lines))

@@ -1,7 +1,7 @@
-"""Trains one trial again in a process of its own: its request on the file descriptor that is its only argument.
+"""Trains one trial again in its own process; reads its request from the file descriptor that is its only argument.
 
 The process that starts it sets the thread caps. Standard input and output are the terminal's, so that `breakpoint()`
-works in a method; what the method raises is not caught.
+works in a method. What the method raises is not caught.
 """
 
 import json
@@ -29,7 +29,7 @@ COMPLETED, FAILED, INTERRUPTED = 0, 1, 130
 
 
 class Rerun:
-    """One trial on its way again, held against what the search has recorded of it."""
+    """One trial that is being trained again and compared with what the search has recorded of it."""
 
     def __init__(self, request: Mapping[str, Any]) -> None:
         self._trainable: str = request["trainable"]
@@ -47,17 +47,17 @@ class Rerun:
         raise KeyboardInterrupt
 
     def run(self) -> int:
-        """Train to the trial's end and say how it compares; what the method raises goes through."""
+        """Train to the trial's end and print how it compares; does not catch what the method raises."""
         signal.signal(signal.SIGINT, self._interrupt)
         try:
             outcome, metrics = self._train()
         except (Exception, SystemExit, KeyboardInterrupt) as error:
-            # Raised in one of JAX's own callbacks, the interrupt comes out of it as some other exception.
+            # An interrupt inside one of JAX's callbacks leaves it as another exception.
             if self._interrupted:
                 print(f"interrupted at step {self._step}", flush=True)
                 return INTERRUPTED
             self._conclude(*self._failure(error))
-            if isinstance(error, SystemExit):  # it would end this process without a word, perhaps with status 0
+            if isinstance(error, SystemExit):  # it would end this process silently, perhaps with status 0
                 traceback.print_exc()
                 return FAILED
             raise
@@ -65,7 +65,7 @@ class Rerun:
         return COMPLETED if outcome is Outcome.COMPLETED else FAILED
 
     def _failure(self, error: BaseException) -> tuple[Outcome, dict[str, float], str]:
-        """Return the outcome, metrics and error of a trial that raised this, as a search would record them."""
+        """Return the outcome, metrics and error that a search would record for a trial that raised this."""
         if self._config is None and isinstance(error, ValidationError):
             explained = explain_validation(error, load_config_type(self._trainable), self._values)
             return Outcome.INVALID_CONFIG, {}, "; ".join(map(str, explained))
@@ -92,7 +92,7 @@ class Rerun:
                 return self._end(report)
 
     def _note(self, report: Report, num_steps: int) -> None:
-        """Print a report, and at once in what it differs from the recorded one."""
+        """Print a report, and how it differs from the recorded one."""
         self._reports.append((report.step, report.metrics))
         names = dict.fromkeys([*self._objectives, *report.metrics])
         values = "  ".join(f"{name} {report.metrics[name]:.5g}" for name in names if name in report.metrics)
@@ -103,7 +103,7 @@ class Rerun:
             print(f"  not as recorded: {found}", flush=True)
 
     def _end(self, report: Report) -> tuple[Outcome, dict[str, float]]:
-        """Return a training's outcome and results, as `cluster.worker.actor` and the study make them."""
+        """Return a training's outcome and results as `cluster.worker.actor` and the study compute them."""
         if report.ending != Outcome.COMPLETED.value:
             return Outcome(report.ending), report.metrics
         training = self._training

@@ -1,4 +1,4 @@
-"""`swell resume`: goes on with a search under the same trial numbers, the way it was launched or another."""
+"""`swell resume`: continues a search under the same trial numbers, in the way it was launched or in another."""
 
 import os
 from collections.abc import Container, Iterator, Mapping, Sequence
@@ -45,21 +45,21 @@ class RefusedError(UserError):
 
 @dataclass(frozen=True)
 class Way:
-    """How to go on: in the foreground, or as a target says, with the site where it is a cluster."""
+    """How to go on: in the foreground, or on a target, with its site if that is a cluster."""
 
     target: Target
     site: Site | None = None
 
     @property
     def is_here(self) -> bool:
-        """Whether it goes on in the foreground."""
+        """Whether the search goes on in the foreground."""
         return self.target.on == "here"
 
 
 def way_of(paths: SearchPaths, on: str | None, given_site: str | None, given: Options) -> Way:
-    """Return how to go on: as the command line says, else as it was launched last.
+    """Return how to go on: as the command line says, else as the search was launched last.
 
-    Raises RequestError or SpecError if that cannot be.
+    Raises RequestError or SpecError if that is impossible.
     """
     launch = read_launch(paths)
     on = on or (launch.on if launch is not None else "here")
@@ -75,13 +75,13 @@ def way_of(paths: SearchPaths, on: str | None, given_site: str | None, given: Op
     if given_site is None:
         return Way(Target(on, before.site_given, options), _site_of(paths, queue.site_type, before.site))
     site = queue.load_site(given_site)
-    if site.name != before.site.get("name"):  # another cluster has other nodes and other limits
+    if site.name != before.site.get("name"):  # another cluster has other nodes and limits
         options = Options(options.nodes, options.jobs, given.cpus, given.hours)
     return Way(Target(on, given_site, options), site)
 
 
 def _site_of(paths: SearchPaths, site_type: type[Site], values: Mapping[str, Any]) -> Site:
-    """Return the site of the last launch; raises RequestError if another version of ours has written it."""
+    """Return the site of the last launch; raises RequestError if another version of ours wrote it incompatibly."""
     try:
         return site_type.model_validate(values, strict=False)
     except ValidationError as error:
@@ -90,7 +90,7 @@ def _site_of(paths: SearchPaths, site_type: type[Site], values: Mapping[str, Any
 
 
 def _merged(given: Options, before: Launch) -> Options:
-    """Return the options given, and for the others those of the last launch; nodes and jobs rule each other out."""
+    """Return the options given, completed by those of the last launch; `nodes` and `jobs` exclude each other."""
     wide = given.nodes is None and given.jobs is None
     return Options(
         nodes=before.nodes if wide else given.nodes,
@@ -101,9 +101,9 @@ def _merged(given: Options, before: Launch) -> Options:
 
 
 def check_free(paths: SearchPaths, *, is_here: bool = False) -> bool:
-    """Return whether there is anything left to do; raises BusyError if the search is queued or running.
+    """Return whether anything is left to do; raises BusyError if the search is queued or running.
 
-    On a machine without the queue that ran it, such as one that it was copied to, it can go on in the foreground.
+    A machine that lacks the queue which ran the search, such as one it was copied to, can go on in the foreground.
     """
     standing = standing_of(paths, load_snapshot(paths))
     if standing.is_active:
@@ -132,14 +132,14 @@ def _has_queue(paths: SearchPaths) -> bool:
 
 
 def prepare(paths: SearchPaths) -> None:
-    """Take back what asked the search to stop, and delete what its last jobs have left."""
+    """Remove the request to stop, and delete what the search's last jobs have left."""
     paths.stop_request.unlink(missing_ok=True)
     clean_submission(paths)
 
 
 @dataclass(frozen=True)
 class Changes:
-    """What is to be different from now on."""
+    """What shall change when a search goes on."""
 
     budget: Mapping[str, float]
     """New bounds by their keys under `budget`."""
@@ -148,7 +148,7 @@ class Changes:
 
     @classmethod
     def of(cls, budget: Mapping[str, float | None], failed: bool, outcomes: Sequence[str]) -> "Changes":
-        """Return the changes that the command line asks for; raises RequestError for an outcome that there is not."""
+        """Return the changes that the command line asks for; raises RequestError if an outcome is unknown."""
         if outcomes and not failed:
             raise RequestError(f"{' '.join(outcomes)}: the outcomes of trials to be taken up again need --failed")
         known = {outcome.value: outcome for outcome in CAN_FAIL}
@@ -165,12 +165,12 @@ class Changes:
 def resume_elsewhere(
     paths: SearchPaths, on: str | None, site: str | None, options: Options, changes: Changes, console: Console
 ) -> bool:
-    """Go on with a search on a cluster or detached, if that is the way; return False for the foreground.
+    """Go on with a search on a cluster or detached; return False if it is to go on in the foreground.
 
-    Raises a UserError, with nothing changed, if it cannot go on so.
+    Raises a UserError, with nothing changed, if it cannot go on in this way.
     """
     way = way_of(paths, on, site, options)
-    # Where it never was launched, its lock is all that can be taken.
+    # A search that was never launched has only its lock to take.
     left = (
         check_free(paths, is_here=way.is_here) if read_launch(paths) is not None or not way.is_here or changes else True
     )
@@ -191,7 +191,7 @@ def resume_elsewhere(
 
 
 def _require_begun_valid(paths: SearchPaths) -> None:
-    """Raise RefusedError if the method does not take the configuration of a trial any more that has begun."""
+    """Raise RefusedError if a trial has begun whose configuration the method no longer takes."""
     if not has_begun(paths):
         return
     trainable, folders = load_spec(paths).trainable, method_folders(paths)
@@ -199,7 +199,7 @@ def _require_begun_valid(paths: SearchPaths) -> None:
     try:
         with found_in(*folders):
             config_type = load_config_type(trainable)
-    except (Exception, SystemExit) as error:  # whatever a user's own module raises
+    except (Exception, SystemExit) as error:  # a user's own module may raise anything
         said, places = f"{type(error).__name__}: {error}", ", ".join(map(str, folders))
         raise RefusedError(f"{trainable} cannot be imported, from {places} or from here: {said}. {rest}") from None
     if problems := list(begun_problems(paths, config_type)):
@@ -212,7 +212,7 @@ def _require_begun_valid(paths: SearchPaths) -> None:
 
 
 def _change(paths: SearchPaths, changes: Changes, console: Console) -> bool:
-    """Change a search that nobody works on, and say how; return True: there is something left to do.
+    """Change a search that nobody works on, and print how; return True, as something is left to do then.
 
     Raises NothingLeftError, SpecError or BusyError, with nothing changed.
     """
@@ -244,7 +244,7 @@ def _ended_as(record: TrialRecord, outcomes: Container[str]) -> bool:
 
 @contextmanager
 def _alone(paths: SearchPaths) -> Iterator[None]:
-    """Keep every supervisor from working on a search, and wave drivers that are left of them; raises BusyError."""
+    """Keep supervisors, and wave drivers that outlived theirs, from working on a search; raises BusyError."""
     with ExitStack() as locks:
         for one in (paths, *paths.of_jobs()):
             for lock in (one.lock, one.driver_lock):

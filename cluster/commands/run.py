@@ -1,4 +1,4 @@
-"""`swell run`: what comes before a search in the foreground."""
+"""`swell run`: prepares a search in the foreground."""
 
 from pathlib import Path
 
@@ -12,14 +12,14 @@ from search_spaces.spec import load_spec
 
 
 def new_search(spec: Path, name: str | None, errors: Console) -> SearchPaths:
-    """Make the directory of a new search that this machine can carry; warnings go to `errors`.
+    """Make the directory of a new search, checked against this machine; warnings go to `errors`.
 
-    Raises a UserError if the spec is wrong, or is too large for this machine; nothing is left then.
+    Raises a UserError, and leaves nothing, if the spec is wrong or too large for this machine.
     """
     report = check(load_spec(spec))
     for warning in report.warnings:
         errors.print(f"warning: {warning}", soft_wrap=True)
-    scratch_root()  # before there is a search directory
+    scratch_root()  # fails before a search directory exists
     node_cache()
     check_fits(report.spec.resources)
     return create_search(report.spec, spec, name)

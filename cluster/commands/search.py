@@ -1,4 +1,4 @@
-"""Making a search: its directory, its resolved spec, and where it came from."""
+"""Makes a search: its directory, its resolved spec, and the record of where it came from."""
 
 import platform
 import shutil
@@ -39,7 +39,7 @@ def _version(package: str) -> str | None:
 
 
 def provenance() -> dict[str, Any]:
-    """Return what is needed to say later how a result came about."""
+    """Return what one needs to know later to say how a result came about: versions, commits, host and command."""
     changes = _git("status", "--porcelain")
     return {
         "created_at": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
@@ -57,8 +57,8 @@ def provenance() -> dict[str, Any]:
 def create_search(spec: Spec, source: Path, name: str | None = None, origin: SearchPaths | None = None) -> SearchPaths:
     """Make the search directory of a checked spec and return its paths.
 
-    Data sets and code that it names as W&B artifacts are fetched into it, or copied from another search, its `origin`,
-    where that has them; raises ArtifactError if they cannot be.
+    Data sets and code that the spec names as W&B artifacts are copied from another search, `origin`, if that has them,
+    else fetched. Raises ArtifactError if they cannot be fetched.
     """
     paths = new_search_directory(name or spec.name)
     paths.make_folders()
@@ -68,7 +68,7 @@ def create_search(spec: Spec, source: Path, name: str | None = None, origin: Sea
         spec = place_code(paths, fetch_artifacts(paths, spec, origin), origin)
         note_inputs(paths, spec)
         write_text(paths.spec, spec.model_dump_json(indent=1) + "\n")
-    except BaseException:  # also a full disk: nothing half made stays
+    except BaseException:  # also on a full disk: leave nothing half made
         shutil.rmtree(paths.root, ignore_errors=True)
         raise
     return paths

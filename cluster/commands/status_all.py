@@ -1,4 +1,4 @@
-"""`swell status`: a list of all searches. It reads no spec, so that it is quick."""
+"""`swell status`: lists all searches; reads no spec, so that it is quick."""
 
 import time
 from dataclasses import dataclass, field
@@ -27,7 +27,7 @@ def show_all() -> None:
     for look in looks:
         try:
             table.add_row(*_row(look, answer))
-        except (OSError, UserError) as error:  # deleted meanwhile, or closed to this user
+        except (OSError, UserError) as error:  # deleted meanwhile, or not readable by this user
             troubles.append(str(error))
     console.print(table)
     for trouble in dict.fromkeys(troubles):
@@ -38,7 +38,7 @@ def show_all() -> None:
 
 @dataclass(frozen=True)
 class _Look:
-    """What the files of a search say, or in `trouble` why they say nothing: others are shown all the same."""
+    """What the files of a search say, or in `trouble` why they cannot be read; this hides no other search."""
 
     paths: SearchPaths
     snapshot: dict[str, Any] = field(default_factory=dict)

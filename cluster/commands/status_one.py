@@ -1,4 +1,4 @@
-"""`swell status SEARCH`: how far one search is, read from its files and the queue."""
+"""`swell status SEARCH`: shows how far one search is, by its files and its queue."""
 
 import socket
 from collections.abc import Iterator, Mapping
@@ -24,7 +24,7 @@ from cluster.wording import duration
 
 
 def state_of(paths: SearchPaths, snapshot: Mapping[str, Any]) -> str:
-    """Return what a search is doing, in a word: queued, running, finished, failed, stopped, interrupted."""
+    """Return the state of a search in a word: queued, running, finished, failed, stopped, interrupted."""
     return standing_of(paths, snapshot).state
 
 
@@ -50,7 +50,7 @@ def show_one(paths: SearchPaths) -> None:
 
 
 def _where(paths: SearchPaths, standing: Standing, snapshot: Mapping[str, Any]) -> Iterator[str]:
-    """Yield where a search runs or waits, or how to go on with it and what its jobs have said last."""
+    """Yield where a search runs or waits, or else how to go on with it and its jobs' last words."""
     if standing.state == "running":
         who = "supervisor: " if standing.where.startswith("process") else "on "
         yield f"{who}{standing.where}; about {duration(snapshot.get('eta_s'))} left"
@@ -67,7 +67,7 @@ def _where(paths: SearchPaths, standing: Standing, snapshot: Mapping[str, Any]) 
 
 
 def _doing(paths: SearchPaths, standing: Standing) -> str:
-    """Return what a running search is doing; on a full disk its last word may be old, so the disks are looked at."""
+    """Return what a running search is doing; looks at the disks too, since on a full disk its snapshot may be old."""
     supervisor = supervisor_of(paths) or {}
     if supervisor.get("host") == socket.gethostname():
         verdict = judge(load_spec(paths).guard, read_disks(folders_in_use(paths, scratch_folder())))

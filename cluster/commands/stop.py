@@ -1,4 +1,4 @@
-"""Stopping a search from outside: the same as Ctrl-C in its terminal, wherever it runs."""
+"""Stops a search from outside, like Ctrl-C in its terminal, wherever it runs."""
 
 import os
 import signal
@@ -22,14 +22,14 @@ ASK_EVERY_S = 3.0
 
 
 class NotRunningError(UserError):
-    """There is nothing to be stopped, or nothing that can be stopped from here."""
+    """Nothing is running that could be stopped from here."""
 
 
 def stop_search(paths: SearchPaths, console: Console, *, now: bool = False, wait: bool = True) -> None:
     """Ask a search's supervisors to save every trial and end, or with `now` to end at once; wait until they have.
 
-    What waits in a cluster's queue is taken out of it. Raises NotRunningError if nobody works on the search and nothing
-    of it is queued, or if the queue does not take its jobs out.
+    Jobs that wait in a queue are cancelled. Raises NotRunningError if nobody works on the search and no job of it is
+    queued, or if the queue does not cancel its jobs.
     """
     launch, working = read_launch(paths), supervisors_at_work(paths)
     here = [supervisor for supervisor in working if is_alive(supervisor)]
@@ -55,13 +55,13 @@ def stop_search(paths: SearchPaths, console: Console, *, now: bool = False, wait
 def _signal(here: Sequence[Mapping[str, Any]], now: bool) -> None:
     for number in range(2 if now else 1):  # the second request ends at once
         if number:
-            time.sleep(0.1)  # two signals of one kind at the same moment are one
+            time.sleep(0.1)  # two equal signals at the same moment arrive as one
         for supervisor in filter(is_alive, here):
             os.kill(supervisor["pid"], signal.SIGTERM)
 
 
 def _take_out_of_the_queue(paths: SearchPaths, launch: Launch, console: Console) -> None:
-    """Cancel the jobs that wait; those that run save their trials and end by the stop request."""
+    """Cancel a search's waiting jobs; its running ones save their trials and end by the stop request."""
     queue = queue_named(launch.on)
     try:
         waiting = [job.id for job in queue.jobs(launch.job_ids).values() if job.is_waiting]
@@ -76,7 +76,7 @@ def _take_out_of_the_queue(paths: SearchPaths, launch: Launch, console: Console)
 
 
 class _Gone:
-    """Whether a search that runs elsewhere has ended, by its files and by its queue."""
+    """Tells whether a search that runs elsewhere has ended, by its files and its queue."""
 
     def __init__(self, paths: SearchPaths) -> None:
         self._paths = paths

@@ -1,4 +1,4 @@
-"""`swell sync`: uploads a search's finished W&B runs, prints what became of them, deletes synced ones if asked."""
+"""`swell sync`: uploads a search's finished W&B runs, prints the results, and deletes synced runs if asked."""
 
 import signal
 import time
@@ -33,13 +33,13 @@ def sync_command(
     errors: Console,
     sleep: Callable[[float], None] = time.sleep,
 ) -> int:
-    """Upload what is finished, with `watch` until the search has ended and all of it is synced; return the status.
+    """Upload finished runs, with `watch` until the search has ended and all are synced; return the exit status.
 
-    0: all that is finished is synced; 1: some runs failed; 130: interrupted. Raises SyncError if nothing could be
+    0: all finished runs are synced; 1: some runs failed; 130: interrupted. Raises SyncError if no run could be
     uploaded.
     """
-    with suppress(ValueError):  # not the main thread
-        signal.signal(signal.SIGINT, signal.default_int_handler)  # to clean up, and say what is done
+    with suppress(ValueError):  # raised outside the main thread
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # so that we can clean up and report
     try:
         check_can_sync(paths)
         if dry_run:
@@ -59,7 +59,7 @@ def sync_command(
 def _sync(
     paths: SearchPaths, console: Console, errors: Console, *, watch: bool, sleep: Callable[[float], None]
 ) -> Synced:
-    """Upload once, or with `watch` again and again; a network that is away for a while does not end that."""
+    """Upload once, or with `watch` again and again, also after a network was away for a while."""
     total, fruitless = Synced(), 0
     while True:
         # Before the look: what ends later is seen at the next. A supervisor whose search is finished still waits for
@@ -89,13 +89,13 @@ def _show(console: Console, paths: SearchPaths, result: Synced) -> None:
 
 
 def failures(result: Synced) -> list[str]:
-    """Return a line per reason why runs failed, with how many there are of it."""
+    """Return a line for each reason that runs failed for, with the number of runs."""
     reasons = Counter(result.failed.values()).most_common(MOST_FAILURES_SHOWN)
     return [f"{number} not uploaded: {reason}" for reason, number in reasons]
 
 
 def table(runs: Sequence[Run], result: Synced) -> Table:
-    """Return how many runs are in which state, and what they take on the disk."""
+    """Return a table of how many runs are in which state, and of their size on the disk."""
     states: dict[str, list[Run]] = {"uploaded now": [], "synced before": [], "deleted": [], "failed": [], "waiting": []}
     for run in runs:
         states[_state(run, result)].append(run)

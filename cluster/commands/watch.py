@@ -1,4 +1,4 @@
-"""`swell watch`: the live progress of a search that runs somewhere else, until it ends; it is never disturbed."""
+"""`swell watch`: shows the live progress of a search that runs elsewhere, until it ends, without disturbing it."""
 
 import time
 from collections.abc import Callable
@@ -26,7 +26,7 @@ ENDINGS = {"finished": 0, "stopped": 130}
 
 
 class _Look:
-    """Where a search stands, looked at anew only now and then."""
+    """Where a search stands, looked up again only now and then."""
 
     def __init__(self, paths: SearchPaths, clock: Callable[[], float]) -> None:
         launch = read_launch(paths)
@@ -43,7 +43,7 @@ class _Look:
 
 
 def watch_search(paths: SearchPaths, console: Console) -> int:
-    """Show a search's progress until it ends, then how; return the exit code."""
+    """Show a search's progress until it ends, then how it ended; return the exit status."""
     look = _Look(paths, time.monotonic)
     progress = Progress(paths, load_spec(paths), is_ours=False)
     if console.is_terminal:
@@ -64,7 +64,7 @@ def _picture(paths: SearchPaths, standing: Standing, progress: Progress) -> Rend
 
 
 def _line(standing: Standing) -> str:
-    """Return where a search stands that does not run, in a line."""
+    """Return a line on where a search stands that does not run."""
     if standing.trouble:
         return f"{standing.state}: {standing.trouble}"
     return f"{standing.state}{f' ({standing.where})' if standing.where else ''}: {standing.why}"

@@ -1,4 +1,4 @@
-"""The folders of a search and the file systems they lie on, as `swell doctor` sees them."""
+"""What `swell doctor` finds of a search's folders and the file systems they are on."""
 
 import contextlib
 import fcntl
@@ -31,8 +31,8 @@ LITTLE = 2.0
 
 
 def folders() -> dict[str, Path]:
-    """Return the folders of searches, of scratch and of the node's cache, by their roles; none is made."""
-    # As cluster.machine.scratch.scratch_root, which refuses the very folders that have to be explained here.
+    """Return the folders of searches, of scratch and of the node's cache, by their roles, without creating any."""
+    # Not through cluster.machine.scratch.scratch_root: it refuses the very folders that must be explained here.
     scratch = scratch_folder()
     return {
         role: path.resolve() for role, path in zip(VARIABLES, (searches_root(), scratch, default_cache()), strict=True)
@@ -48,7 +48,7 @@ class Mount:
 
     @property
     def is_network(self) -> bool:
-        """Whether its files lie on another machine."""
+        """Whether the files are on another machine."""
         return self.type.removeprefix("fuse.") in NETWORK
 
 
@@ -67,7 +67,7 @@ def mount_of(folder: Path, mounts: Path = Path("/proc/self/mounts")) -> Mount:
 
 @dataclass(frozen=True)
 class Writing:
-    """How it went to write a file into a folder; `failure` says why it could not be, `lock_failure` locked."""
+    """The result of writing a file into a folder: `failure` says why that failed, `lock_failure` why locking failed."""
 
     fsync_ms: float = 0.0
     failure: str = ""
@@ -75,7 +75,7 @@ class Writing:
 
 
 def try_writing(folder: Path) -> Writing:
-    """Write, sync, lock and delete a small file in a folder, or in its nearest parent where it is yet to be made."""
+    """Write, sync, lock and delete a small file in a folder, or in its nearest parent if it does not exist yet."""
     try:
         descriptor, name = tempfile.mkstemp(prefix=".swell-doctor-", dir=nearest(folder))
     except OSError as error:
@@ -90,7 +90,7 @@ def try_writing(folder: Path) -> Writing:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             lock_failure = error.strerror or str(error)
-    except OSError as error:  # full, or over its quota
+    except OSError as error:  # full, or over quota
         return Writing(failure=error.strerror or str(error))
     finally:
         os.close(descriptor)
@@ -101,7 +101,7 @@ def try_writing(folder: Path) -> Writing:
 
 @dataclass(frozen=True)
 class Folder:
-    """A folder of ours: where it lies, and how it went to write to it."""
+    """A folder of ours: where it is, and how writing to it went."""
 
     role: str
     path: Path
@@ -113,7 +113,7 @@ class Folder:
 
 
 def read_folders(places: Mapping[str, Path]) -> list[Folder]:
-    """Return the folders, by their roles, with a file written into each and deleted again."""
+    """Return the folders by their roles; writes a file into each and deletes it again."""
     return [
         Folder(role, path, path.is_dir(), mount_of(path), try_writing(path), _shared(role, path))
         for role, path in places.items()
@@ -121,12 +121,12 @@ def read_folders(places: Mapping[str, Path]) -> list[Folder]:
 
 
 def _shared(role: str, path: Path) -> str:
-    """Return why a folder that must be the user's alone is not; one that is yet to be made is."""
+    """Return why a folder that must be private to the user is not; empty if it is, or does not exist yet."""
     return others_can_change(path) if role != SEARCHES and path.is_dir() else ""
 
 
 def folder_findings(read: list[Folder], home: Path) -> list[Finding]:
-    """Return where the folders lie, whether they can be written to and are fit for what they are for."""
+    """Return where the folders are, and whether they can be written to and suit their purpose."""
     return [_folder(folder, home) for folder in read]
 
 
@@ -155,12 +155,12 @@ def _folder(folder: Folder, home: Path) -> Finding:
 
 
 def space_findings(guard: Guard, places: Mapping[str, Path]) -> list[Finding]:
-    """Return what is free on every file system in use, held against the guard's limits."""
+    """Return how much is free on every file system in use, compared with the guard's limits."""
     return [space_finding(guard, disk) for disk in read_disks(places).disks]
 
 
 def space_finding(guard: Guard, disk: Disk) -> Finding:
-    """Return what is free on one file system, held against the guard's limits."""
+    """Return how much is free on one file system, compared with the guard's limits."""
     limits, reading = limits_on(guard, disk), Reading((disk,))
     found = f"for {', '.join(disk.roles)}: {disk.free_bytes / GB:.1f} of {disk.total_bytes / GB:.1f} GB free"
     ends = f"{_number(limits.min_free_gb)} GB"
@@ -193,11 +193,11 @@ def _is_little(free: float, limit: float) -> bool:
 
 
 def journal_finding(searches: Folder, version: str | None) -> Finding:
-    """Return whether Optuna is there and its journal can be kept in the folder of searches."""
+    """Return whether Optuna is installed and can keep its journal in the folder of searches."""
     if version is None:
         return Finding("Optuna", "journal", "Optuna is not installed", Verdict.PROBLEM, "Install it: make setup.")
     writing = searches.writing
-    if writing.failure:  # said under the disks
+    if writing.failure:  # reported with the disks
         return Finding(
             "Optuna", "journal", f"Optuna {version}; not tried, as the search directory cannot be written to"
         )

@@ -1,4 +1,4 @@
-"""`swell doctor`: everything about this machine that a search depends on, looked at without starting one."""
+"""`swell doctor`: examines everything on this machine that a search depends on, without starting one."""
 
 import os
 from collections.abc import Callable
@@ -35,14 +35,14 @@ from search_spaces.spec import Spec
 
 
 def needs_of(spec: Spec, code: Path | None = None) -> Needs:
-    """Return what a search asks of its machine; `code` is the folder of its method, if that is a W&B artifact."""
+    """Return what a search asks of its machine; `code` is the folder of its method if that is a W&B artifact."""
     return Needs(spec.resources, spec.guard, spec.trainable, str(spec.tracking.wandb), code)
 
 
 def examine(needs: Needs) -> list[Finding]:
-    """Return what was found of this machine for a search with these needs.
+    """Return the findings on this machine for a search with these needs.
 
-    Starts processes that import JAX and Ray, so that this one stays small; never a Ray.
+    Imports JAX and Ray in other processes, so that this one stays small; never starts a Ray.
     """
     places = folders()
     cpus, memory = read_cpus(needs.resources, places[SCRATCH]), read_memory()  # before processes of our own count

@@ -1,4 +1,4 @@
-"""CPUs, memory and GPUs, as `swell doctor` sees them."""
+"""What `swell doctor` finds of CPUs, memory and GPUs."""
 
 import os
 import shutil
@@ -31,7 +31,7 @@ WHOSE = {
 
 @dataclass(frozen=True)
 class Cpus:
-    """The CPUs of the machine, and what a search gets of them."""
+    """The machine's CPUs, and how many of them a search gets."""
 
     machine: int
     limits: Mapping[str, float]
@@ -46,13 +46,13 @@ class Cpus:
 
     @property
     def left(self) -> float:
-        """What the machine gives, less what other searches hold, and at most what the spec allows."""
+        """The CPUs that the machine gives, less those that other searches hold, limited by the spec."""
         given = min(limit for name, limit in self.limits.items() if name != "spec")
         return min(given - sum(self.others.values()), self.limits.get("spec", given))
 
 
 def read_cpus(resources: Resources, scratch: Path) -> Cpus:
-    """Return the CPUs as a search with these resources finds them here; `scratch` is where waves leave their marks."""
+    """Return the CPUs that a search with these resources gets here; `scratch` is where other searches are found."""
     pool = pool_id()
     others = {
         f"{Path(owner['search']).name} (process {owner['pid']})": owner["cpus"]
@@ -70,13 +70,13 @@ def read_cpus(resources: Resources, scratch: Path) -> Cpus:
     )
     try:
         capacity = Capacity.here(resources, max(int(cpus.left), 1))
-    except TooFewGpusError:  # said under the GPUs
+    except TooFewGpusError:  # reported with the GPUs
         capacity = Capacity.here(resources.model_copy(update={"gpus_per_trial": 0}), max(int(cpus.left), 1))
     return replace(cpus, slots=capacity.slots)
 
 
 def cpu_findings(cpus: Cpus) -> list[Finding]:
-    """Return the budget, how many trials it carries, and what else runs here."""
+    """Return the findings on CPUs: the budget, how many trials fit in it, and what else runs here."""
     return [_budget(cpus), *_others(cpus), _trials(cpus), _load(cpus)]
 
 
@@ -129,7 +129,7 @@ def _load(cpus: Cpus) -> Finding:
     per_cpu = (cpus.load[0] + ours) / cpus.machine
     averages = ", ".join(f"{value:.1f}" for value in cpus.load)
     found = f"{averages} processes over 1, 5, 15 minutes on {count(cpus.machine, 'CPU')}"
-    if cpus.load[0] < 0.5 or per_cpu < SLOWED:  # what runs here besides leaves enough for the whole budget
+    if cpus.load[0] < 0.5 or per_cpu < SLOWED:  # the rest of the machine is free enough for the budget
         return Finding(CPUS, "load", found)
     advice = (
         f"Other processes run here (see top): with {ours} threads of ours each CPU would have {per_cpu:.1f} to run, "
@@ -140,19 +140,19 @@ def _load(cpus: Cpus) -> Finding:
 
 @dataclass(frozen=True)
 class Memory:
-    """Memory that processes here may have, in GB: the machine's, or less by a control group's limit."""
+    """The memory that processes here may use, in GB: the machine's, or a control group's limit if less."""
 
     total_gb: float
     available_gb: float
 
 
 def read_memory(root: Path = CGROUPS, membership: Path = MEMBERSHIP, machine: Machine | None = None) -> Memory:
-    """Return the memory there is, and what of it is free for new processes."""
+    """Return the memory there is, and how much of it is free for new processes."""
     return Memory(total_memory_gb(root, membership, machine), available_memory_gb(root, membership, machine))
 
 
 def memory_findings(memory: Memory, needs: Needs, num_slots: int, process_gb: float | None) -> list[Finding]:
-    """Return the memory and how many trials it carries; `process_gb` is what a process with JAX takes by itself."""
+    """Return the findings on memory, and how many trials fit in it; `process_gb` is what JAX alone takes."""
     found = f"{memory.available_gb:.1f} of {memory.total_gb:.1f} GB for new processes"
     findings = [Finding(MEMORY, "free", found)]
     usable_gb, per_trial = MEMORY_SHARE * memory.available_gb, needs.resources.memory_gb_per_trial
@@ -179,7 +179,7 @@ def _memory_of_a_trial(found: str, fits: bool, advice: str) -> Finding:
 
 
 def read_cards() -> Answer:
-    """Return what nvidia-smi says of the GPUs: a line each with name, total and free MiB; no text without it."""
+    """Return nvidia-smi's answer, per GPU one line with name, total and free MiB; no text if it is missing."""
     if shutil.which("nvidia-smi") is None:
         return Answer()
     query = ["nvidia-smi", "--query-gpu=name,memory.total,memory.free", "--format=csv,noheader,nounits"]
@@ -189,7 +189,7 @@ def read_cards() -> Answer:
 def gpu_findings(
     needs: Needs, cards: Answer, platforms: Sequence[str], plugins: Sequence[str], num_gpus: int | None = None
 ) -> list[Finding]:
-    """Return the GPUs, and whether JAX can use them: `platforms` it has, `plugins` it could load."""
+    """Return the findings on GPUs: whether JAX can use them; it has `platforms`, and could load `plugins`."""
     num_gpus = gpu_count() if num_gpus is None else num_gpus
     per_trial = needs.resources.gpus_per_trial
     found = f"{count(num_gpus, 'GPU') if num_gpus else 'none'} here; a trial has {per_trial:g}"
@@ -222,6 +222,6 @@ def _card(line: str) -> str:
     fields = [field.strip() for field in line.split(",")]
     try:
         total_gb, free_gb = (int(field) * 2**20 / 1e9 for field in fields[-2:])
-    except ValueError:  # "[N/A]", where the memory is not the GPU's own
+    except ValueError:  # "[N/A]", if the GPU has no memory of its own
         return fields[0]
     return f"{', '.join(fields[:-2])} ({free_gb:.0f} of {total_gb:.0f} GB free)"

@@ -1,4 +1,4 @@
-"""What `swell doctor` holds a machine against."""
+"""What `swell doctor` compares a machine with."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,7 +8,7 @@ from search_spaces.sections import Guard, Resources
 
 @dataclass(frozen=True)
 class Needs:
-    """What a search asks of its machine: what its spec says, or the defaults where there is none."""
+    """What a search asks of its machine: what its spec says, or the defaults if there is none."""
 
     resources: Resources = field(default_factory=Resources)
     guard: Guard = field(default_factory=Guard)

@@ -1,4 +1,4 @@
-"""`swell doctor --site`: whether a cluster is as its site's file says, looked at from a login node."""
+"""`swell doctor --site`: checks from a login node whether a cluster is as its site's file says."""
 
 import os
 import shlex
@@ -23,7 +23,7 @@ OK, WARNING, PROBLEM = Verdict.OK, Verdict.WARNING, Verdict.PROBLEM
 
 
 def examine_site(queue: Queue, site: Site) -> list[Finding]:
-    """Return what was found of a cluster from here, without a job."""
+    """Return the findings on a cluster as far as they can be made from here, without a job."""
     with ThreadPoolExecutor() as pool:
         of_queue = pool.submit(queue.site_findings, site)
         quota = pool.submit(read_quota)
@@ -40,7 +40,7 @@ def examine_site(queue: Queue, site: Site) -> list[Finding]:
 
 
 def folder_findings(site: Site, home: Path, environment: Mapping[str, str]) -> Iterator[Finding]:
-    """Yield where searches and scratch will lie, and whether they may."""
+    """Yield where searches and scratch will be, and whether they may be there."""
     given = environment.get("SWELL_ROOT")
     root = (Path(site.expanded(site.searches_root)) if site.searches_root and not given else searches_root()).resolve()
     yield _searches(site, root, try_writing(root), home, by="SWELL_ROOT" if given else "searches_root")
@@ -77,7 +77,7 @@ def _scratch(site: Site, home: Path) -> Finding:
 
 
 def read_quota() -> Answer | None:
-    """Return what `quota` says; None if there is no such command."""
+    """Return the answer of `quota`; None if there is no such command."""
     if shutil.which("quota") is None:
         return None
     return ask(["quota", "-s"], MODULES_PATIENCE_S)
@@ -101,7 +101,7 @@ def quota_finding(answer: Answer | None) -> Finding:
 
 
 def load_modules(site: Site) -> Answer:
-    """Return how it went to load the site's modules in a shell of its own."""
+    """Return the result of loading the site's modules in a shell of its own."""
     if not site.modules:
         return Answer()
     names = " ".join(map(shlex.quote, site.modules))
@@ -111,7 +111,7 @@ def load_modules(site: Site) -> Answer:
 
 
 def environment_findings(site: Site, modules: Answer) -> Iterator[Finding]:
-    """Yield whether the site's modules load here, and its Python is there."""
+    """Yield whether the site's modules load here, and whether its Python exists."""
     if site.modules:
         found = ", ".join(site.modules)
         if modules.failure:

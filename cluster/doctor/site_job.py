@@ -1,4 +1,4 @@
-"""A tiny job for `swell doctor --site --submit`: what a node of the cluster gives, measured there."""
+"""The tiny job of `swell doctor --site --submit`, which measures what a node of the cluster gives."""
 
 import importlib
 import os
@@ -39,22 +39,22 @@ OK, WARNING, PROBLEM = Verdict.OK, Verdict.WARNING, Verdict.PROBLEM
 
 
 def found_file(root: Path) -> Path:
-    """Return the file in which the job leaves what it has found."""
+    """Return the file in which the job leaves its results."""
     return root / "found.json"
 
 
 def look(root: str) -> None:
-    """Measure this node and write it down; what the job runs."""
+    """Measure this node and write the results to a file; the job runs this."""
     note_allocation()
     began, failures = time.monotonic(), {}
     for package in PACKAGES:
         try:
             importlib.import_module(package)
-        except Exception as error:  # whatever keeps a package from being imported is what is looked for
+        except Exception as error:  # an import may fail with anything; that is the finding
             failures[package] = f"{type(error).__name__}: {error}"[:200]
     import_s = time.monotonic() - began
     scratch = scratch_folder().resolve()
-    with suppress(OSError):  # said by what follows
+    with suppress(OSError):  # the missing file says it
         scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
     found = {
         "host": socket.gethostname(),
@@ -73,7 +73,7 @@ def look(root: str) -> None:
 
 
 def submit_and_wait(queue: Queue, site: Site, console: Console) -> list[Finding]:
-    """Submit the job, wait for it, and return what it has found, or why there is nothing."""
+    """Submit the job, wait for it, and return its findings, or why there are none."""
     given = os.environ.get("SWELL_ROOT")
     root = Path(site.expanded(site.searches_root)) if site.searches_root and not given else searches_root()
     try:
@@ -127,7 +127,7 @@ def _wait(
 
 
 def _late(root: Path) -> Any:
-    """Return what a job that is over has found: a network's file system may show it a little later."""
+    """Return the results of a job that is over; a network file system may show them a little later."""
     for _ in range(10):
         found = read_json(found_file(root))
         if found is not None:
@@ -145,7 +145,7 @@ def _ended(job: Job, paths: SearchPaths) -> Finding:
 
 
 def job_findings(found: Mapping[str, Any], request: Request, site: Site, took_s: float) -> Iterator[Finding]:
-    """Yield what the job has found."""
+    """Yield the findings of the job."""
     yield Finding(JOB, "node", f"{found['host']}; {took_s:.0f} s from its submission to its answer")
     if found["failures"]:
         package, why = next(iter(found["failures"].items()))

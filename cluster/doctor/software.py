@@ -1,4 +1,4 @@
-"""Versions, Ray and W&B, as `swell doctor` sees them."""
+"""What `swell doctor` finds of versions, Ray and W&B."""
 
 import configparser
 import netrc
@@ -51,7 +51,7 @@ def version_of(package: str) -> str | None:
 
 
 def read_constraints(file: Path) -> dict[str, str]:
-    """Return the versions that the tests pass with, by package; empty if the file is not beside the package."""
+    """Return the versions that the tests pass with, by package; empty if the file is missing, as in an installation."""
     try:
         lines = file.read_text().splitlines()
     except OSError:
@@ -61,10 +61,10 @@ def read_constraints(file: Path) -> dict[str, str]:
 
 
 def missing_packages() -> list[str]:
-    """Return what this package requires and is not installed; extras are not required."""
+    """Return the required packages that are not installed; extras are not required."""
     try:
         required = [line for line in requires("swell") or [] if "extra ==" not in line]
-    except PackageNotFoundError:  # run from a checkout
+    except PackageNotFoundError:  # runs from a checkout
         return []
     names = [re.split(r"[^A-Za-z0-9._-]", line, maxsplit=1)[0] for line in required]
     return [name for name in names if version_of(name) is None]
@@ -73,7 +73,7 @@ def missing_packages() -> list[str]:
 def software_findings(
     constraints: Mapping[str, str], missing: list[str], python: tuple[int, int] = sys.version_info[:2]
 ) -> list[Finding]:
-    """Return the versions of Python, JAX and all else, held against the pinned ones."""
+    """Return the versions of Python, JAX and all other packages, compared with the pinned ones."""
     wrong_python = python != (3, 11)
     advice = "Make the environment with Python 3.11: make clean, then make PYTHON=python3.11 setup."
     return [
@@ -101,7 +101,7 @@ def _packages(constraints: Mapping[str, str], missing: list[str]) -> Finding:
     different = [
         f"{name} {installed[name]} (tested: {pinned})"
         for name, pinned in constraints.items()
-        # What follows a plus is the build: PyTorch's without CUDA is 2.13.0+cpu.
+        # After a plus comes the build: PyTorch without CUDA is 2.13.0+cpu.
         if (installed[name] or pinned).partition("+")[0] != pinned
     ]
     if not different:
@@ -120,7 +120,7 @@ def ray_findings(
     environment: Mapping[str, str],
     home: Path,
 ) -> list[Finding]:
-    """Return whether a Ray of ours could start: its version and import, its sockets, and what the environment says."""
+    """Return whether we could start Ray: its version and import, its sockets, and the environment's settings."""
     return [_ray(installed, imported), _sockets(scratch), _ray_environment(environment, home)]
 
 
@@ -159,7 +159,7 @@ def _ray_environment(environment: Mapping[str, str], home: Path) -> Finding:
 
 
 def has_wandb_key(environment: Mapping[str, str], home: Path) -> bool:
-    """Return whether W&B would find a key in the environment, its settings or a netrc file; no key is ever kept."""
+    """Return whether W&B would find a key in the environment, its settings or a netrc file; keeps no key."""
     if environment.get("WANDB_API_KEY") or environment.get("WANDB_IDENTITY_TOKEN_FILE"):
         return True
     folder = environment.get("WANDB_CONFIG_DIR")
@@ -167,7 +167,7 @@ def has_wandb_key(environment: Mapping[str, str], home: Path) -> bool:
     if settings.get("api_key"):
         return True
     machine = urlsplit(environment.get("WANDB_BASE_URL") or settings.get("base_url") or WANDB_URL).netloc
-    if f"api.{machine}" in WANDB_MACHINES:  # the address of its pages, which W&B takes too
+    if f"api.{machine}" in WANDB_MACHINES:  # W&B also accepts the address of its web pages
         machine = f"api.{machine}"
     chosen = environment.get("NETRC")
     file = Path(chosen).expanduser() if chosen else home / ".netrc"
@@ -182,7 +182,7 @@ def has_wandb_key(environment: Mapping[str, str], home: Path) -> bool:
 
 
 def _wandb_settings(file: Path) -> Mapping[str, str]:
-    """Return what `wandb login` has noted."""
+    """Return the settings that `wandb login` has written."""
     parser = configparser.ConfigParser(interpolation=None)
     try:
         parser.read_string(file.read_text())
@@ -192,7 +192,7 @@ def _wandb_settings(file: Path) -> Mapping[str, str]:
 
 
 def wandb_findings(mode: str, installed: str | None, environment: Mapping[str, str], has_key: bool) -> list[Finding]:
-    """Return whether runs can be shown on W&B as the spec's tracking asks."""
+    """Return whether runs can be shown on W&B as the spec's `tracking` asks."""
     stated = environment.get("WANDB_MODE")
     found = (
         f"{f'wandb {installed}' if installed else 'not installed'}; tracking.wandb: {mode}; "

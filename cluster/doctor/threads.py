@@ -1,4 +1,4 @@
-"""The threads that a trial's process gets, measured in one, for `swell doctor`."""
+"""Measures in a process of its own which threads a trial's process gets, for `swell doctor`."""
 
 import json
 import os
@@ -20,13 +20,13 @@ WORKER_TIMEOUT_S = 60.0
 
 
 class WorkerError(RuntimeError):
-    """A worker failed; its text is the reason."""
+    """A measuring process failed; the text says why."""
 
 
 def run_worker(*arguments: str, environment: Mapping[str, str]) -> dict[str, Any]:
-    """Return what `cluster.doctor.worker` measures in a process with these variables set.
+    """Return what `cluster.doctor.worker` measures in a process with this environment.
 
-    Raises WorkerError if it fails.
+    Raises WorkerError if the process fails.
     """
     command = [sys.executable, "-P", "-m", "cluster.doctor.worker", *arguments]
     own = {"PYTHONPATH": python_path(Path.cwd()), "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
@@ -37,10 +37,10 @@ def run_worker(*arguments: str, environment: Mapping[str, str]) -> dict[str, Any
 
 
 def measure_trial(needs: Needs) -> dict[str, Any]:
-    """Return what a process with a trial's environment gets; raises WorkerError if it fails."""
+    """Return what is measured in a process with a trial's environment; raises WorkerError if it fails."""
     environment = thread_caps(needs.resources.cpus_per_trial)
     if not needs.resources.gpus_per_trial:
-        environment["JAX_PLATFORMS"] = "cpu"  # as in a wave: no GPU is even looked at
+        environment["JAX_PLATFORMS"] = "cpu"  # as in a wave: JAX does not even look for GPUs
     if needs.code is not None:
         environment["PYTHONPATH"] = python_path(needs.code, Path.cwd())
     arguments = [needs.trainable] if needs.trainable else []
@@ -48,7 +48,7 @@ def measure_trial(needs: Needs) -> dict[str, Any]:
 
 
 def thread_findings(measured: Mapping[str, Any] | WorkerError, cpus: int) -> list[Finding]:
-    """Return the caps of a trial of `cpus` CPUs as its process saw them, and the pool that XLA made."""
+    """Return the thread caps that a trial of `cpus` CPUs saw in its process, and the size of XLA's pool."""
     if isinstance(measured, WorkerError):
         advice = "Mend what that names (make setup installs anew what is missing): no trial could train like this."
         return [Finding(THREADS, "XLA pool", f"not measured: {measured}", Verdict.PROBLEM, advice)]
@@ -74,7 +74,7 @@ def _pool(threads: int, cpus: int) -> Finding:
 
 
 def method_findings(measured: Mapping[str, Any] | WorkerError, trainable: str | None) -> list[Finding]:
-    """Return whether a trial's process can load the spec's method; nothing without a spec."""
+    """Return whether a trial's process can load the spec's method; empty without a spec."""
     if trainable is None or isinstance(measured, WorkerError):
         return []
     failure = measured.get("trainable_failure")

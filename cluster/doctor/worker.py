@@ -18,7 +18,7 @@ from cluster.machine.resources import THREAD_VARIABLES, xla_pool_threads
 
 
 def measure_jax(trainable: str | None = None) -> dict[str, Any]:
-    """Return the threads of XLA's pool after a first computation, the devices, and whether the method can be loaded."""
+    """Return the threads of XLA's pool after one computation, the devices, and whether the method can be loaded."""
     import jax
 
     jax.block_until_ready(jax.jit(lambda x: (x @ x).sum())(jax.numpy.ones((64, 64))))
@@ -40,13 +40,13 @@ def _load(trainable: str) -> dict[str, Any]:
     start = time.perf_counter()
     try:
         load_method(trainable)
-    except (Exception, SystemExit) as error:  # whatever a user's own module raises is the user's to read
+    except (Exception, SystemExit) as error:  # a user's own module may raise anything; the user reads it
         return {"trainable_failure": f"{type(error).__name__}: {error}"}
     return {"trainable_s": time.perf_counter() - start}
 
 
 def measure_ray() -> dict[str, Any]:
-    """Return how long Ray Tune takes to be imported."""
+    """Return how long the import of Ray Tune takes."""
     start = time.perf_counter()
     importlib.import_module("ray.tune")  # starts nothing
     return {"import_s": time.perf_counter() - start}
@@ -54,6 +54,6 @@ def measure_ray() -> dict[str, Any]:
 
 if __name__ == "__main__":
     what, *arguments = sys.argv[1:]
-    with contextlib.redirect_stdout(sys.stderr):  # a module that prints must not end up in the result
+    with contextlib.redirect_stdout(sys.stderr):  # keep a module's prints out of the result
         result = measure_ray() if what == "ray" else measure_jax(*arguments)
     json.dump(result, sys.stdout)
