@@ -1,4 +1,4 @@
-"""The best trial, handed out: its config, its model, and what it scored."""
+"""Exports the best trial: its config, its model, and its metrics."""
 
 import json
 import math
@@ -25,16 +25,16 @@ CODE = "code"
 
 
 class ExportError(UserError):
-    """The folder cannot take an export."""
+    """The folder cannot take an export; the message says why."""
 
 
 class NoBestTrialError(ExportError):
-    """There is no such trial to hand out."""
+    """There is no such trial to export."""
 
 
 @dataclass(frozen=True)
 class Exported:
-    """What was written, and of which trial."""
+    """What was exported, and of which trial."""
 
     record: TrialRecord
     folder: Path
@@ -42,10 +42,10 @@ class Exported:
 
 
 def best_trial(paths: SearchPaths, number: int | None = None) -> TrialRecord:
-    """Return the best completed trial, or the one asked for.
+    """Return the best completed trial, or trial `number`.
 
-    With repeated seeds it is the best trial of the configuration with the best mean. Raises NoBestTrialError where no
-    trial has completed, or where several objectives leave the choice to the user.
+    With repeated seeds it is the best trial of the configuration with the best mean. Raises NoBestTrialError if no
+    trial has completed, or if there are several objectives and the user has to choose.
     """
     spec, records = load_spec(paths), load_trials(paths)
     completed = [record for record in records if record.outcome is Outcome.COMPLETED]
@@ -66,9 +66,9 @@ def best_trial(paths: SearchPaths, number: int | None = None) -> TrialRecord:
 def export_best(paths: SearchPaths, folder: Path, number: int | None = None) -> Exported:
     """Write a trial's `config.yaml`, `metrics.json`, `model.npz` and per-example test tables to a folder.
 
-    The model is there when the search kept the trial's checkpoint; the method's code where it is a W&B artifact, in the
-    folder `code`. Raises NoBestTrialError as `best_trial`
-    does, and ExportError where the folder has files of somebody else's with these names.
+    The model is written if the search kept the trial's checkpoint; the method's code, in the folder `code`, if it is a
+    W&B artifact. Raises NoBestTrialError as `best_trial` does, and ExportError if the folder has other files with these
+    names.
     """
     record, spec = best_trial(paths, number), load_spec(paths)
     folder.mkdir(parents=True, exist_ok=True)
@@ -100,7 +100,7 @@ def export_best(paths: SearchPaths, folder: Path, number: int | None = None) -> 
 
 
 def _remove_earlier(folder: Path) -> None:
-    """Delete the files of an earlier export, which may be of another trial; what else lies there stays."""
+    """Delete the files of an earlier export, perhaps of another trial; other files in the folder stay."""
     for name in (read_object(folder / EXPORT_FILE) or {}).get("files", []):
         if name == CODE and (folder / name).is_dir() and not (folder / name).is_symlink():
             shutil.rmtree(folder / name)

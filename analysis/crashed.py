@@ -1,4 +1,4 @@
-"""What `crashed` prints: the trials that failed, put together by how and where."""
+"""`swell crashed`: prints the failed trials, grouped by how and where they failed."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -23,7 +23,7 @@ MOST_CHARACTERS = 300
 """Characters shown of one line: a message may hold a whole array."""
 
 _LIBRARY = re.compile(r"^.*/(?:site|dist)-packages/|^.*/lib(?:64)?/python3\.\d+/")
-_ACTORS = ("/cluster/worker/actor.py", "/cluster/waves/actor.py")  # the second: of searches from before it moved
+_ACTORS = ("/cluster/worker/actor.py", "/cluster/waves/actor.py")  # the second: in searches of earlier versions
 _OURS = ("cluster/", "trainables/_shared/", "search_spaces/")
 _JAX_NOTE = "For simplicity, JAX has removed its internal frames"
 
@@ -48,7 +48,7 @@ class FailureGroup:
 
 @dataclass(frozen=True)
 class Crashes:
-    """The failed trials of a search by group, the largest first, and those that are still open."""
+    """The failed trials of a search in groups, the largest first, and the failed trials that are still open."""
 
     num_trials: int
     groups: tuple[FailureGroup, ...]
@@ -60,29 +60,29 @@ class Crashes:
 
 
 class _Sources:
-    """Whose code a file is, and what its module is called."""
+    """Tells whose code a file is, and what its module is called."""
 
     def __init__(self, folders: Iterable[Path], trainable: str, chain: Iterable[Raised]) -> None:
         files = [frame.file for raised in chain for frame in raised.frames]
-        actor = next((file for file in files if file.endswith(_ACTORS)), None)  # of the machine that it ran on
+        actor = next((file for file in files if file.endswith(_ACTORS)), None)  # its path on the machine that it ran on
         self._own = actor[: actor.rindex("/cluster/")] if actor else str(own_folder())
-        # The longest first: a search may be launched from our own folder, or from one within it.
+        # The longest first: a search may be launched from our own folder or from one inside it.
         self._roots = sorted({self._own, *map(str, folders)}, key=lambda root: (-len(root), root))
         self._package = trainable.split(".")[0] if "." in trainable else ""
 
     def rank(self, frame: Frame) -> int:
-        """Return 2 for a method's or the user's own code, 1 for ours, 0 for a library's."""
+        """Return 2 if a frame is in a method's or the user's code, 1 if in ours, 0 if in a library's."""
         inside = frame.file.removeprefix(f"{self._own}/")
         if inside != frame.file and inside.startswith((*_OURS, "trainables/")):
-            return 1 if inside.startswith(_OURS) else 2  # also where we are installed among the libraries
-        if frame.file.startswith("<"):  # code made at run time
+            return 1 if inside.startswith(_OURS) else 2  # even if we are installed among the libraries
+        if frame.file.startswith("<"):  # code that was made at run time
             return 0
         module = _LIBRARY.sub("", frame.file)
         is_library = module != frame.file and re.split(r"[/.]", module)[0] != self._package
         return 0 if is_library else 2
 
     def name(self, frame: Frame) -> str:
-        """Return `module:line in function`."""
+        """Return a frame as `module:line in function`."""
         file = frame.file
         for root in self._roots:
             if file.startswith(f"{root}/"):
@@ -95,14 +95,14 @@ class _Sources:
 
 
 def worth_naming(chain: Sequence[Raised], folders: Iterable[Path], trainable: str) -> str:
-    """Return the frame that says most: the innermost of the method or the user, of the last exception that has one.
+    """Return the most telling frame: the innermost of the method's or user's code, in the last exception that has one.
 
-    Where all frames are ours or a library's, it is the innermost of ours, else the innermost of all. `folders` are
-    where the user's modules are found, `trainable` the method's name.
+    If all frames are ours or a library's, it is the innermost of ours, else the innermost of all. `folders` are where
+    the user's modules are found, `trainable` is the method's name.
     """
     sources = _Sources(folders, trainable, chain)
     frames = [frame for raised in reversed(chain) for frame in reversed(raised.frames)]
-    best = max(frames, key=sources.rank, default=None)  # the first of equals
+    best = max(frames, key=sources.rank, default=None)  # the first if several are equal
     return sources.name(best) if best else ""
 
 
@@ -110,7 +110,7 @@ def worth_naming(chain: Sequence[Raised], folders: Iterable[Path], trainable: st
 
 
 def find_crashes(paths: SearchPaths) -> Crashes:
-    """Return a search's failed trials, put together by outcome, place and exception."""
+    """Return a search's failed trials, grouped by outcome, place and exception."""
     records, folders, trainable = load_trials(paths), method_folders(paths), load_spec(paths).trainable
     found: dict[tuple[Outcome, str, str], list[TrialRecord]] = {}
     for record in records:
@@ -125,17 +125,17 @@ def find_crashes(paths: SearchPaths) -> Crashes:
 
 
 def _last_failure(record: TrialRecord) -> str:
-    """Return how an open trial's last attempt ended; a driver that died leaves no word of its trials."""
+    """Return how an open trial's last attempt ended; if nothing says so, its driver died."""
     return record.failures[-1]["outcome"] if record.failures else "its driver died"
 
 
 def _place(record: TrialRecord, folders: Iterable[Path], trainable: str) -> tuple[str, str]:
-    """Return where a trial failed and with what."""
+    """Return where a trial failed, and with which message."""
     assert record.outcome is not None
     chain = record.raised or from_text(record.error)
     said = [line.strip() for line in record.error.splitlines() if line.strip()]
     what = (chain[-1].message if chain else said[0] if said else "") or record.outcome.sentence
-    if record.outcome.is_machines and not record.raised and len(said) > 1:  # and what its process said last
+    if record.outcome.is_machines and not record.raised and len(said) > 1:  # add the process's most telling line
         what = f"{said[0]}: {telling_line(said[1:])}"
     return worth_naming(chain, folders, trainable) if chain else "", what
 
@@ -156,7 +156,7 @@ def _group(outcome: Outcome, where: str, what: str, records: Sequence[TrialRecor
 def _last_lines(error: str) -> tuple[str, ...]:
     lines = error.rstrip().splitlines()
     first = next((index for index, line in enumerate(lines) if "(most recent call first)" in line), None)
-    if first is not None:  # of a process that died
+    if first is not None:  # the traceback of a process that died
         return tuple(lines[first + 1 :][:EXAMPLE_LINES])
     note = next((index for index, line in enumerate(lines) if line.startswith(_JAX_NOTE)), None)
     if note is not None and not "".join(lines[note + 1 :]).strip():
@@ -165,7 +165,7 @@ def _last_lines(error: str) -> tuple[str, ...]:
 
 
 def ranges(numbers: Sequence[int], most: int | None = None) -> str:
-    """Return ascending numbers as ranges, 3-7, 12; of more than `most` ranges the rest is counted."""
+    """Return ascending numbers as text, 3-7, 12; if there are more than `most` ranges, the rest is only counted."""
     runs: list[list[int]] = []
     for number in numbers:
         if runs and number == runs[-1][-1] + 1:
@@ -182,7 +182,7 @@ def ranges(numbers: Sequence[int], most: int | None = None) -> str:
 
 
 def show_crashed(paths: SearchPaths, console: Console) -> int:
-    """Print a search's failed trials by group, and how to look at one; return the exit status, always 0."""
+    """Print a search's failed trials by group, and how to look at one; return the exit status, 0."""
     crashes = find_crashes(paths)
     for line in describe(crashes, paths.name, MOST_RANGES if console.is_terminal else None):
         console.print(line, soft_wrap=True)
@@ -190,7 +190,7 @@ def show_crashed(paths: SearchPaths, console: Console) -> int:
 
 
 def describe(crashes: Crashes, name: str, most_ranges: int | None = None) -> list[Text]:
-    """Return a search's failures as lines; they are Text, in which nothing that a method says is markup."""
+    """Return a search's failures as lines of Text, so that nothing that a method says is read as markup."""
     num_failed = sum(len(group.trials) for group in crashes.groups)
     if not crashes.num_trials:
         return [Text(f"{name} has no trials yet")]

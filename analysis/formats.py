@@ -1,4 +1,4 @@
-"""Tables as files and text: csv and parquet with everything, markdown and LaTeX for pasting."""
+"""Writes tables as files and text: csv and parquet with all columns, markdown and LaTeX for pasting."""
 
 from pathlib import Path
 from typing import Any, Literal
@@ -11,7 +11,7 @@ Format = Literal["csv", "parquet", "markdown", "latex"]
 
 
 def render(frame: pd.DataFrame, form: Format) -> str | bytes:
-    """Return a frame in a format; parquet is bytes, all others are text."""
+    """Return a frame in a format: bytes for parquet, text for all others."""
     if form == "csv":
         return frame.to_csv(index=False)
     if form == "parquet":
@@ -27,7 +27,7 @@ def _visible(value: Any) -> Any:
 
 
 def _markdown(frame: pd.DataFrame) -> str:
-    """Return a markdown table; pandas' own shows missing whole numbers as `<NA>` and breaks at a bar in a text."""
+    """Return a markdown table; pandas' own shows missing whole numbers as `<NA>`, and breaks if a text has a bar."""
     from tabulate import tabulate
 
     numeric = [pd.api.types.is_numeric_dtype(dtype) for dtype in frame.dtypes]
@@ -48,7 +48,7 @@ def _cell(value: object) -> str:
 
 
 def _parquet(frame: pd.DataFrame) -> bytes:
-    """Return parquet bytes; a column of mixed types (true, 3, text) goes as text, which parquet cannot mix."""
+    """Return a frame as parquet bytes; a column of mixed types (true, 3, text) becomes text, which parquet can hold."""
     texts = {name: column.map(_text) for name, column in frame.items() if _is_mixed(column)}
     return frame.assign(**{str(name): column for name, column in texts.items()}).to_parquet(index=False)
 
@@ -62,7 +62,7 @@ def _is_mixed(column: pd.Series) -> bool:
 
 
 def write(frame: pd.DataFrame, form: Format, path: Path) -> None:
-    """Write a frame to a file."""
+    """Write a frame to a file in a format."""
     content = render(frame, form)
     if isinstance(content, bytes):
         path.write_bytes(content)

@@ -1,4 +1,4 @@
-"""What `table` and `best` print."""
+"""Prints the results of `swell table` and `swell best`, and the ending of a search."""
 
 import sys
 from pathlib import Path
@@ -19,7 +19,7 @@ ROWS_AT_THE_END = 10
 
 
 class TableError(UserError):
-    """The user asked for a table that cannot be made."""
+    """The table that the user asked for cannot be made."""
 
 
 def show_table(
@@ -30,7 +30,11 @@ def show_table(
     columns: str | None,
     configurations: bool,
 ) -> None:
-    """Print a search's trials, or write them to a file; raises TableError for what cannot be made."""
+    """Print a search's trials, or write them to the file `output`; raises TableError if the table cannot be made.
+
+    `top` is the most rows, `columns` the names of the columns separated by commas, and `configurations` asks for one
+    row per configuration.
+    """
     table = load_table(paths)
     if table.frame.empty:
         raise TableError(f"{paths.name} has no trials yet")
@@ -55,7 +59,7 @@ def show_table(
 
 
 def _console() -> Console:
-    """Return a console for tables; a file or a pipe has room for whole rows."""
+    """Return a console for tables that does not cut rows if it writes to a file or a pipe."""
     return Console(width=None if sys.stdout.isatty() else 400)
 
 
@@ -76,7 +80,7 @@ def _choose(
 
 
 def terminal_table(frame: pd.DataFrame) -> Table:
-    """Return a frame as a table for the terminal."""
+    """Return a frame as a table to be printed on a terminal."""
     table = Table(box=None, header_style="bold")
     for name, column in frame.items():
         table.add_column(
@@ -96,7 +100,7 @@ def _cell(value: object) -> str:
 
 
 def show_ending(paths: SearchPaths) -> None:
-    """Print the best trials of a search that has ended, and where everything lies."""
+    """Print the best trials of a search that has ended, and where its files are."""
     console, table = _console(), load_table(paths)
     if not table.frame.empty:
         frame = by_configuration(table) if table.spec.repeats else table.short()
@@ -107,7 +111,7 @@ def show_ending(paths: SearchPaths) -> None:
 
 
 def show_exported(paths: SearchPaths, exported: Exported) -> None:
-    """Print what `best` wrote."""
+    """Print what `swell best` has written."""
     console, record = Console(), exported.record
     console.print(f"trial {record.number} of {paths.name}: {', '.join(exported.files)} in", soft_wrap=True)
     console.print(str(exported.folder), soft_wrap=True)

@@ -1,4 +1,4 @@
-"""The trial table: one row per trial, every config field and metric a column, units in the names."""
+"""The trial table: one row per trial, a column per config field and metric, units in the columns' names."""
 
 import math
 import statistics
@@ -21,7 +21,7 @@ OUR_COLUMNS = {"rank", "trial", "configuration", "outcome", "feasible", *(one.co
 
 @dataclass(frozen=True)
 class TrialTable:
-    """A search's trials as a data frame, and which of its columns are what."""
+    """A search's trials as a data frame, and what its columns are."""
 
     spec: Spec
     frame: pd.DataFrame
@@ -29,20 +29,20 @@ class TrialTable:
 
     @property
     def searched(self) -> list[str]:
-        """The columns of what was searched, in the spec's order; the seed too where it was repeated."""
+        """The columns of the searched parameters, in the spec's order; also the seed if it was repeated."""
         repeated = ["seed"] if self.spec.repeats else []
         names = map(config_column, [*self.spec.space, *repeated])
         return [name for name in names if name in self.frame.columns]
 
     @property
     def judged(self) -> dict[str, str]:
-        """The objectives and constrained metrics that were measured, and their columns."""
+        """The columns of the objectives and constrained metrics that were measured, by metric."""
         names = dict.fromkeys(part.metric for part in (*self.spec.objectives, *self.spec.constraints))
         columns = {name: f"metric.{name}" if f"metric.{name}" in self.frame.columns else name for name in names}
         return {name: column for name, column in columns.items() if column in self.frame.columns}
 
     def short(self) -> pd.DataFrame:
-        """Return the columns that fit on a page."""
+        """Return the table with only the columns that fit on a page."""
         names = [
             "rank",
             "trial",
@@ -57,12 +57,12 @@ class TrialTable:
 
 
 def load_table(paths: SearchPaths) -> TrialTable:
-    """Return the table of a search, running or finished."""
+    """Return the table of a search, which may still be running."""
     return make_table(load_spec(paths), load_trials(paths))
 
 
 def make_table(spec: Spec, records: Sequence[TrialRecord]) -> TrialTable:
-    """Return the table of some trials; a structured choice shows its name, not its content."""
+    """Return the table of some trials; shows a structured choice by its name, not by its content."""
     completed = [record for record in records if record.outcome is Outcome.COMPLETED]
     ranks = {record.number: place for place, record in enumerate(ranked_trials(spec, completed), start=1)}
     rows = [_row(spec, record, ranks.get(record.number)) for record in records]
@@ -94,14 +94,14 @@ def _row(spec: Spec, record: TrialRecord, rank: int | None) -> dict[str, object]
 
 
 def config_column(name: str) -> str:
-    """Return the column of a config field: its name, unless that is one of ours."""
+    """Return the name of a config field's column: the field's name, unless one of our columns has it."""
     return f"config.{name}" if name in OUR_COLUMNS else name
 
 
 def by_configuration(table: TrialTable) -> pd.DataFrame:
-    """Return one row per configuration, its seeds' mean and standard deviation; complete sets rank first.
+    """Return a row per configuration, with mean and standard deviation over its seeds; complete sets rank first.
 
-    A set is complete when the trial of every seed completed; only those are compared with each other.
+    A set is complete if the trials of all seeds completed; only complete sets are compared with each other.
     """
     spec = table.spec
     names = [name for name in table.searched if name != "seed"]

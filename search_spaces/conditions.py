@@ -1,4 +1,4 @@
-"""The rules of `when`: what a condition may ask for."""
+"""Checks the conditions, `when`, of searched parameters."""
 
 from collections.abc import Iterable, Mapping
 from graphlib import CycleError, TopologicalSorter
@@ -13,7 +13,7 @@ MOST_LISTED = 30
 
 
 def condition_problems(space: Space, base: Mapping[str, Any]) -> list[Problem]:
-    """Return what is wrong with the conditions: unknown parents, values never taken, cycles."""
+    """Return the problems of a space's conditions: unknown parents, values never taken, cycles."""
     problems = []
     known = [*space, *base]
     for name, parameter in space.items():
@@ -46,7 +46,7 @@ def _never_taken(path: KeyPath, wanted: Iterable[Any], parent: Parameter | None,
 
 
 def _cycle(space: Space) -> list[str]:
-    """Return the names of one cycle of conditions, each before the one it asks for; empty if there is none."""
+    """Return the names of one cycle of conditions, each before the one that it depends on; empty if there is none."""
     sorter = TopologicalSorter({name: [key for key in space[name].when if key in space] for name in space})
     try:
         sorter.prepare()

@@ -16,7 +16,6 @@ UserError                   any of them; all others are faults of ours and keep 
  ├ RequestError             a site cannot give what is asked of it
  ├ QueueError               a cluster's queue does not answer, or refuses
  │  └ NoQueueHereError      this machine has none of its commands
- │  └ NoQueueHereError     this machine has none of its commands
  ├ SubmissionError          a queue did not take a job
  ├ LaunchError              a search could not be started; nothing of the attempt is left
  │  └ StillQueuedError      but a job of it may be in the queue
@@ -64,7 +63,7 @@ def hide_passwords(text: str) -> str:
 
 
 def show_value(value: object, longest: int = _LONGEST_VALUE) -> str:
-    """Return a value as YAML would have it, on one line, shortened where it is long; passwords of URLs are hidden."""
+    """Return a value as YAML would show it, on one line, shortened if it is long; hides passwords in URLs."""
     text = hide_passwords(_flow(value))
     return text if len(text) <= longest else text[: longest - 3] + "..."
 
@@ -82,7 +81,7 @@ def _flow(value: object) -> str:
 
 
 def show_path(path: KeyPath) -> str:
-    """Return a key path as `base.curriculum[1].window`."""
+    """Return a key path as text: `base.curriculum[1].window`."""
     text = ""
     for part in path:
         text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
@@ -90,7 +89,7 @@ def show_path(path: KeyPath) -> str:
 
 
 def nearest(value: object, choices: Iterable[object]) -> str | None:
-    """Return the choice spelled most like the value, if any is close."""
+    """Return the choice whose spelling is closest to the value; None if none is close."""
     by_lower = {str(choice).lower(): str(choice) for choice in choices}
     found = difflib.get_close_matches(str(value).lower(), by_lower, n=1, cutoff=0.6)
     return by_lower[found[0]] if found else None
@@ -98,7 +97,7 @@ def nearest(value: object, choices: Iterable[object]) -> str | None:
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing wrong: where, what was given, the rule, and the way out."""
+    """One thing that is wrong: where, what was given, the rule that it breaks, and what to do."""
 
     path: KeyPath
     """Where it stands in the file; empty for the file as a whole."""
@@ -119,7 +118,7 @@ class Problem:
 
     @property
     def key(self) -> str:
-        """The key path as the author would write it."""
+        """The key path as the spec's author would write it."""
         return show_path(self.path)
 
     def __str__(self) -> str:
@@ -134,16 +133,16 @@ class Problem:
         return f"{place}{subject}{self.message}" + (f". {hint[0].upper()}{hint[1:]}" if hint else "")
 
     def _spelling(self) -> object:
-        """Return what was misspelt: a text given as a value, else the key itself."""
+        """Return what was misspelt: the value if it is a text, else the key."""
         return self.value if isinstance(self.value, str) and self.value not in self.path[-1:] else self.path[-1]
 
 
 class UserError(Exception):
-    """Something that the user can mend; its text is ready for the terminal: what is wrong, and the way out."""
+    """An error that the user can mend; its text is ready for the terminal and says what is wrong and what to do."""
 
 
 class SpecError(UserError):
-    """A search's file that cannot be run; its text is one line per problem, ready for the terminal."""
+    """A search's file cannot be run; the text has one line per problem, ready for the terminal."""
 
     def __init__(self, problems: Sequence[Problem]) -> None:
         assert problems, "an error needs a problem"
@@ -151,8 +150,8 @@ class SpecError(UserError):
         super().__init__("\n".join(str(problem) for problem in problems))
 
 
-class BrokenRule(ValueError):  # noqa: N818 - it names a rule of the spec, and never leaves a validator
-    """A rule between fields; pydantic carries it out of a validator, with the problems it names."""
+class BrokenRule(ValueError):  # noqa: N818 - names a rule of the spec; never leaves a validator
+    """A rule between fields is broken; pydantic carries this, with its problems, out of a validator."""
 
     def __init__(self, problems: Sequence[Problem]) -> None:
         self.problems = list(problems)
@@ -161,28 +160,28 @@ class BrokenRule(ValueError):  # noqa: N818 - it names a rule of the spec, and n
 
 @dataclass(frozen=True)
 class Source:
-    """The file a value came from: finds the line of every key path."""
+    """The file that values came from; knows the line of every key path."""
 
     file: Path
     lines: Mapping[KeyPath, int]
 
     def line(self, path: KeyPath) -> int | None:
-        """Return the line of a key path, or of the nearest key above it that is in the file."""
+        """Return the line of a key path; if it is not in the file, that of the nearest key above it."""
         for length in range(len(path), -1, -1):
             if path[:length] in self.lines:
                 return self.lines[path[:length]]
         return None
 
     def locate(self, problem: Problem) -> Problem:
-        """Return the problem with its file and line."""
+        """Return the problem with its file and line filled in."""
         return replace(problem, file=str(self.file), line=problem.line or self.line(problem.path))
 
     def error(self, problems: Sequence[Problem]) -> SpecError:
-        """Return the error that names these problems with their lines, in the order of the file."""
+        """Return a SpecError for these problems with their lines, in the order of the file."""
         located = [self.locate(problem) for problem in problems]
         return SpecError(sorted(located, key=lambda problem: problem.line or 0))
 
 
 def as_text_choices(values: Iterable[Any]) -> tuple[str, ...]:
-    """Return values as choices to list in a message."""
+    """Return values as texts, to be listed in a message as the choices there are."""
     return tuple(value if isinstance(value, str) else show_value(value) for value in values)

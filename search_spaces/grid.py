@@ -1,4 +1,4 @@
-"""The configurations of a space, counted by arithmetic and made one by one: no list of them is ever needed."""
+"""Counts the configurations of a space by arithmetic and makes them one by one, without a list of all."""
 
 import math
 from bisect import bisect_right
@@ -19,27 +19,34 @@ _Entries = tuple[tuple[int, _Conditions], ...]
 
 
 class TooManyCasesError(Exception):
-    """Conditions so entangled that the configurations cannot be counted."""
+    """The conditions are so entangled that the configurations cannot be counted."""
 
 
 class _Part(NamedTuple):
-    """Parameters that hang together by their conditions."""
+    """Parameters that depend on each other by their conditions."""
 
     entries: _Entries
-    """Those that others wait for."""
+    """The parameters that others depend on, with their conditions."""
     leaves: frozenset[tuple[_Conditions, int]]
-    """How many values all others have together, by what they wait for."""
+    """The number of combinations of all other parameters, by the conditions that they depend on."""
 
 
 class _Branch(NamedTuple):
-    """What follows of one label, or of all that no condition asks for."""
+    """What remains once a parameter has one label, or any label that no condition asks for.
+
+    `size` is the number of configurations, `rest` the parameters that are still to be chosen.
+    """
 
     size: int
     rest: _Entries
 
 
 class _Branches(NamedTuple):
-    """The labels that conditions ask for: the first point of each, its place and what follows; and of any other."""
+    """The branches of a parameter's labels.
+
+    For each label that a condition asks for: the index of its first configuration (`starts`), its place among the
+    labels, and its branch (`asked`). All other labels have the same branch, `other`.
+    """
 
     starts: list[int]
     places: list[int]
@@ -48,7 +55,7 @@ class _Branches(NamedTuple):
 
 
 class _Counter:
-    """Counts the ways to go on from any choice of labels; parts that know nothing of each other multiply."""
+    """Counts the configurations for any choice of labels so far; the counts of independent parts are multiplied."""
 
     def __init__(self, spec: Searched) -> None:
         ordered = order(spec.space)
@@ -57,7 +64,7 @@ class _Counter:
         assert None not in found, "the values of a range cannot be counted"
         self.labels = [values for values in found if values is not None]
         self.asked: list[dict[int, frozenset[int]]] = [{} for _ in ordered]
-        """For each parameter, the places of labels that conditions ask for, and the conditions that each fulfils."""
+        """For each parameter, the places of labels that conditions ask for, with the conditions that each fulfils."""
         self.start = self._start(spec)
         self._counts: dict[_Part, int] = {}
 
@@ -86,7 +93,7 @@ class _Counter:
         return tuple(entries.items())
 
     def after(self, entries: _Entries, fulfilled: frozenset[int]) -> _Entries:
-        """Return what is left once the first parameter has a label that fulfils these conditions on it."""
+        """Return the parameters left once the first one has a label that fulfils these of the conditions on it."""
         chosen = entries[0][0]
         failed = {chosen}
         rest = []
@@ -99,14 +106,14 @@ class _Counter:
         return tuple(rest)
 
     def count(self, entries: _Entries) -> int:
-        """Return in how many ways these parameters can be chosen."""
+        """Return the number of ways to choose the labels of these parameters."""
         factor, parts = self._split(entries, {})
         for part in parts:
             self._solve(part)
         return factor * math.prod(self._counts[part] for part in parts)
 
     def _split(self, entries: _Entries, leaves: dict[_Conditions, int]) -> tuple[int, list[_Part]]:
-        """Return the factor of what waits for nothing, and the parts of all else."""
+        """Return the number of choices of the independent parameters, and the parts that the others form."""
         leaves = dict(leaves)
         inner: list[tuple[int, _Conditions]] = []
         awaited = {parent for conditions in leaves for parent, _ in conditions}
@@ -130,7 +137,7 @@ class _Counter:
         return factor, [_Part(tuple(found), frozenset(sizes)) for found, sizes in parts.values()]
 
     def _solve(self, part: _Part) -> None:
-        """Count the ways of a part, and of all that it comes down to; with a stack, as conditions may nest deeply."""
+        """Count the ways of a part and of all parts that it reduces to; uses a stack, as conditions may nest deeply."""
         waiting = [part]
         cases: dict[_Part, list[tuple[int, list[_Part]]]] = {}
         while waiting:
@@ -150,7 +157,7 @@ class _Counter:
                 self._counts[part] = sum(ways)
 
     def _cases(self, part: _Part) -> Iterator[tuple[int, list[_Part]]]:
-        """Yield for each kind of label of a part's first parameter how many there are, and what is left."""
+        """Yield, for each kind of label of a part's first parameter, the number of such labels and the parts left."""
         chosen = part.entries[0][0]
         asked = self.asked[chosen]
         kinds = Counter(asked.values())
@@ -174,15 +181,15 @@ def _root(group: Mapping[int, int], number: int) -> int:
 
 
 class Grid:
-    """Every configuration of a space once, as labels by parameter, inactive ones left out; the last changes fastest."""
+    """All configurations of a space, each once, as labels by active parameter; the last parameter changes fastest."""
 
     def __init__(self, spec: Searched) -> None:
-        """Count the space; raises TooManyCasesError if its conditions are too entangled for that."""
+        """Count the space's configurations; raises TooManyCasesError if its conditions are too entangled."""
         self._spec = spec
         self._counter = _Counter(spec)
         self._branches: dict[_Entries, _Branches] = {}
         self.size = self._counter.count(self._counter.start)
-        """How many there are."""
+        """The number of configurations."""
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         return map(self.__getitem__, range(self.size))
@@ -199,7 +206,7 @@ class Grid:
         return {name: chosen[name] for name in self._spec.space if name in chosen}
 
     def _locate(self, entries: _Entries, index: int) -> tuple[int, int, _Entries]:
-        """Return the place of the first parameter's label, which of its points is meant, and what is left."""
+        """Return the place of the first parameter's label, the index among its configurations, and what is left."""
         if entries not in self._branches:
             if len(self._branches) > MOST_CASES:
                 self._branches.clear()
@@ -212,7 +219,7 @@ class Grid:
             end = starts[before] + branch.size
             if index < end:
                 return place, index - starts[before], branch.rest
-        further, within = divmod(index - end, other.size)  # labels that no condition asks for have equally many
+        further, within = divmod(index - end, other.size)  # all of these labels have the same size
         return place + 1 + further, within, other.rest
 
     def _branch(self, entries: _Entries) -> _Branches:
@@ -231,7 +238,7 @@ class Grid:
 
 
 def grid_points(spec: Searched) -> list[dict[str, Any]]:
-    """Return every configuration of a small grid."""
+    """Return all configurations of a small grid as a list."""
     return list(Grid(spec))
 
 

@@ -1,4 +1,4 @@
-"""The JSON Schema of specs, for completion and checks while a YAML file is written in an editor."""
+"""Makes the JSON Schema of specs, with which editors complete and check YAML files."""
 
 import ast
 import functools
@@ -18,9 +18,9 @@ _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 @functools.cache
 def field_docs(model: type[BaseModel]) -> dict[str, str]:
-    """Return the docstring under each field of a model, its own and its bases'.
+    """Return the docstring under each field of a model and of its bases, by field.
 
-    Pydantic can read them when a class is made; for all models that takes 0.12 s of every command's start.
+    Pydantic could read them when a class is made, but for all models that takes 0.12 s at every command's start.
     """
     docs: dict[str, str] = {}
     for base in reversed(model.__mro__):
@@ -45,14 +45,14 @@ class _Documented(GenerateJsonSchema):
 
 
 def documented_schema(model: type[BaseModel]) -> dict[str, Any]:
-    """Return the schema of a model with the docstrings of its fields."""
+    """Return the JSON schema of a model, with its fields' docstrings as descriptions."""
     return model.model_json_schema(schema_generator=_Documented)
 
 
 def spec_schema(methods: Mapping[str, type[BaseModel]]) -> dict[str, Any]:
-    """Return the schema of specs; `methods` are config classes by name of the trainable.
+    """Return the JSON schema of specs; `methods` are the config classes by the trainable's name.
 
-    For a trainable among them, base and space know its fields; for any other, every key is let through.
+    The schema knows the fields in `base` and `space` of these trainables; for any other it allows every key.
     """
     schema = {"$schema": _DIALECT, **documented_schema(Spec)}
     schema["properties"]["trainable"]["anyOf"] = [{"enum": sorted(methods)}, {"type": "string", "pattern": r"\."}]
@@ -87,7 +87,7 @@ def _space(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _parameter(field: Mapping[str, Any], when: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the forms in which one field may be searched."""
+    """Return the schema of the forms in which one field may be searched."""
     value = {key: part for key, part in field.items() if key not in ("title", "description", "default")}
     values = {"type": "array", "items": value, "minItems": 1}
     structures = {"type": "object", "additionalProperties": value, "minProperties": 1}

@@ -33,7 +33,7 @@ MOST_VALUES = 200_000
 
 
 class _Loader(yaml.SafeLoader):
-    """PyYAML's nodes, which also say whether a tag was written: by YAML 1.1's own ones we do not go."""
+    """PyYAML's loader, whose nodes also say if a tag was written; YAML 1.1's own implicit tags are not used."""
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         tag = getattr(self.peek_event(), "tag", None)
@@ -48,7 +48,7 @@ class _Loader(yaml.SafeLoader):
 
 
 def plain_scalar(text: str) -> Any:
-    """Return what a text without quotes stands for, by YAML 1.2's core rules; raises ValueError for endless digits."""
+    """Return the value of an unquoted text by YAML 1.2's core rules; raises ValueError if it has too many digits."""
     lower = text.lower()
     if lower in _WORDS and text in (lower, text.capitalize(), text.upper()):
         return _WORDS[lower]
@@ -60,7 +60,7 @@ def plain_scalar(text: str) -> Any:
 
 
 class _TooManyValuesError(Exception):
-    """A file whose anchors stand for more than anybody could have meant."""
+    """A file's anchors stand for more values than anybody could have meant."""
 
 
 @dataclass
@@ -133,7 +133,7 @@ class _Builder:
     def _merge(
         self, node: yaml.Node, line: int, path: KeyPath, inside: tuple[int, ...], result: dict[str, Any]
     ) -> None:
-        """Add what `<<` brings in: the keys of a mapping, or of several, that are not there yet."""
+        """Add the keys of `<<`, a mapping or a list of mappings, that the result does not have yet."""
         for one in node.value if isinstance(node, yaml.SequenceNode) else [node]:
             if not isinstance(one, yaml.MappingNode):
                 rule = "the merge key << takes a mapping, or a list of mappings: <<: *anchor, or <<: [*one, *other]"
@@ -172,7 +172,7 @@ def _syntax_problem(file: str, text: str, error: yaml.YAMLError) -> Problem:
 
 
 def load_yaml(path: Path) -> tuple[dict[str, Any], Source]:
-    """Return a file's mapping of plain values, and the source that knows its lines.
+    """Return a file's mapping of plain values, and the source that knows the line of every key.
 
     Raises SpecError if the file cannot be read, is no YAML mapping, or gives a key twice.
     """
@@ -191,9 +191,9 @@ def load_yaml(path: Path) -> tuple[dict[str, Any], Source]:
 
 
 def parse_yaml(text: str, path: Path) -> tuple[dict[str, Any], Source]:
-    """Return a text's mapping of plain values, and the source that knows its lines; `path` is for messages.
+    """Return a text's mapping of plain values, and the source that knows the line of every key.
 
-    Raises SpecError as `load_yaml` does.
+    `path` is named in messages. Raises SpecError as `load_yaml` does.
     """
     file = str(path)
 

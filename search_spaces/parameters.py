@@ -24,12 +24,12 @@ class SpecModel(BaseModel):
 
 
 def as_tuple(value: Any) -> Any:
-    """Return a list as it is, and anything else as the only entry of one."""
+    """Return a list as it is, and any other value as the only entry of a tuple."""
     return value if isinstance(value, list | tuple) else (value,)
 
 
 def same(left: object, right: object) -> bool:
-    """Return whether two values are one and the same setting: true is not 1, but 2 is 2.0, and 3 * 0.1 is 0.3."""
+    """Return whether two values are the same setting: true is not 1, but 2 is 2.0, and 3 * 0.1 is 0.3."""
     if isinstance(left, bool) or isinstance(right, bool):
         return left is right
     if isinstance(left, float) and isinstance(right, int | float):
@@ -76,7 +76,7 @@ class Choice(_Conditional):
 
     @property
     def labels(self) -> tuple[Any, ...]:
-        """What stands for each choice in the study and in the table."""
+        """The labels that stand for the choices in the study and in the table."""
         return tuple(self.choices)
 
 
@@ -112,7 +112,7 @@ class NamedChoice(_Conditional):
 
     @property
     def labels(self) -> tuple[Any, ...]:
-        """What stands for each choice in the study and in the table."""
+        """The labels that stand for the choices in the study and in the table."""
         return tuple(self.choices)
 
 
@@ -137,7 +137,7 @@ class FloatRange(_Conditional):
         return self
 
     def values(self) -> Sequence[float] | None:
-        """Return every value of the range, or None if they cannot be counted."""
+        """Return all values of the range; None if they cannot be counted."""
         if self.low == self.high:
             return [self.low]
         return None if self.step is None else Steps(self.low, self.high, self.step)
@@ -164,7 +164,7 @@ class IntRange(_Conditional):
         return self
 
     def values(self) -> range:
-        """Return every value of the range, none of them made before it is asked for."""
+        """Return all values of the range, each made only when it is asked for."""
         return range(self.low, self.high + 1, self.step or 1)
 
 
@@ -174,7 +174,10 @@ def _raise_any(problems: list[Problem]) -> None:
 
 
 def _range_problems(given: FloatRange | IntRange, smallest: str) -> list[Problem]:
-    """Return the rules between its fields that a range breaks; `smallest` is what log asks of a low that is too low."""
+    """Return a problem per rule between its fields that a range breaks.
+
+    `smallest` is what a logarithmic range demands of `low`.
+    """
     problems = _end_problems(given)
     if smallest:
         problems.append(Problem(("low",), f"must be {smallest} where log is true", given.low))
@@ -203,7 +206,7 @@ def _end_problems(given: FloatRange | IntRange) -> list[Problem]:
 
 
 def _step_problems(given: FloatRange | IntRange, step: float) -> list[Problem]:
-    """Return why a range cannot be walked in steps of this width: by one rule, which makes `high` the last value."""
+    """Return a problem if steps of this width do not lead from `low` to exactly `high`."""
     steps = num_steps(given.low, given.high, step)
     if isinstance(given, IntRange):
         is_exact = (given.high - given.low) % step == 0
@@ -238,7 +241,7 @@ def _kind(value: Any) -> str | None:
 
 
 def _parameter(value: Any) -> Any:
-    """Turn a list into a choice, and say what a parameter looks like where there is none."""
+    """Turn a list into a choice; reject a value that is no parameter, saying what one looks like."""
     if isinstance(value, list | tuple):
         return {"choices": list(value)}
     if isinstance(value, BaseModel):
@@ -255,7 +258,7 @@ def _parameter(value: Any) -> Any:
 
 
 def plain_text(value: object) -> str:
-    """Return a value as a list in YAML would have it: text without quotes, unless it would then be no text."""
+    """Return a value as an entry of a YAML list: text without quotes, unless YAML would then not read it as text."""
     if not isinstance(value, str):
         return show_value(value)
     try:
@@ -278,17 +281,17 @@ AnyParameter = Annotated[_Tagged, BeforeValidator(_parameter, _Tagged | list[Sca
 
 
 def labels(parameter: Parameter) -> Sequence[Any] | None:
-    """Return what is chosen from: values, or names of structures; None for a range whose values cannot be counted."""
+    """Return what a parameter chooses from: values, or names of structures; None if a range cannot be counted."""
     return parameter.values() if isinstance(parameter, FloatRange | IntRange) else list(parameter.labels)
 
 
 def value_of(parameter: Parameter, label: Any) -> Any:
-    """Return the value a label stands for: the structure of a name, else the label itself."""
+    """Return the value that a label stands for: the structure with that name, else the label itself."""
     return parameter.choices[label] if isinstance(parameter, NamedChoice) else label
 
 
 def place_of(labels: Sequence[Any], wanted: Any) -> int | None:
-    """Return where among labels a condition's value stands, None if it is not there; no range is walked through."""
+    """Return the index of a condition's value among labels; None if it is not there. Does not walk through a range."""
     if not isinstance(labels, Steps | range):
         return next((place for place, label in enumerate(labels) if same(label, wanted)), None)
     if isinstance(wanted, bool) or not isinstance(wanted, int | float) or not math.isfinite(wanted):

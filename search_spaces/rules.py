@@ -1,4 +1,4 @@
-"""The rules between a spec's fields; what one field alone can get wrong is in its own model."""
+"""The rules between a spec's fields; each field's own rules are in its model."""
 
 import math
 import re
@@ -14,7 +14,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 def rule_problems(spec: SpecFields) -> list[Problem]:
-    """Return every rule that a spec breaks."""
+    """Return a problem for each rule between fields that a spec breaks."""
     rules = (_name, _code, _keys, _finite, _objectives, _sampler, _repeats, _budget, _resources)
     conditions = condition_problems(spec.space, spec.base)
     return [problem for rule in rules for problem in rule(spec)] + conditions
@@ -44,7 +44,7 @@ def _keys(spec: SpecFields) -> list[Problem]:
 
 
 def _finite(spec: SpecFields) -> list[Problem]:
-    """Refuse what the records, which are JSON, cannot hold; a parameter's own values are checked with it."""
+    """Return a problem for each number that JSON records cannot hold; a parameter checks its own values."""
     given: list[tuple[KeyPath, object]] = [(("base",), spec.base)]
     for name, parameter in spec.space.items():
         if isinstance(parameter, NamedChoice):

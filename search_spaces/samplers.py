@@ -1,4 +1,4 @@
-"""The samplers of a search: a row each, with what is to be known of it; adding one is a row here and nothing else."""
+"""The table of samplers: one row each with everything to know of it; a new sampler is a new row here."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -36,7 +36,7 @@ class SamplerFacts:
 
     @property
     def is_grid(self) -> bool:
-        """Whether every combination is tried, and the search ends with the last."""
+        """Whether the sampler tries every combination, and the search ends with the last."""
         return not self.optuna_class
 
 
@@ -44,7 +44,7 @@ SAMPLERS: Mapping[str, SamplerFacts] = {
     "tpe": SamplerFacts(
         "a good default",
         "TPESampler",
-        # multivariate with groups is Optuna's own answer to conditional spaces
+        # multivariate with groups is Optuna's way for conditional spaces
         {"n_startup_trials": 10, "n_ei_candidates": 24, "multivariate": True, "group": True, "constant_liar": True},
         knows_constraints=True,
     ),
@@ -91,13 +91,13 @@ SAMPLERS: Mapping[str, SamplerFacts] = {
 
 
 def samplers_for_trade_offs() -> list[str]:
-    """Return the names of the samplers for several objectives, the one made for them first."""
+    """Return the names of the samplers that can handle several objectives, the one made for that first."""
     names = [name for name, facts in SAMPLERS.items() if facts.knows_several_objectives]
     return sorted(names, key=lambda name: not SAMPLERS[name].is_made_for_trade_offs)
 
 
 def describe_samplers() -> str:
-    """Return one sentence about all samplers: what each is good for."""
+    """Return a sentence that says of each sampler what it is good for."""
     names: dict[str, list[str]] = {}
     for name, facts in SAMPLERS.items():
         names.setdefault(facts.sentence, []).append(name)

@@ -1,4 +1,4 @@
-"""What is searched: parameters under their conditions, and the values a choice of labels stands for."""
+"""The searched parameters with their conditions, and the values that a choice of labels stands for."""
 
 from collections.abc import Mapping
 from typing import Any, Protocol
@@ -33,7 +33,7 @@ Space = Mapping[str, Parameter]
 
 
 class Searched(Protocol):
-    """The part of a spec that says what is searched."""
+    """The part of a spec that says what is searched; code that needs only that takes this."""
 
     @property
     def base(self) -> Mapping[str, Any]:
@@ -47,11 +47,11 @@ class Searched(Protocol):
 
 
 def order(space: Space) -> list[tuple[str, Parameter]]:
-    """Return the parameters as they must be suggested: whatever a condition asks for comes before it."""
+    """Return the parameters in the order to suggest them: those that a condition asks for come before it."""
     done: dict[str, Parameter] = {}
     for start in space:
         waiting = [start]
-        while waiting:  # no recursion: conditions may be nested as deep as anybody likes
+        while waiting:  # no recursion: conditions may nest to any depth
             name = waiting[-1]
             missing = [parent for parent in space[name].when if parent in space and parent not in done]
             assert len(waiting) <= len(space), f"a cycle of conditions: {' -> '.join(waiting)}"
@@ -63,7 +63,7 @@ def order(space: Space) -> list[tuple[str, Parameter]]:
 
 
 def is_active(parameter: Parameter, values: Mapping[str, Any]) -> bool:
-    """Return whether a parameter's condition holds; `values` are the fixed ones and the labels chosen so far."""
+    """Return whether a parameter's condition holds; `values` are the fixed values and the labels chosen so far."""
     return all(
         parent in values and any(same(values[parent], wanted) for wanted in allowed)
         for parent, allowed in parameter.when.items()
@@ -71,10 +71,10 @@ def is_active(parameter: Parameter, values: Mapping[str, Any]) -> bool:
 
 
 def resolve(spec: Searched, params: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the values a configuration is made of: base, and over it what each chosen label stands for.
+    """Return a configuration's values: `base`, overridden by what each chosen label stands for.
 
-    `params` are labels by parameter (values, and names of structures). Inactive ones are left out, so that the
-    method's default holds. The seed of a repeat is not among them.
+    `params` are labels by parameter (values, or names of structures). Inactive parameters are left out, so that the
+    method's defaults hold. A repeat's seed is not among them.
     """
     unknown = set(params) - set(spec.space)
     assert not unknown, f"not in the space: {sorted(unknown)}"

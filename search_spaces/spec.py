@@ -27,25 +27,25 @@ class Spec(SpecFields):
 
 @dataclass(frozen=True)
 class SpecFile:
-    """A spec and the file it was read from, which knows the line of every key."""
+    """A spec and its source, the file it was read from, which knows the line of every key."""
 
     spec: Spec
     source: Source
 
 
 def load_spec(path: Path) -> SpecFile:
-    """Return the spec of a YAML file.
+    """Return the spec in a YAML file.
 
-    Raises SpecError, with one line per problem, where the file is no valid spec.
+    Raises SpecError, with one line per problem, if the file is no valid spec.
     """
     values, source = load_yaml(path)
     return SpecFile(parse_spec(values, source), source)
 
 
 def parse_spec(values: Mapping[str, Any], source: Source) -> Spec:
-    """Return the spec of plain values; `source` gives its errors their lines.
+    """Return the spec made of plain values; `source` knows the lines for its errors.
 
-    Raises SpecError, with one line per problem, where they are no valid spec.
+    Raises SpecError, with one line per problem, if the values are no valid spec.
     """
     try:
         return Spec.model_validate(values)

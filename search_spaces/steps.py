@@ -1,4 +1,4 @@
-"""The values of a stepped range: one list, which the grid, conditions, samplers and checks all read."""
+"""The values of a stepped range, as one list that the grid, conditions, samplers and checks all use."""
 
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
@@ -9,12 +9,12 @@ _WHOLE = Decimal("1e-8")
 
 
 def num_steps(low: float, high: float, step: float) -> Decimal:
-    """Return how many steps lead from low to high, by the decimal digits that the author wrote."""
+    """Return the number of steps from low to high, computed with the decimal digits that the author wrote."""
     return (_decimal(high) - _decimal(low)) / _decimal(step)
 
 
 def is_whole(steps: Decimal) -> bool:
-    """Return whether this many steps end where they should, up to the digits that a step like 1/3 cannot have."""
+    """Return whether a number of steps is whole, up to the digits that a step like 1/3 cannot have."""
     return abs(steps - round(steps)) <= _WHOLE * max(1, abs(steps))
 
 
@@ -59,5 +59,5 @@ class Steps(Sequence[float]):
         return float(_decimal(self.low) + place * _decimal(self.step))
 
     def place(self, value: float) -> int:
-        """Return the index of the value that is nearest to another one."""
+        """Return the index of the value that is nearest to a given one."""
         return min(max(round((value - self.low) / self.step), 0), self._count - 1)

@@ -1,4 +1,4 @@
-"""From pydantic's errors to problems in the user's words: what was given, what is wanted, and the nearest spelling."""
+"""Turns pydantic's errors into problems in the user's words: what was given, what is allowed, the nearest spelling."""
 
 import re
 import types
@@ -38,9 +38,9 @@ _BOUNDS = {
 
 
 def explain_validation(error: ValidationError, model: type[BaseModel], data: object) -> list[Problem]:
-    """Return what pydantic found wrong in `data`, which was validated as `model`.
+    """Return the problems that pydantic found in `data` when it validated it as `model`.
 
-    Key paths are those of `data`: what pydantic adds to them (the names of a union's members) is left out.
+    Key paths are those of `data`: names that pydantic adds (of a union's members) are left out.
     """
     problems: list[Problem] = []
     found = error.errors(include_url=False)
@@ -72,7 +72,7 @@ def _written(data: object, path: KeyPath) -> KeyPath:
 
 
 def _from_cause(cause: Any, path: KeyPath) -> Problem:
-    """Return a rule broken inside a method's own validator, which says its field, value and way out."""
+    """Return the problem of a rule that a method's own validator found broken, which names field, value and advice."""
     parts = path if cause.field in path else (*path, cause.field)
     return Problem(parts, cause.message, cause.value, allowed=getattr(cause, "allowed", None))
 
@@ -102,7 +102,7 @@ def _problem(details: Any, path: KeyPath, model: type[BaseModel], data: object) 
 
 
 def _inside(data: object, part: str | int) -> object:
-    """Return one value of a mapping or a list, MISSING where it has none."""
+    """Return one value of a mapping or a list, or MISSING if it is not there."""
     if isinstance(data, Mapping):
         return data.get(part, MISSING)
     if isinstance(data, list | tuple) and isinstance(part, int) and part < len(data):
@@ -111,7 +111,7 @@ def _inside(data: object, part: str | int) -> object:
 
 
 def _value_at(data: object, path: KeyPath) -> object:
-    """Return what the author wrote: validators may have reshaped what pydantic calls the input."""
+    """Return the value that the author wrote; pydantic's own `input` may have been reshaped by validators."""
     for part in path:
         data = _inside(data, part)
     return data if path else MISSING
@@ -139,7 +139,7 @@ def _wrong_type(path: KeyPath, value: object, wanted: str, keys: tuple[str, ...]
 
 
 def _labels(error: Any, data: object) -> list[int]:
-    """Return which parts of an error's location are not in the data: the names pydantic gives a union's members."""
+    """Return the indices of an error's location that are not in the data: pydantic's names for a union's members."""
     labels: list[int] = []
     loc = error["loc"]
     for number, part in enumerate(loc):
@@ -158,10 +158,10 @@ def _path_in(error: Any, data: object) -> KeyPath:
 
 
 def _best_of_unions(errors: Sequence[Any], data: object, level: int = 0) -> list[Any]:
-    """Keep, of the members of a union, the errors of the one that came furthest into the data.
+    """Keep only the errors of the union's member that got furthest into the data.
 
-    Pydantic reports every member's errors. A list of phases with one bad phase should hear of the phase, not also
-    that it is no mapping.
+    Pydantic reports every member's errors. If a list of phases has one bad phase, the user should hear of that phase,
+    not that the list is no mapping.
     """
     kept: list[Any] = []
     unions: dict[tuple[Any, ...], dict[Any, list[Any]]] = {}
@@ -180,7 +180,7 @@ def _best_of_unions(errors: Sequence[Any], data: object, level: int = 0) -> list
 
 
 def _merged(members: list[list[Any]]) -> list[Any]:
-    """Return the errors of a union's members that came equally far, as few as possible."""
+    """Return as few errors as possible of the members of a union that got equally far."""
     if len(members) == 1:
         return members[0]
     firsts = [found[0] for found in members]
@@ -207,7 +207,7 @@ def _fields_at(model: type[BaseModel], loc: Sequence[str | int]) -> tuple[str, .
 
 
 def _step(annotation: Any, part: str | int) -> Iterator[Any]:
-    """Yield the annotations one step into a location: a field, an item, or a named member of a union."""
+    """Yield the annotations one step deeper in a location: of a field, an item, or a named member of a union."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         if part in annotation.model_fields:
             yield annotation.model_fields[str(part)].annotation
@@ -220,7 +220,7 @@ def _step(annotation: Any, part: str | int) -> Iterator[Any]:
     elif origin in (Union, types.UnionType):
         named = [member for arg in args for member in _models(arg) if member.__name__ == part]
         inside = named or [inner for arg in args for inner in _step(arg, part)]
-        # Neither a member's name nor a step into one: the name pydantic gives a member that is no model.
+        # Any other part is pydantic's name for a member that is no model.
         yield from inside or [annotation]
     elif origin is not None and isinstance(part, int):
         yield from args[:1]
@@ -229,7 +229,7 @@ def _step(annotation: Any, part: str | int) -> Iterator[Any]:
 
 
 def _models(annotation: Any) -> Iterator[type[BaseModel]]:
-    """Yield the models an annotation may stand for at this level."""
+    """Yield the models that an annotation itself, or a member of its union, stands for."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         yield annotation
     elif get_origin(annotation) in (Annotated, Union, types.UnionType):

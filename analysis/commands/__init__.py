@@ -1,1 +1,1 @@
-"""The commands of `swell` that read what has happened: each in a file `NAME_command.py`."""
+"""The commands of `swell` that read results; a file `NAME_command.py` declares each."""

@@ -81,7 +81,7 @@ def require_method(trainable: str, folders: Sequence[Path]) -> None:
 
 
 def rerun_spec(spec: Spec, record: TrialRecord, name: str) -> Spec:
-    """Return the spec of a search with a trial's configuration alone: one trial, every field fixed, to its end."""
+    """Return the spec of a search with only this trial's configuration, every field fixed, and no early stopping."""
     config = record.config
     # A space must have a parameter: the first field with a plain value, preferably one that was searched.
     plain = (key for key in [*spec.space, *config] if isinstance(config.get(key), bool | int | float | str))

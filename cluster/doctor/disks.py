@@ -53,7 +53,7 @@ class Mount:
 
 
 def mount_of(folder: Path, mounts: Path = Path("/proc/self/mounts")) -> Mount:
-    """Return the mount that a folder lies on: the longest mount point that it is below, the last of equals."""
+    """Return the mount that a folder is on: of the mount points above it the longest, the last if it is there twice."""
     best = Mount(Path("/"), "unknown")
     for line in mounts.read_text().splitlines():
         fields = line.split()
