@@ -72,6 +72,7 @@ def test_a_task_tells_an_actor_all_it_needs(given):
         "checkpoint": str(here.paths.checkpoint(number)),
         "run_permit": str(here.paths.run_permit),
         "keep": True,
+        "objectives": ["val_error"],
     }
 
 
