@@ -1,1 +1,1 @@
-"""The wave driver's process: waves of trials on a Ray of its own."""
+"""The wave driver's process: runs waves of trials on a Ray of its own."""

@@ -1,4 +1,4 @@
-"""The snapshot that displays read: written by the wave driver about once a second."""
+"""Writes the snapshot that displays read, about once a second."""
 
 import time
 from contextlib import suppress
@@ -13,7 +13,7 @@ EVERY_S = 1.0
 
 
 class Board:
-    """Counts, running trials, the best so far and the time left, as one small JSON file."""
+    """The snapshot, one small JSON file: counts, running trials, the best so far, the time left."""
 
     def __init__(self, study: SearchStudy, paths: SearchPaths, driver: int) -> None:
         self.wave: Wave | None = None
@@ -28,12 +28,15 @@ class Board:
         """Trials started by this driver in waves before this one."""
 
     def tick(self) -> None:
-        """Write the snapshot if the last is old."""
+        """Write the snapshot if the last one is old."""
         if time.monotonic() - self._written >= EVERY_S:
             self.write()
 
     def write(self, doing: str = "running trials", finished: str = "", stopped: str = "", paused: str = "") -> None:
-        """Write the snapshot; on a full disk the last one stays."""
+        """Write the snapshot; on a full disk the last one stays.
+
+        `doing` says what the driver does; `finished`, `stopped` and `paused` why it ended so, if it did.
+        """
         self._written = time.monotonic()
         tally, wave = self._study.tally, self.wave
         if wave is not None and (wave.draining or wave.ending):
@@ -69,7 +72,7 @@ class Board:
         return metrics.get(self._study.spec.objectives[0].metric)
 
     def _eta(self) -> float | None:
-        """Return the seconds until the search ends at this session's pace, by trials or hours; None while unknown."""
+        """Return the seconds until a bound of the budget is reached at this session's pace; None if not known yet."""
         tally, budget = self._study.tally, self._study.spec.budget
         bounds = [budget.hours * 3600 - tally.active_s] if budget.hours else []
         ended = sum(tally.outcomes.values())

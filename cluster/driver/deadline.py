@@ -1,4 +1,4 @@
-"""Whether there is time: for a new trial to reach its first checkpoint, and for the running ones to save."""
+"""Tells whether time is left: for a new trial to reach its first checkpoint, and for running trials to save."""
 
 from collections.abc import Callable
 
@@ -11,7 +11,7 @@ MARGIN_SHARE = 0.02
 
 
 class Deadline:
-    """Learns from a wave's reports how long a trial takes to its first checkpoint, and from one to the next."""
+    """Learns from a wave's reports how long trials take to their first checkpoint, and from one to the next."""
 
     def __init__(self, left_s: Callable[[], float | None]) -> None:
         self._left_s = left_s
@@ -21,7 +21,7 @@ class Deadline:
         self._between_s = 0.0
 
     def note(self, seconds: float, before: float | None) -> None:
-        """Note a report's time since its trial's start, and that of the report before it; None for the first."""
+        """Note the seconds from a trial's start to its report, and to the report `before`; None if it is the first."""
         if before is None:
             self._first_s = max(self._first_s, seconds)
         else:
@@ -29,15 +29,15 @@ class Deadline:
 
     @property
     def reserve_s(self) -> float:
-        """Seconds that the running trials need to reach a report and save."""
+        """The seconds that the running trials need to reach a report and save."""
         return SPARE * self._between_s + self._margin_s
 
     def may_start(self) -> bool:
-        """Return whether a trial started now reaches a checkpoint in time."""
+        """Return whether a trial that starts now would reach a checkpoint in time."""
         left = self._left_s()
         return left is None or left > max(self._first_s, self._between_s) + self.reserve_s
 
     def must_stop(self) -> bool:
-        """Return whether the running trials must save now to have saved in time."""
+        """Return whether the running trials must begin to save now to be done in time."""
         left = self._left_s()
         return left is not None and left <= self.reserve_s

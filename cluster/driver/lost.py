@@ -1,4 +1,4 @@
-"""Why a worker was lost, as far as the machine tells: the kernel's count of memory kills, the worker's last words."""
+"""Explains why a worker was lost, as far as this machine knows: the kernel's memory kills, the worker's last words."""
 
 from collections.abc import Callable
 
@@ -20,7 +20,7 @@ NOT_ITS_OWN = (":", "Extension modules: ")
 
 
 class LostWorkers:
-    """Explains the loss of one worker after the other."""
+    """Explains the losses of workers, one at a time."""
 
     def __init__(self, scratch: Scratch, memory_kills: Callable[[], int] = out_of_memory_kills) -> None:
         self._scratch = scratch
@@ -28,7 +28,7 @@ class LostWorkers:
         self._kills_before = memory_kills()
 
     def explain(self, trial: int) -> tuple[Outcome, str]:
-        """Return the outcome of a trial whose worker has died without the supervisor's doing, and all that is known."""
+        """Return the outcome of a trial whose worker died by itself, with everything that is known of its death."""
         words = "\n".join(self._last_words(trial))
         kills = self._memory_kills()
         if kills > self._kills_before:

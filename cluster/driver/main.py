@@ -44,24 +44,24 @@ def follow_supervisor(supervisor: int) -> None:
 
 
 def clean_up_orphan(supervisor: int, scratch: Scratch) -> None:
-    """If the supervisor has died, do its last work: end Ray's processes and delete the scratch."""
+    """End Ray's processes and delete the scratch in the supervisor's place, if it has died."""
     if os.getppid() != supervisor:
         end_carrying(TOKEN, os.environ[TOKEN])
         scratch.delete()
 
 
 def _import_trouble(trainable: str) -> str:
-    """Return why a method cannot be imported; empty if it can. Another driver would not be able to either."""
+    """Return why a method cannot be imported, which another driver could not change; empty if it can."""
     try:
         load_config_type(trainable)
-    except (Exception, SystemExit) as error:  # whatever a user's own module raises
+    except (Exception, SystemExit) as error:  # a user's own module may raise anything
         log.exception("%s cannot be imported", trainable)
         return f"{trainable} cannot be imported: {type(error).__name__}: {error}"
     return ""
 
 
 def main(argv: list[str]) -> int:
-    """Run one session; the exit status says how it ended, the study what came of it."""
+    """Run one session; the exit status says how it ended, and the study has its results."""
     search, job, number, scratch_path, supervisor = argv
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     follow_supervisor(int(supervisor))
@@ -69,7 +69,7 @@ def main(argv: list[str]) -> int:
     try:
         lock = FileLock(paths.driver_lock)
         lock.acquire(timeout=PREDECESSOR_PATIENCE_S)  # until this process ends
-        for folder in (paths.root, paths.checkpoints) if paths.job is None else ():  # where other jobs write too
+        for folder in (paths.root, paths.checkpoints) if paths.job is None else ():  # not if other jobs write there too
             remove_unfinished(folder)
         spec = load_spec(paths)
         if why := _import_trouble(spec.trainable):

@@ -1,4 +1,4 @@
-"""The driver's view of further nodes: who has joined with what, what they report, who is lost."""
+"""The further nodes as the driver sees them: which have joined with what, what they report, which are lost."""
 
 import logging
 import math
@@ -45,11 +45,11 @@ class Nodes:
 
     @property
     def names(self) -> list[str]:
-        """The nodes that are there now."""
+        """The names of the nodes that are joined now."""
         return sorted(self._joined)
 
     def tick(self) -> None:
-        """Accept nodes that join, pass on what nodes report, and note which are gone."""
+        """Accept nodes that join, pass on their reports, and note which are gone."""
         self._strangers += self._exchange.new_links()
         for link in list(self._strangers):
             for message in link.take():
@@ -83,7 +83,7 @@ class Nodes:
         self._capacity.nodes.pop(name, None)
 
     def wait(self, number: int, num_ray_nodes: Callable[[], int], tick: Callable[[], None]) -> None:
-        """Wait until so many nodes have joined, their Ray too, but not for ever."""
+        """Wait until `number` nodes and their Ray have joined, or for as long as nodes may take."""
         until = self._clock() + JOIN_PATIENCE_S
         while (len(self._joined) < number or num_ray_nodes() <= number) and self._clock() < until:
             tick()
@@ -92,10 +92,11 @@ class Nodes:
             log.warning("%d of %d further nodes have joined; going on without the rest", len(self._joined), number)
 
     def explain_loss(self, name: str, began: float) -> tuple[Outcome, str] | None:
-        """Return why a trial that last reported from this node was lost; None if the node is still there.
+        """Return why a trial on this node was lost; None if the node is still there.
 
-        A name of "" is any node: an attempt that has not reported yet. One that `began`, by our clock, after its node
-        was lost is no failure: Ray places workers there until it has noticed too, up to 20 s later.
+        `name` is where the trial last reported from; if it has not reported yet, it is "" and stands for any node. An
+        attempt that `began` (by our clock) after its node was lost is no failure: Ray places workers on a lost node
+        until it notices, up to 20 s later.
         """
         if not (lost := self._lost_with(name)):
             return None
@@ -104,7 +105,7 @@ class Nodes:
         return Outcome.NODE_LOST, f"node {lost} was lost"
 
     def _lost_with(self, name: str) -> str:
-        """Return the node that a trial was lost with; a worker's end may be known a moment before its node's."""
+        """Return the node that a trial was lost with; waits a moment, as a worker's end may show before its node's."""
         until = self._clock() + NEWS_PATIENCE_S
         while not (lost := self._gone(name)) and self._clock() < until:
             time.sleep(0.05)
@@ -112,13 +113,13 @@ class Nodes:
         return lost
 
     def _gone(self, name: str) -> str:
-        """Return the node of that name that is gone, or of which nothing was heard for a while: Ray notices sooner."""
+        """Return the name of the node if it is gone, or was silent for a while: Ray notices a loss before we do."""
         quiet = [node for node, link in self._joined.items() if link.silent_s > QUIET_S]
         gone = [*quiet, *(node for node, at in self._lost.items() if name or self._clock() - at < RECENT_S)]
         return next((node for node in gone if name in ("", node)), "")
 
     def clean(self, tick: Callable[[], None]) -> int:
-        """Have every node delete what its workers have left; return the bytes freed on all of them."""
+        """Make every node delete what its workers have left; return the bytes freed on all of them."""
         self._freed.clear()
         for link in self._joined.values():
             link.send(do="clean")

@@ -1,4 +1,4 @@
-"""Starts the Ray of one wave driver: its own, below its scratch, for nobody else."""
+"""Starts the Ray of one wave driver, below its scratch and for it alone."""
 
 import contextlib
 import logging
@@ -30,7 +30,7 @@ def _replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
 
 @contextlib.contextmanager
 def loopback_is_meant() -> Iterator[None]:
-    """Keep Ray from replacing 127.0.0.1 by the machine's address, where all its servers would listen to everybody."""
+    """Keep Ray from replacing 127.0.0.1 by the machine's address, on which its servers would listen to everybody."""
     from ray._private import services
 
     with _replaced(services, "resolve_ip_for_localhost", lambda host: host):
@@ -39,7 +39,7 @@ def loopback_is_meant() -> Iterator[None]:
 
 @contextlib.contextmanager
 def patient_start() -> Iterator[None]:
-    """Have `ray.init` wait up to START_PATIENCE_S for its node to register, instead of Ray's fixed 30 s."""
+    """Make `ray.init` wait up to START_PATIENCE_S for its node to register, instead of Ray's fixed 30 s."""
     from ray._private import services
 
     ask = services.get_node
@@ -47,7 +47,7 @@ def patient_start() -> Iterator[None]:
     def ask_on(*arguments: Any) -> Any:
         end = time.monotonic() + START_PATIENCE_S
         while time.monotonic() < end:
-            with contextlib.suppress(RuntimeError):  # Ray's word for "not there yet"
+            with contextlib.suppress(RuntimeError):  # Ray raises it while the node is missing
                 return ask(*arguments)
             time.sleep(0.2)
         return ask(*arguments)
@@ -58,9 +58,9 @@ def patient_start() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _nothing_beside() -> Iterator[None]:
-    """Leave out what `ray.init` starts unasked: the autoscaler's monitor, the log monitor, the server of a dashboard.
+    """Keep `ray.init` from starting the autoscaler's monitor, the log monitor and the dashboard's server.
 
-    They take 4 s of CPU at every start, and 250 MB, for what nobody looks at. The command line has options for that.
+    They take 4 s of CPU at every start, and 250 MB, and nobody uses them. Only Ray's command line has options for this.
     """
     from ray._private import node, parameter
 
@@ -74,13 +74,13 @@ def _nothing_beside() -> Iterator[None]:
 
 
 def start_ray(spec: Spec, scratch: Scratch, num_slots: int, address: str) -> str:
-    """Start a Ray of our own on this node, below our scratch; return where further nodes find it.
+    """Start a Ray of our own on this node, below our scratch; return the address at which further nodes find it.
 
-    At the loopback address it is reachable from this machine alone, at any other with the token.
+    At the loopback address only this machine reaches it; at any other, whoever has the token.
     """
     import ray
 
-    # Ray puts the working directory before all else that its workers import from, and the user's would shadow ours.
+    # Ray's workers import first from the working directory: the user's would hide our packages.
     with contextlib.chdir(own_folder()), loopback_is_meant(), patient_start(), _nothing_beside():
         ray.init(
             address="local",

@@ -1,4 +1,4 @@
-"""A further node's part of a driver's Ray: `ray start --block`, which ends with who started it.
+"""A further node's part of a driver's Ray: `ray start --block`, which ends with the process that started it.
 
 Run as `python -P -m cluster.driver.ray_node PARENT OPTION...`, the options being those of `ray start`.
 """
@@ -15,7 +15,7 @@ def main(argv: list[str]) -> None:
     from ray.scripts.scripts import main as ray
 
     sys.argv = ["ray", "start", "--block", *argv[1:]]
-    with loopback_is_meant():  # where all nodes are on one machine
+    with loopback_is_meant():  # if all nodes are on one machine
         ray()
 
 

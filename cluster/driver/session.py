@@ -1,4 +1,4 @@
-"""One Ray of our own, and the waves that a driver runs on it, one after the other."""
+"""A driver's session: one Ray of our own, and the waves that run on it one after the other."""
 
 import contextlib
 import json
@@ -40,16 +40,16 @@ DOUBT_S = 15.0
 
 
 def wave_size(spec: Spec, num_slots: int) -> int:
-    """Return how many trials a wave has: by default many per slot, so that its tail idles little."""
+    """Return how many trials a wave has: many per slot by default, so that few slots idle at its end."""
     return spec.waves.trials if isinstance(spec.waves.trials, int) else max(100, 16 * num_slots)
 
 
 class OrphanedError(RuntimeError):
-    """The supervisor has died, and its driver could not come to an end."""
+    """The supervisor has died, and its driver could not end in order."""
 
 
 class Session:
-    """One Ray of our own, and the waves run on it one after the other."""
+    """Runs waves one after the other on one Ray of our own."""
 
     def __init__(self, paths: SearchPaths, spec: Spec, scratch: Scratch, driver: int, supervisor: int) -> None:
         self._supervisor = supervisor
@@ -86,12 +86,12 @@ class Session:
         return None if self._allocation_ends is None else self._allocation_ends - time.monotonic()
 
     def _left_s(self) -> float | None:
-        """Return the seconds to the end of the budget's hours or of the allocation, whichever is sooner."""
+        """Return the seconds until the budget's hours or the job's time are used up, whichever is first."""
         ends = (self._study.tally.hours_left_s, self._allocation_left_s)
         return min((left for left in ends if left is not None), default=None)
 
     def run(self) -> DriverExit:
-        """Run wave after wave until the search ends, it is stopped, or Ray is to be started afresh."""
+        """Run wave after wave until the search ends, is stopped, or needs a new Ray; return which."""
         self._tick()
         if reason := self._study.finished():
             return self._conclude(finished=reason)
@@ -111,7 +111,7 @@ class Session:
                 self._nodes.close()
 
     def _meet(self, head: str, address: str) -> None:
-        """Let the supervisors of further nodes join, and wait for them a while."""
+        """Let the supervisors of further nodes join, and wait for them for a while."""
         exchange = Exchange(address)
         self._nodes = Nodes(exchange, self._orders, self._capacity)
         token = os.environ["RAY_AUTH_TOKEN"]
@@ -139,7 +139,7 @@ class Session:
                 return DriverExit.GO_ON
 
     def close(self) -> None:
-        """Leave what still runs to other drivers on the same search."""
+        """Leave the trials that still run to other drivers of the search."""
         self._study.close()
 
     def _wave(self) -> Wave:
@@ -154,12 +154,12 @@ class Session:
         )  # fmt: skip
         self._board.wave = wave
         self._paths.run_permit.touch()
-        if self._stop:  # it came between two waves
+        if self._stop:  # the stop came between two waves
             wave.drain(self._stop)
         try:
             most = max(self._capacity.total, self._capacity.most * self._num_nodes)  # nodes may join meanwhile
             from cluster.driver.tune_bridge import (
-                run_trials,  # brings Ray Tune: not before the search is known to go on
+                run_trials,  # imports Ray Tune: only once the search goes on
             )
 
             run_trials(wave, self._spec, self._scratch, most, self._tick)
@@ -180,18 +180,18 @@ class Session:
     def _clean(self) -> int:
         wait_for_workers(self._scratch.heartbeats)
         freed = self._scratch.empty()
-        self._capacity.measure()  # no trial runs: what is free now is free for them
+        self._capacity.measure()  # no trial runs: measure what they may use
         self._tick()
         return freed + (self._nodes.clean(self._tick) if self._nodes is not None else 0)
 
     def _take_orders(self, obey: Callable[[Order], None]) -> None:
-        """Pass on what the supervisors of all nodes say."""
+        """Call `obey` with each order of the supervisors of all nodes."""
         if self._nodes is not None:
             self._nodes.tick()
         self._orders.take(obey)
 
     def _explain_loss(self, trial: int) -> tuple[Outcome, str]:
-        """Return why a trial's worker died, without a word from its node's supervisor."""
+        """Return why a trial's worker died if its node's supervisor has given no reason."""
         wave = self._board.wave
         last = wave.running.get(trial, {}) if wave is not None else {}
         node = last.get("host", "")
@@ -203,7 +203,7 @@ class Session:
         return self._lost.explain(trial)
 
     def _has_space(self) -> bool:
-        """Return whether cleaning up after a wave was enough; if not, Ray's own files go too."""
+        """Return whether there is space after cleaning up; if not, Ray's own files must go too."""
         scratch = self._scratch.path
         verdict = judge(self._spec.guard, read_disks(folders_in_use(self._paths, scratch), scratch))
         log.info("after cleaning up: %s", verdict.reason or "there is space")
@@ -225,7 +225,7 @@ class Session:
         self._drain(f"stopped by {signal.Signals(signum).name}")
 
     def _drain(self, reason: str) -> None:
-        """Stop the search, whichever thread says so and whatever keeps the driver busy: the trials save meanwhile."""
+        """Stop the search and make the trials save; may be called by any thread, whatever the driver is doing."""
         self._stop = reason
         if not self._can_drain:
             os.kill(os.getpid(), signal.SIGTERM)
@@ -241,7 +241,7 @@ class Session:
         return self._supervision.silent_s > PREDECESSOR_PATIENCE_S
 
     def _tick(self) -> None:
-        """Look at the clock and at the supervisor's orders, and beat."""
+        """Check the clock and the supervisor's orders, and give a heartbeat."""
         with contextlib.suppress(OSError):
             self._scratch.driver_heartbeat.touch()
         if self._is_orphan_too_long():

@@ -1,7 +1,7 @@
-"""Ray Tune over a wave: a searcher and a scheduler that pass its calls on, and nothing else.
+"""Connects Ray Tune to a wave: a searcher and a scheduler that only pass its calls on.
 
-Ray's own OptunaSearch and ASHAScheduler are not used: with a stored study they cannot be resumed, rungs are lost on a
-restart, and trials stopped early are told to Optuna as complete.
+Ray's own OptunaSearch and ASHAScheduler are not used: with a stored study they cannot be resumed, lose their rungs on a
+restart, and tell Optuna that trials stopped early are complete.
 """
 
 import json
@@ -22,14 +22,14 @@ from search_spaces.spec import Spec
 
 
 class _NeverSaved:
-    """Leaves a live wave out of the snapshots that Tune pickles; nothing ever reads them."""
+    """Leaves the live wave out of the snapshots that Tune pickles, which nothing ever reads."""
 
     def __getstate__(self) -> dict[str, Any]:
         return {}
 
 
 class WaveSearcher(_NeverSaved, Searcher):
-    """Tune's search algorithm: the wave's next trial, and the trials' ends."""
+    """Tune's search algorithm: asks the wave for trials, and tells it their ends."""
 
     def __init__(self, wave: Wave, tick: Callable[[], None]) -> None:
         super().__init__()
@@ -38,21 +38,21 @@ class WaveSearcher(_NeverSaved, Searcher):
         self._numbers: dict[str, int] = {}
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """Return the next trial's config for the actor, None to be asked again later, or FINISHED."""
+        """Return the next trial's config for the actor, None if Tune shall ask again later, or FINISHED."""
         config = self._wave.next()
         if config is None:
             return Searcher.FINISHED
         if config == "later":
-            if not self._wave.running:  # Tune asks for minutes on end then, and makes no turn
+            if not self._wave.running:  # then Tune only asks, and calls no callback
                 self._tick()
             return None
         self._numbers[trial_id] = config["number"]
         return config
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """Pass a trial's end on."""
+        """Pass a trial's end on to the wave."""
         last = json.loads(result["report"]) if result and "report" in result and not error else None
-        # Tune calls again where the first time raised, on a full disk: the second must fail too, or it would go on.
+        # If this raises (on a full disk), Tune calls it again: that must raise too, or Tune would go on.
         self._wave.end(self._numbers.pop(trial_id), last)
 
     def save_to_dir(self, checkpoint_dir: str, session_str: str = "default") -> None:
@@ -66,14 +66,14 @@ class WaveSearcher(_NeverSaved, Searcher):
 
 
 class WaveScheduler(_NeverSaved, FIFOScheduler):
-    """Tune's scheduler: whether a trial goes on after a report."""
+    """Tune's scheduler: asks the wave whether a trial goes on after a report."""
 
     def __init__(self, wave: Wave) -> None:
         super().__init__()
         self._wave = wave
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
-        """Return CONTINUE or STOP."""
+        """Return CONTINUE or STOP for a trial that has reported."""
         goes_on = self._wave.report(trial.config["number"], json.loads(result["report"]))
         return TrialScheduler.CONTINUE if goes_on else TrialScheduler.STOP
 
@@ -85,7 +85,7 @@ class WaveCallback(_NeverSaved, Callback):
         self._tick = tick
 
     def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
-        """Let the driver look at its clock."""
+        """Call `tick`, in which the driver checks its clock and orders."""
         self._tick()
 
 
@@ -105,12 +105,12 @@ def run_trials(wave: Wave, spec: Spec, scratch: Scratch, num_slots: int, tick: C
             name=f"wave-{wave.number}",
             storage_path=str(scratch.tune),
             verbose=0,
-            # A lost trial is asked for anew: the study counts its attempts, whichever wave or driver they fall in.
+            # The study retries lost trials: it counts their attempts over waves and drivers.
             failure_config=tune.FailureConfig(max_failures=0),
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             callbacks=[WaveCallback(tick)],
         ),
     )
-    # Tune ends by reading its own result files, which it was told not to write, and lists every trial as a failure.
+    # At its end, Tune misses its result files, which it was told not to write, and lists every trial as failed.
     logging.getLogger("ray.tune.analysis.experiment_analysis").setLevel(logging.ERROR)
     tuner.fit()

@@ -1,4 +1,4 @@
-"""One wave of trials, decided without Ray: which comes next, whether one goes on, what its end means."""
+"""One wave of trials: decides, without Ray, which trial is next, whether one goes on, and what its end means."""
 
 import json
 import logging
@@ -26,7 +26,7 @@ SAVE_ACTIVE_EVERY_S = 60.0
 
 
 class Wave:
-    """The trials of one wave; the searcher and the scheduler only pass Tune's calls on to it."""
+    """The trials of one wave; the searcher and the scheduler pass Tune's calls on to it."""
 
     def __init__(
         self,
@@ -82,7 +82,7 @@ class Wave:
         self._kept = _Kept(study, paths)
 
     def drain(self, reason: str, outcome: Outcome = Outcome.STOPPED) -> None:
-        """Start no more trials, and stop each running one at its next checkpoint."""
+        """Start no more trials, and stop each running one at its next checkpoint, with this outcome and reason."""
         if not self.draining:
             log.info("draining: %s", reason)
             self.draining, self.stop_outcome = reason, outcome
@@ -95,7 +95,7 @@ class Wave:
             self.ending = reason
 
     def obey(self, order: Order) -> None:
-        """Do what the supervisor asks for."""
+        """Carry out an order of a supervisor."""
         if order.do == "end_wave":
             self.end_early(order.reason)
         elif order.do == "stop_trials":
@@ -106,7 +106,7 @@ class Wave:
     # -- Tune's three questions -----------------------------------------------------------------------------------
 
     def next(self) -> dict[str, Any] | Literal["later"] | None:
-        """Return what an actor needs for the next trial, None when this wave starts no more, or `later`."""
+        """Return what an actor needs for the next trial, `later`, or None if this wave starts no more."""
         if not self._is_called_off() and len(self.running) >= self.capacity.slots:
             return "later"
         self.settle_losses()
@@ -125,7 +125,7 @@ class Wave:
             may_come = self.running or (may_start and self.study.waits_for_others())
             return "later" if self._doubtful or (may_come and not (self.draining or self.ending)) else None
         self.num_started += 1
-        self._causes.pop(assignment.number, None)  # of an attempt before
+        self._causes.pop(assignment.number, None)  # an earlier attempt's
         self.running[assignment.number] = {"step": 0, "metrics": {}, "began": self._clock()}
         task = {
             "trial": assignment.number,
@@ -140,7 +140,7 @@ class Wave:
         return {"number": assignment.number, "task": json.dumps(task)}
 
     def _is_waiting_for_data(self) -> bool:
-        """Return whether the next trial lacks data, and note when to look again: after a while, longer each time."""
+        """Return whether the next trial lacks data; note when to look again, later after each time."""
         lacks = "" if self.draining else self.study.waits_for
         if lacks and lacks != self.waits_for:
             log.warning("waiting: %s", lacks)
@@ -149,7 +149,7 @@ class Wave:
         return bool(lacks)
 
     def _is_called_off(self) -> bool:
-        """Return whether no more trials are to be started, by what the supervisor has said until now."""
+        """Return whether orders that have come by now say that no more trials shall start."""
         self._take_orders(self.obey)
         return bool(self.draining or self.ending)
 
@@ -159,11 +159,11 @@ class Wave:
             self.drain(self.study.brake.reason)
 
     def report(self, number: int, result: Mapping[str, Any]) -> bool:
-        """Take a running trial's report; return whether it goes on."""
+        """Note a running trial's report; return whether the trial goes on."""
         if not self.study.is_running(number):
             self.running.pop(number, None)  # another driver has taken it over
             return False
-        if spent := result.get("worker_spent"):  # it has said so before it ends, and the trial has not begun
+        if spent := result.get("worker_spent"):  # the worker ends; the trial has not begun
             log.info("trial %d: begins in another worker: %s", number, spent)
             self._handed_back.add(number)
             return True
@@ -181,7 +181,7 @@ class Wave:
         return True
 
     def end(self, number: int, result: Mapping[str, Any] | None) -> None:
-        """Take a trial's last result; None means that its worker was lost."""
+        """Note a trial's end with its last result; None means that its worker was lost."""
         if not self.study.is_running(number):
             self.running.pop(number, None)
             return  # told when it was stopped, or taken over by another driver
@@ -189,7 +189,7 @@ class Wave:
             self._lost(number, result or self.running.get(number, {}))
             return
         self._note_time(number, result)
-        # What the model scores at its last step; the record has the best model's metrics.
+        # The last step's metrics; the record has those of the best model.
         last = result.get("last", result.get("metrics", {}))
         if last:  # an attempt that failed has nothing to say of its step, and the next one has
             self._write(number, result, last)
@@ -214,15 +214,15 @@ class Wave:
             self._tell(number, Outcome.STOPPED, {**result, "seconds": 0.0}, is_its_fault=False)
             return
         cause = self._cause(number)
-        if self.draining and not cause:  # its queue ends all processes of a job, and no trial is to blame
+        if self.draining and not cause:  # the queue ends all processes of a job: no trial is to blame
             self._tell(number, self.stop_outcome, result, is_its_fault=False)
             return
         outcome, error = self._explain_loss(number) if cause is None else (Outcome(cause.outcome), cause.reason)
-        if cause is None and (cause := self._cause(number)):  # it has come meanwhile
+        if cause is None and (cause := self._cause(number)):  # it has come by now
             outcome, error = Outcome(cause.outcome), cause.reason
         log.warning("trial %d: %s", number, error)
         usage = {**result, "error": error}
-        if outcome is Outcome.OUT_OF_MEMORY and not cause:  # the kernel had to: fewer at once from here on
+        if outcome is Outcome.OUT_OF_MEMORY and not cause:  # the kernel ended it: run fewer trials at once from now on
             self.capacity.ceiling = max(1, len(self.running) - 1)
         if cause and cause.memory_gb:
             usage["peak_memory_mb"] = 1e3 * cause.memory_gb
@@ -233,9 +233,9 @@ class Wave:
             self._tell(number, outcome, usage)
 
     def settle_losses(self) -> None:
-        """Tell of the losses that are not in doubt any more: they are nobody's fault if the job is being ended since.
+        """Tell the study of lost workers once it is clear whether the job was being ended; then nobody is to blame.
 
-        A queue that takes a job away ends its processes one after the other, and a further node's often first.
+        A queue that takes a job away ends its processes one after the other, often those of a further node first.
         """
         for number, loss in list(self._doubtful.items()):
             if not self.draining and self._clock() < loss.until:
@@ -248,7 +248,7 @@ class Wave:
                 self._tell(number, loss.outcome, loss.usage)
 
     def _cause(self, number: int) -> Order | None:
-        """Return the supervisor's word on a trial's worker, which may have come in this very moment."""
+        """Return the supervisor's order about a trial's worker, even if it comes at this very moment."""
         self._take_orders(self.obey)
         return self._causes.pop(number, None)
 
@@ -268,7 +268,7 @@ class Wave:
 
     @property
     def is_out_of_time(self) -> bool:
-        """Whether no trial can reach a checkpoint any more."""
+        """Return whether no trial can reach a checkpoint in the time left."""
         return not self._deadline.may_start() or self._deadline.must_stop()
 
     def _note_time(self, number: int, result: Mapping[str, Any]) -> None:
@@ -279,11 +279,11 @@ class Wave:
 
     @property
     def trials_s(self) -> float:
-        """Seconds from the start of the wave's first trial to its last report: all else is the wave's boundary."""
+        """Seconds from the start of the wave's first trial to its last report; the rest is the wave's boundary."""
         return self._ended - self._began if self._began is not None else 0.0
 
     def figures(self) -> dict[str, float]:
-        """Return what the wave came to; times of day are seconds since 1970."""
+        """Return the wave's results: counts, seconds, and times of day in seconds since 1970."""
         now, wall = self._clock(), time.time()
         busy = self.slot_seconds / max(self.trials_s * self.capacity.slots, 1e-9)
         return {
@@ -303,7 +303,7 @@ class Wave:
 
     def _append(self, entry: Mapping[str, Any]) -> None:
         self._history.write(json.dumps(entry) + "\n")
-        self._history.flush()  # before the trial is told: a driver killed in between must not leave it without
+        self._history.flush()  # first: if the driver is killed before it tells the trial, the history must be there
 
     def _tell(self, number: int, outcome: Outcome, result: Mapping[str, Any], *, is_its_fault: bool = True) -> None:
         record = {name: result[name] for name in MEASURED if name in result}
@@ -312,11 +312,11 @@ class Wave:
         self.running.pop(number, None)
         self.num_ended += 1
         self.slot_seconds += result.get("seconds", 0.0)
-        if outcome is not Outcome.OUT_OF_MEMORY:  # that one was ended, and says nothing about the others
+        if outcome is not Outcome.OUT_OF_MEMORY:  # its peak was cut off, and says nothing of other trials
             self.capacity.learn(result.get("peak_memory_mb", 0.0) / 1e3)
         told = self.study.tell(number, outcome, record, is_its_fault=is_its_fault)
         self._heed_brake()
-        self._max_trials += told.is_open  # it is started again, in the place of none
+        self._max_trials += told.is_open  # it starts again, and takes no other trial's place
         self._kept.after(told)
 
     def close(self) -> None:
@@ -326,7 +326,7 @@ class Wave:
 
 @dataclass(frozen=True)
 class _Loss:
-    """A worker's loss that is not told yet, and until when it is not."""
+    """The loss of a worker that is not told yet, and the time until which it is not."""
 
     outcome: Outcome
     usage: Mapping[str, Any]
@@ -334,7 +334,7 @@ class _Loss:
 
 
 class _Kept:
-    """Which checkpoints stay: a few of the best, by the spec's `keep`, so that a long search stays small on disk."""
+    """Deletes all but the best few checkpoints, by the spec's `keep`, so that a long search stays small on disk."""
 
     def __init__(self, study: SearchStudy, paths: SearchPaths) -> None:
         self._spec = study.spec
@@ -348,7 +348,7 @@ class _Kept:
                 self._num_ended[record.configuration] += 1
             if record.outcome is Outcome.COMPLETED and paths.checkpoint(record.number).exists():
                 self._kept.append(record)
-            elif not record.is_open and study.spec.keep.checkpoints != "all":  # its driver died before it came to that
+            elif not record.is_open and study.spec.keep.checkpoints != "all":  # its driver died before deleting it
                 paths.checkpoint(record.number).unlink(missing_ok=True)
 
     def after(self, record: TrialRecord) -> None:
@@ -364,7 +364,7 @@ class _Kept:
         self._drop()
 
     def _drop(self) -> None:
-        """Drop the worst beyond the spec's number; a set whose other seeds still have to end is not judged yet."""
+        """Delete the worst checkpoints beyond the spec's number; a set of seeds is judged once all of it has ended."""
         judged = [record for record in self._kept if self._num_ended[record.configuration] == len(self._spec.seeds)]
         if len(judged) <= self._spec.keep.top:
             return

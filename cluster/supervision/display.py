@@ -1,4 +1,4 @@
-"""How far a search is, for people: read from its last snapshot, so that looking costs nothing."""
+"""Shows people how far a search is, from its last snapshot, so that looking costs the search nothing."""
 
 import time
 from collections.abc import Mapping
@@ -54,7 +54,7 @@ class Progress:
         return load_snapshot(self._paths)
 
     def print_line(self, console: Console, every_s: float) -> None:
-        """Print one line of progress if the last is old."""
+        """Print one line of progress if the last one is `every_s` old."""
         if time.monotonic() - self._printed < every_s:
             return
         self._printed = time.monotonic()

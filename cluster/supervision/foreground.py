@@ -1,4 +1,4 @@
-"""A search in the foreground: the supervisor here, its progress on the terminal, Ctrl-C to save and stop."""
+"""Runs a search in the foreground: the supervisor here, progress on the terminal, Ctrl-C to save and stop."""
 
 import signal
 import threading
@@ -27,28 +27,28 @@ STOPPING = (
 
 
 def run_search(paths: SearchPaths) -> int:
-    """Work on a search until it ends; return the process's exit code.
+    """Work on a search until it ends; return the process's exit status.
 
-    0: finished; 1: the search failed or paused, or not one trial completed; 130: interrupted. Raises SearchBusyError
-    where another supervisor works on it, ScratchError and OversubscribedError if this machine cannot carry it.
+    0: finished; 1: the search failed or paused, or not one trial completed; 130: interrupted. Raises SearchBusyError if
+    another supervisor works on it, and ScratchError or OversubscribedError if this machine cannot run it.
     """
     console = Console(stderr=True)
     return conclude(paths, supervise(paths, Supervisor(paths), console), console)
 
 
 def supervise(paths: SearchPaths, supervisor: Supervisor, console: Console) -> Ending:
-    """Work on a search until it ends, show its progress and heed signals meanwhile; return how it ended."""
+    """Work on a search until it ends, showing its progress and handling signals; return how it ended."""
     with _signals(supervisor), _display(console, paths, supervisor):
         return supervisor.run()
 
 
 @contextmanager
 def _display(console: Console, paths: SearchPaths, supervisor: Supervisor) -> Iterator[None]:
-    """Show progress from a thread of its own: a terminal that takes no output must not hold the supervisor up."""
+    """Show progress from a thread of its own, so that a blocked terminal does not block the supervisor."""
     over = threading.Event()
 
     def show() -> None:
-        # Nobody may be there to see it (Rich wants to exit on a closed pipe): the search goes on all the same.
+        # If nobody reads the output (Rich wants to exit on a closed pipe), the search goes on nevertheless.
         with suppress(OSError, SystemExit):
             _show(console, Progress(paths, load_spec(paths)), supervisor, over)
 
@@ -84,10 +84,10 @@ def _show(console: Console, progress: Progress, supervisor: Supervisor, over: th
 
 @contextmanager
 def _signals(supervisor: Supervisor) -> Iterator[None]:
-    """Let Ctrl-C, SIGTERM, USR2 and a closed terminal save and stop, and a second one end at once."""
+    """Make Ctrl-C, SIGTERM, USR2 and a closed terminal save and stop the search, and a second one end it at once."""
 
     def on_signal(signum: int, _frame: object) -> None:
-        supervisor.request_stop(signum)  # and nothing else: what is interrupted may be in the midst of printing
+        supervisor.request_stop(signum)  # and nothing else: it may interrupt a print
 
     stopping = [signal.SIGINT, signal.SIGTERM, signal.SIGUSR2]
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # under nohup the search goes on
@@ -101,7 +101,7 @@ def _signals(supervisor: Supervisor) -> Iterator[None]:
 
 
 def conclude(paths: SearchPaths, ending: Ending, console: Console) -> int:
-    """Say how a search ended; return the process's exit code, as `run_search` has it."""
+    """Print how a search ended; return the exit status, as `run_search` does."""
     snapshot = load_status(paths)
     code, lines = 1, list[str | Text]()
     if ending.state == "stopped":
@@ -120,7 +120,7 @@ def conclude(paths: SearchPaths, ending: Ending, console: Console) -> int:
             code = 0
         else:
             lines.append(Text.assemble(("Not one trial completed;", "red"), f" see: swell crashed {paths.name}"))
-    with suppress(OSError, SystemExit):  # nobody may be there to see it
+    with suppress(OSError, SystemExit):  # nobody may read the output
         for line in lines:
             console.print(line, soft_wrap=True)
     return code

@@ -37,7 +37,7 @@ END_PATIENCE_S = 60.0
 
 
 def work(root: str, place: Place) -> int:
-    """Work on a search, in this place, until the job's part in it is over; return the exit status."""
+    """Work on a search in this place until the job's part is over; return the exit status."""
     note_allocation()
     queue = queue_named(place.queue) if place.queue else None
     place.note(queue.hosts(os.environ) if queue is not None and place.num_nodes > 1 else ())
@@ -46,7 +46,7 @@ def work(root: str, place: Place) -> int:
 
 
 def submitted(root: str) -> None:
-    """Do the work of a job: its queue learns how it went by the exit status alone."""
+    """Do the work of a job, then exit with the status that tells the queue how it went."""
     place = place_here()
     assert place is not None, "this is called in a job"
     status = work(root, place)
@@ -55,7 +55,7 @@ def submitted(root: str) -> None:
 
 
 def lead(paths: SearchPaths, place: Place) -> int:
-    """Work on a search as the first node, and have the queue start the job again if only its time was up."""
+    """Work on a search as the first node; requeue the job if only its time was up. Return the exit status."""
     queue, job = queue_named(place.queue) if place.queue else None, place.queue_id
     if queue is not None and JOB_END_TIME not in os.environ and (left_s := queue.time_left_s(job)) is not None:
         os.environ[JOB_END_TIME] = str(int(time.time() + left_s))
@@ -72,23 +72,26 @@ def lead(paths: SearchPaths, place: Place) -> int:
     if queue is not None and goes_on_later(paths, supervisor, ending) and requeue(queue, job, paths, console):
         return 0
     status = conclude(paths, ending, console)
-    return 0 if ending.state == "stopped" else status  # a job that was stopped on request has not failed
+    return 0 if ending.state == "stopped" else status  # being stopped on request is no failure
 
 
 def goes_on_later(paths: SearchPaths, supervisor: Supervisor, ending: Ending) -> bool:
-    """Return whether a search ended only because the queue wants the nodes back, or the job's time is up."""
+    """Return whether a search stopped only because the queue takes the nodes back, or the job's time is up."""
     if ending.state != "stopped" or paths.stop_request.exists():
         return False
     return supervisor.was_signalled or ending.is_time_up
 
 
 def requeue(queue: Queue, job: str, paths: SearchPaths, console: Console) -> bool:
-    """Have the queue start this process's job again, and wait for the end of this run; return whether it will."""
+    """Have the queue start this process's job again; return whether it will.
+
+    If it will, this waits for the queue to end this process.
+    """
     until = time.monotonic() + REQUEUE_PATIENCE_S
     while True:
         try:
             state = queue.own_state(job)
-            if not state.runs:  # one that was cancelled must not come back, one that was preempted does by itself
+            if not state.runs:  # a cancelled job must stay away; a preempted one returns by itself
                 console.print(f"Stopped; {queue.title} says that job {job} is {state.word.lower()}")
                 return state.comes_back
             console.print(f"Every trial has saved; job {job} goes back into the queue.")
@@ -105,8 +108,8 @@ def requeue(queue: Queue, job: str, paths: SearchPaths, console: Console) -> boo
 
 
 def follow(paths: SearchPaths, place: Place) -> int:
-    """Work on a search as a further node, until the first one says that it is over."""
-    # The queue warns every process of a job that its time is running out: only the first node's handles it.
+    """Work on a search as a further node until the first node says that it is over."""
+    # The queue warns every process that time is running out: only the first node handles that.
     signal.signal(signal.SIGUSR2, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda signum, _: sys.exit(128 + signum))
     paths.make_own()
@@ -117,10 +120,10 @@ def follow(paths: SearchPaths, place: Place) -> int:
     try:
         NodeSupervisor(paths, place).run()
     except LeaderLostError as error:
-        # A queue that keeps a job after the loss of a node keeps it after the loss of its first one too.
+        # A queue that keeps a job after losing a node also keeps it after losing the first one.
         log.error("%s", error)
         if place.queue and not paths.stop_request.exists():
-            time.sleep(place.rank * REQUEUE_PAUSE_S)  # one of us is enough
+            time.sleep(place.rank * REQUEUE_PAUSE_S)  # one node's request is enough
             requeue(queue_named(place.queue), place.queue_id, paths, Console(stderr=True, soft_wrap=True))
         return 1
     except UserError as error:

@@ -40,11 +40,11 @@ MOST_JOINS = 3
 
 
 class LeaderLostError(RuntimeError):
-    """The supervisor of the job's first node gives no sign of life."""
+    """The supervisor of the job's first node has not been seen alive for too long."""
 
 
 class Leader:
-    """The supervisor of the job's first node, which touches a file as long as it lives."""
+    """The supervisor of the job's first node, watched by the file that it touches while it lives."""
 
     def __init__(self, paths: SearchPaths, clock: Callable[[], float] = time.monotonic) -> None:
         self._heartbeat = paths.supervisor_heartbeat
@@ -58,7 +58,7 @@ class Leader:
 
 
 class NodeSupervisor:
-    """Works for one driver after another until the first node says that the job is over."""
+    """Joins its node to one driver after another until the first node says that the job is over."""
 
     def __init__(self, paths: SearchPaths, place: Place) -> None:
         self._paths = paths
@@ -69,7 +69,7 @@ class NodeSupervisor:
         """How often each driver was joined."""
 
     def run(self) -> None:
-        """Join each driver of this job; raises LeaderLostError if the first node is gone."""
+        """Join each driver of this job in turn; raises LeaderLostError if the first node is gone."""
         self._cpus = check_fits(self._spec.resources)
         scratch_root()
         node_cache()
@@ -94,7 +94,7 @@ class NodeSupervisor:
         return verdict.action is Action.GO_ON
 
     def _serve(self, meeting: Meeting) -> None:
-        """Be part of one driver's Ray until that driver ends this node's part, or is gone."""
+        """Run a part of one driver's Ray until the driver ends this part, or is gone."""
         token = secrets.token_hex(16)
         scratch = Scratch.create(
             {"search": str(self._paths.root), "cpus": self._cpus, "pool": pool_id(), "token": token}
@@ -156,7 +156,7 @@ class NodeSupervisor:
     def _watch(self, link: Link, ray: "subprocess.Popen[bytes]", watcher: Watcher, scratch: Scratch) -> None:
         link.send(do="hello", node=self._place.node, most=self._capacity.most, memory_gb=self._capacity.memory_gb)
         while True:
-            is_alive = link.is_alive  # before what was said last is taken
+            is_alive = link.is_alive  # asked before the last messages are taken
             for message in link.take():
                 if message["do"] == "end":
                     return
@@ -174,5 +174,5 @@ class NodeSupervisor:
     def _clean(self, scratch: Scratch) -> dict[str, Any]:
         wait_for_workers(scratch.heartbeats)
         freed = scratch.empty()
-        self._capacity.measure()  # no trial runs: what is free now is free for them
+        self._capacity.measure()  # no trial runs: measure what they may use
         return {"do": "cleaned", "freed_bytes": freed, "memory_gb": self._capacity.memory_gb}

@@ -70,7 +70,7 @@ class Ending:
 
 
 class _Log(logging.FileHandler):
-    """The supervisor's log, which a full disk leaves with a gap and nothing else."""
+    """The supervisor's log; on a full disk, lines are missing, and nothing else happens."""
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's own name
         pass
@@ -93,7 +93,7 @@ def clean_up_after_the_dead(paths: SearchPaths) -> None:
 
 
 class Supervisor:
-    """Works on one search until it is finished, stopped or failed; one per search directory."""
+    """Works on one search until it is finished, stopped or failed; a search directory has at most one."""
 
     def __init__(self, paths: SearchPaths, lock_patience_s: float = 0.0) -> None:
         self._paths = paths
@@ -117,12 +117,12 @@ class Supervisor:
 
     @property
     def stop_requests(self) -> int:
-        """How often it was asked to stop."""
+        """How often the supervisor was asked to stop."""
         return self._stop_requests
 
     @property
     def was_signalled(self) -> bool:
-        """Whether a signal asked it to stop, as a queue sends when a job's time is up or its nodes are wanted."""
+        """Whether a signal asked it to stop; a queue sends one when a job's time is up or its nodes are wanted."""
         return bool(self._signals)
 
     @property
@@ -134,22 +134,22 @@ class Supervisor:
         self._signals.append(signum)
 
     def _attend(self) -> None:
-        """Give a heartbeat to other machines, and hear whether one of them asks for a stop; call it all the time."""
+        """Give a heartbeat, and check whether another machine asks for a stop; must be called again and again."""
         if time.monotonic() - self._heartbeat_at < HEARTBEAT_EVERY_S:
             return
         self._heartbeat_at = time.monotonic()
         with suppress(OSError):
             self._paths.supervisor_heartbeat.touch()
         if self._signals and (left_s := self._left_s()) is not None and left_s < LAST_S:
-            self._asked = 2  # a trial that has not saved by now goes on from its last checkpoint
+            self._asked = 2  # trials not saved by now will go on from their last checkpoints
         elif self._paths.stop_request.exists():
             self._asked = 2 if (read_object(self._paths.stop_request) or {}).get("now") else 1
 
     def run(self) -> Ending:
-        """Run waves until the search ends.
+        """Run wave drivers until the search ends; return how it ended.
 
-        Raises SearchBusyError if another supervisor works on this search, and OversubscribedError if this
-        machine cannot carry it.
+        Raises SearchBusyError if another supervisor works on this search, and OversubscribedError if this machine is
+        too small for it.
         """
         self._paths.make_own()
         lock = FileLock(self._paths.lock)
@@ -162,22 +162,22 @@ class Supervisor:
                 raise SearchBusyError(busy_message(self._paths))
             self._check_rivals()
             self._scratch_root = scratch_root()
-            node_cache()  # refused here, not in every driver
+            node_cache()  # raise here, not in every driver
             self._cpus = check_fits(self._spec.resources)
             return self._logged()
         finally:
             lock.release()
 
     def _check_rivals(self) -> None:
-        """Raise SearchBusyError if this supervisor would work alone beside jobs that share the search, or the reverse.
+        """Raise SearchBusyError if this supervisor works alone and others share the search among jobs, or the reverse.
 
-        One that works alone writes without asking.
+        A supervisor that works alone writes without asking for the lock.
         """
         alone = SearchPaths(self._paths.root)
         rivals = alone.of_jobs() if self._paths.job is None else [alone]
         for rival in rivals:
             try:
-                # Not at once: other jobs look at the same lock in this moment.
+                # Try for a while: other jobs may hold the same lock for a moment.
                 FileLock(rival.lock).acquire(timeout=RIVAL_PATIENCE_S).lock.release()
             except Timeout:
                 raise SearchBusyError(busy_message(rival)) from None
@@ -215,13 +215,13 @@ class Supervisor:
         dead = read_object(self._paths.supervisor_record)
         if dead is not None:
             log.warning("taking over from process %s on %s, which has died", dead.get("pid"), dead.get("host"))
-        with suppress(OSError):  # of a full disk: the lock is what counts, this only gives it a name
+        with suppress(OSError):  # on a full disk: the lock counts, this only names its holder
             write_json(self._paths.supervisor_record, identity())
 
     def _clean_up_after_the_dead(self) -> None:
         """End what killed supervisors of this search have left, and delete their scratch.
 
-        The driver of one of them may still be saving its trials: its lock is waited for.
+        A driver of theirs may still be saving its trials, so this waits for its lock.
         """
         if not orphans(scratch_root(), str(self._paths.root)):
             return
@@ -234,7 +234,7 @@ class Supervisor:
         clean_up_after_the_dead(self._paths)
 
     def _say(self, **snapshot: Any) -> None:
-        """Update keys of the snapshot that displays read; on a full disk it stays as it was."""
+        """Update values in the snapshot that displays read; on a full disk the snapshot stays as it was."""
         with suppress(OSError):
             write_json(self._paths.status, {**load_status(self._paths), "updated_at": time.time(), **snapshot})
 
@@ -263,7 +263,7 @@ class Supervisor:
             why = f"driver {number}: {ended_how}; its log is {self._paths.driver_log(number)}"
             log.error("%s", why)
             if judge(self._spec.guard, self._reading()).action is not Action.GO_ON:
-                continue  # it may have died of a full disk; the guard waits until there is space
+                continue  # perhaps the disk was full; the guard waits for space
             ended = sum(snapshot.get("outcomes", {}).values())
             idle = 0 if snapshot.get("driver") == number and snapshot.get("started") else idle + 1
             dead = 0 if ended > ended_before >= 0 else dead + 1
@@ -273,7 +273,7 @@ class Supervisor:
                 return Ending("failed", f"{why}; the {times} last of them came to nothing")
 
     def _ending(self, status: int, snapshot: Mapping[str, Any]) -> Ending | None:
-        """Return how the search ends by a driver's exit status; None if another driver goes on."""
+        """Return how the search ended, judged by a driver's exit status; None if another driver shall start."""
         if self._stop_requests > 1:
             return Ending("stopped", "ended at once, at the second request")
         if status == DriverExit.FINISHED:
@@ -286,7 +286,7 @@ class Supervisor:
         return None
 
     def _wait_a_while(self, status: int, times: int) -> str:
-        """Wait after a driver that could not write: longer each time in a row; return what for."""
+        """Wait after a driver that could not write, longer each time in a row; return what was waited for."""
         doing = "waiting for disk space: a write failed"
         if status == DriverExit.STORAGE_AWAY:
             away = read_object(self._paths.storage_away) or {}
@@ -302,7 +302,7 @@ class Supervisor:
         return read_disks(folders_in_use(self._paths, self._scratch_root))
 
     def _wait_for_space(self) -> bool:
-        """Wait until the disks are as the guard wants them; return False if a stop was asked for meanwhile."""
+        """Wait until the disks satisfy the guard; return False if a stop is asked for meanwhile."""
         said, began = "", time.monotonic()
         while (verdict := judge(self._spec.guard, self._reading())).action is not Action.GO_ON:
             if verdict.reason != said:
@@ -333,7 +333,7 @@ class Supervisor:
     # -- one driver -----------------------------------------------------------------------------------------------
 
     def _guarded_driver(self) -> tuple[int, int]:
-        """Run one driver; return its number and exit status. A disk too full to start one is no reason to fail."""
+        """Run one driver; return its number and exit status. A disk too full to start it is no failure."""
         number = self._paths.next_driver()
         try:
             return number, self._driver(number)
@@ -349,7 +349,7 @@ class Supervisor:
         facts = {"search": str(self._paths.root), "cpus": self._cpus, "pool": pool_id(), "token": token}
         scratch = Scratch.create(facts)
         log.info("driver %d: scratch %s", number, scratch.path)
-        # -P: the working directory is the user's, and `-m` would put it before our own packages.
+        # -P: `-m` would put the working directory, which is the user's, before our own packages.
         command = [sys.executable, "-P", "-m", "cluster.driver.main"]
         job = "-" if self._paths.job is None else str(self._paths.job)
         command += [str(self._paths.root), job, str(number), str(scratch.path), str(os.getpid())]
@@ -383,7 +383,7 @@ class Supervisor:
             note_guard_event(self._paths, "cleaned", driver=number, freed_bytes=freed, peak_bytes=max(peak, freed))
 
     def _watch(self, driver: subprocess.Popen[bytes], watcher: Watcher, orders: IO[bytes]) -> tuple[int, str]:
-        """Watch a driver to its end; return its exit status, and why it was ended here, empty if it was not."""
+        """Watch a driver until it ends; return its exit status, and why we ended it (empty if it ended by itself)."""
         heeded = 0
         while True:
             self._attend()
@@ -394,7 +394,7 @@ class Supervisor:
                 Order("stop", self._why_stop).send(orders)
             why = watcher.look()
             try:
-                return driver.wait(EXIT_PATIENCE_S if why else POLL_S), ""  # Ray's servers end just before their driver
+                return driver.wait(EXIT_PATIENCE_S if why else POLL_S), ""  # Ray's servers end just before the driver
             except subprocess.TimeoutExpired:
                 if why:
                     log.error("ending the driver at once: %s", why)

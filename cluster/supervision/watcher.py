@@ -1,4 +1,4 @@
-"""Watches a node of a wave from outside: its disks, its workers, Ray, the driver's heartbeat; sends orders."""
+"""Watches a node's disks, workers, Ray and driver from outside, and sends the driver orders."""
 
 import logging
 import time
@@ -34,7 +34,7 @@ FURTHER = ("raylet",)
 
 
 class RayServers:
-    """Ray's servers on this node, children of the process that started it. Without them Ray starts no trial."""
+    """Ray's servers on this node, children of the process that started Ray; without them no trial starts."""
 
     def __init__(self, parent: int, names: tuple[str, ...]) -> None:
         self._parent = parent
@@ -42,7 +42,7 @@ class RayServers:
         self._seen: dict[int, tuple[str, str | None]] = {}
 
     def dead(self) -> str:
-        """Return the name of a server that was seen alive and has died; empty if there is none."""
+        """Return the name of a server that was seen alive and is dead now; empty if there is none."""
         if len(self._seen) < len(self._names):
             for pid, name in children(self._parent, self._names).items():
                 self._seen.setdefault(pid, (name, start_time(pid)))
@@ -50,7 +50,7 @@ class RayServers:
 
 
 class Watcher:
-    """The guard of one driver, or of one further node; `look` is called often and does its work when it is due."""
+    """The guard of one driver or further node; call `look` often, and it acts when it is due."""
 
     def __init__(
         self,
@@ -81,7 +81,7 @@ class Watcher:
         self._driver = Liveness(0, clock=clock)
 
     def look(self) -> str:
-        """Look at the node's workers, disks and Ray; return why its Ray must be ended at once, empty if not."""
+        """Check the node's workers, disks and Ray; return why its Ray must be ended at once, empty if it need not."""
         now = self._clock()
         if now < self._next_look:
             return ""
@@ -98,7 +98,7 @@ class Watcher:
         for finding in self._workers.look():
             trial = finding.heartbeat.trial
             log.warning("trial %d, process %d: %s", trial, finding.heartbeat.pid, finding.reason)
-            # First the word, then the deed: the driver must know why when it sees the worker gone.
+            # Send the order before ending the worker: when the driver sees it gone, it must know why.
             self._send(Order("lose_trial", finding.reason, trial, finding.outcome.value, finding.memory_gb))
             end_worker(finding.heartbeat)
 
@@ -122,7 +122,7 @@ class Watcher:
         note_guard_event(self._paths, verdict.action.name.lower(), reason=verdict.reason)
 
     def read(self) -> Reading:
-        """Return the disks as they are; our own scratch is measured as often as it can be afforded."""
+        """Return a reading of the disks; our own scratch is measured only as often as that is cheap enough."""
         now = self._clock()
         if now >= self._next_walk:
             self._scratch_bytes = used_bytes(self._scratch.path)

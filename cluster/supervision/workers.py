@@ -29,7 +29,7 @@ class Finding:
 
 
 class WorkerWatch:
-    """Looks at the workers of one wave again and again; time is measured here, so a jump of the clock means nothing."""
+    """Checks the workers of one wave again and again, by this process's monotonic clock, which nobody can set."""
 
     def __init__(
         self,
@@ -49,7 +49,7 @@ class WorkerWatch:
         """Of each worker's process that runs a trial, by its id."""
 
     def look(self) -> list[Finding]:
-        """Return the workers to be ended now."""
+        """Return the workers that must be ended now."""
         findings = []
         heartbeats = [heartbeat for heartbeat in read_heartbeats(self._folder) if heartbeat.trial != IDLE]
         before, self._liveness = self._liveness, {}
@@ -74,21 +74,21 @@ class WorkerWatch:
         return None
 
     def _judge_machine(self, heartbeats: list[Heartbeat]) -> list[Finding]:
-        """Return the largest worker if the machine's memory is all but used up; else the kernel ends one by chance."""
+        """Return the largest worker if the machine's memory is almost used up, before the kernel ends any process."""
         available_gb = self._available_gb()
         if not heartbeats or available_gb >= self._reserve_gb:
             return []
         memory_gb, heartbeat = max(
             ((resident_gb(heartbeat.pid), heartbeat) for heartbeat in heartbeats), key=lambda pair: pair[0]
         )
-        if memory_gb < self._reserve_gb:  # somebody else's doing: to end ours would not help
+        if memory_gb < self._reserve_gb:  # others use it: ending ours would not help
             return []
         reason = f"{available_gb:.2g} GB of memory were left on the machine, and it had the most: {memory_gb:.3g} GB"
         return [Finding(heartbeat, Outcome.OUT_OF_MEMORY, reason, memory_gb)]
 
 
 def end_worker(heartbeat: Heartbeat) -> None:
-    """End a worker at once; a process that has its id by now is not signalled."""
+    """End a worker at once, unless its process id now belongs to another process."""
     if heartbeat.is_alive:
         with contextlib.suppress(ProcessLookupError):
             os.kill(heartbeat.pid, signal.SIGKILL)

@@ -21,7 +21,7 @@ WORKERS_PATIENCE_S = 10.0
 
 
 class WorkerHeartbeat:
-    """This process's heartbeat; if the disk has no space even for that, the worker runs on unwatched."""
+    """This process's heartbeat; if the disk is too full even for that, the worker runs on unwatched."""
 
     def __init__(self, folder: Path) -> None:
         pid = os.getpid()
@@ -30,20 +30,20 @@ class WorkerHeartbeat:
         self.set_trial(IDLE)
 
     def set_trial(self, number: int) -> None:
-        """Say which trial this process runs; IDLE for none."""
+        """Write which trial this process runs; IDLE if none."""
         text = json.dumps({**self._who, "trial": number}).ljust(WIDTH - 1) + "\n"
         with contextlib.suppress(OSError), self._path.open("r+" if self._path.exists() else "w") as file:
             file.write(text)
 
     def beat(self) -> None:
-        """Say that the trial has made progress."""
+        """Show that the trial has made progress."""
         with contextlib.suppress(OSError):
             os.utime(self._path)
 
 
 @dataclass(frozen=True)
 class Heartbeat:
-    """What a worker's file says: which process it is, which trial it runs, and when it last reported."""
+    """The content of a worker's file: which process it is, which trial it runs, and when that last reported."""
 
     pid: int
     start: str
@@ -53,24 +53,24 @@ class Heartbeat:
 
     @property
     def is_alive(self) -> bool:
-        """Whether the worker's process still lives."""
+        """Whether the worker's process is alive."""
         return start_time(self.pid) == self.start
 
 
 def read_heartbeats(folder: Path) -> list[Heartbeat]:
-    """Return the last heartbeat of each living worker on this node."""
+    """Return the last heartbeat of each living worker whose file is in `folder`."""
     return [worker for worker in _all_heartbeats(folder) if worker.is_alive]
 
 
 def wait_for_workers(folder: Path, patience_s: float = WORKERS_PATIENCE_S) -> None:
-    """Wait until every worker on this node has ended, or until they have taken longer than they may."""
+    """Wait until every worker on this node has ended, at most for `patience_s`."""
     deadline = time.monotonic() + patience_s
     while read_heartbeats(folder) and time.monotonic() < deadline:
         time.sleep(0.05)
 
 
 def trial_pids(folder: Path, trial: int) -> list[int]:
-    """Return the ids of the processes, alive or dead, whose last heartbeat names this trial; the latest first."""
+    """Return the ids of the processes, alive or dead, whose last heartbeat names this trial, latest first."""
     heartbeats = [worker for worker in _all_heartbeats(folder) if worker.trial == trial]
     return [worker.pid for worker in sorted(heartbeats, key=lambda worker: -worker.mtime_ns)]
 

@@ -58,9 +58,9 @@ def _prove_as_node(connection: Any, key: bytes) -> None:
 
 
 class Link:
-    """One end of a wire: sends and takes messages, and knows when it has heard the other end last.
+    """One end of a wire: sends and receives messages, and knows when it last heard from the other end.
 
-    Heartbeats are sent by a thread of their own, whatever keeps the rest of the process busy.
+    A thread of its own sends heartbeats, however busy the rest of the process is.
     """
 
     def __init__(self, connection: Any, clock: Callable[[], float] = time.monotonic) -> None:
@@ -76,7 +76,7 @@ class Link:
 
     @classmethod
     def connect(cls, address: tuple[str, int], key: bytes) -> "Link":
-        """Return a link to a driver; raises one of GONE if there is none that knows the key."""
+        """Return a link to the driver at an address; raises one of GONE if no driver that knows the key answers."""
         connection = Client(address, "AF_INET")
         try:
             _prove_as_node(connection, key)
@@ -98,7 +98,7 @@ class Link:
 
     @property
     def is_alive(self) -> bool:
-        """Whether the other end has not hung up and was heard within SILENCE_S."""
+        """Whether the other end was heard within SILENCE_S and has not hung up."""
         return not self._closed.is_set() and self.silent_s < SILENCE_S
 
     @property
@@ -116,7 +116,7 @@ class Link:
                 self._closed.set()
 
     def take(self) -> list[dict[str, Any]]:
-        """Return the messages that have come since the last time, without heartbeats."""
+        """Return the messages since the last call, without heartbeats."""
         messages = []
         with suppress(Empty):
             while True:
@@ -126,10 +126,10 @@ class Link:
         return messages
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the link, at this end and the other."""
         self._closed.set()
         with suppress(OSError), socket.socket(fileno=os.dup(self._connection.fileno())) as end:
-            end.shutdown(socket.SHUT_RDWR)  # closing alone says nothing while our own thread is reading
+            end.shutdown(socket.SHUT_RDWR)  # close() alone is not sent while our thread still reads
         self._reader.join(1.0)
         with suppress(OSError):
             self._connection.close()
@@ -146,14 +146,14 @@ class Exchange:
 
     @property
     def address(self) -> tuple[str, int]:
-        """Host and port that it listens at."""
+        """The host and port that the driver listens at."""
         host, port = self._listener.address
         return str(host), int(port)
 
     def _listen(self) -> None:
         with suppress(OSError):  # closed
             while True:
-                # Who calls and then says nothing must not keep the next from being heard.
+                # A caller that stays silent must not keep others waiting.
                 threading.Thread(target=self._meet, args=(self._listener.accept(),), daemon=True).start()
 
     def _meet(self, connection: Any) -> None:
@@ -165,7 +165,7 @@ class Exchange:
         self._links.put(Link(connection))
 
     def new_links(self) -> list[Link]:
-        """Return the links made since the last time."""
+        """Return the links that were made since the last call."""
         links = []
         with suppress(Empty):
             while True:

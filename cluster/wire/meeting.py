@@ -1,4 +1,4 @@
-"""Where further nodes of a job find the driver of its first node: published as a file that only the user can read."""
+"""Tells a job's further nodes where its driver is: a file that only the user can read."""
 
 import os
 from dataclasses import asdict, dataclass
@@ -9,7 +9,7 @@ from cluster.state.paths import SearchPaths
 
 @dataclass(frozen=True)
 class Meeting:
-    """Where further nodes find the driver: Ray's head, the driver's own exchange, and the keys to both."""
+    """The addresses at which further nodes find Ray's head and the driver's own exchange, and the keys to both."""
 
     incarnation: str
     """Which start of which job this is: what an earlier one has left is nobody's."""
@@ -20,7 +20,7 @@ class Meeting:
     key: str
 
     def publish(self, paths: SearchPaths) -> None:
-        """Write it where only this user can read it."""
+        """Write the addresses and keys to a file that only this user can read."""
         before = os.umask(0o077)
         try:
             write_json(paths.session, asdict(self))

@@ -1,6 +1,6 @@
-"""What a supervisor tells its wave driver, and how that answers.
+"""The orders that a supervisor sends its wave driver, and the exit statuses with which the driver answers.
 
-Orders go through a pipe, one JSON line each, which no full disk holds up; the answer is the driver's exit status.
+Orders go through a pipe, one JSON line each, so that a full disk cannot block them.
 """
 
 import json
@@ -18,7 +18,7 @@ PREDECESSOR_PATIENCE_S = 120.0
 class DriverExit(IntEnum):
     """The exit status of a wave driver that did not die."""
 
-    GO_ON = 13  # not 0: that is also what a library's stray exit leaves
+    GO_ON = 13  # not 0, with which a library might exit
     FINISHED = 10
     STOPPED = 11
     DISK_FULL = 12
@@ -31,7 +31,7 @@ class DriverExit(IntEnum):
 
 @dataclass(frozen=True)
 class Order:
-    """One order: stop the search, end the wave early, stop its trials, or know why a worker is about to be lost."""
+    """One order: stop the search, end the wave early, stop its trials, or learn why a worker is about to be ended."""
 
     do: Literal["stop", "end_wave", "stop_trials", "lose_trial"]
     reason: str
@@ -40,7 +40,7 @@ class Order:
     memory_gb: float = 0.0
 
     def send(self, pipe: IO[bytes]) -> None:
-        """Write it to a pipe; if the reader is gone, do nothing."""
+        """Write the order to a pipe; does nothing if its reader is gone."""
         try:
             pipe.write(json.dumps(asdict(self)).encode() + b"\n")
             pipe.flush()
@@ -49,9 +49,9 @@ class Order:
 
 
 class Orders:
-    """The orders that have come in, read by a thread of its own and taken when the driver has a moment.
+    """The orders that have come; a thread reads them, and the driver takes them when it has time.
 
-    One to stop does not wait for that: `on_stop` is called by the thread, with its reason.
+    An order to stop does not wait for that: the thread calls `on_stop` with its reason.
     """
 
     def __init__(self, stream: Iterable[bytes], on_stop: Callable[[str], None]) -> None:
@@ -72,7 +72,7 @@ class Orders:
         self._queue.put(order)
 
     def take(self, obey: Callable[[Order], None]) -> None:
-        """Call `obey` with each order since the last time."""
+        """Call `obey` with each order that has come since the last call."""
         while True:
             try:
                 order = self._queue.get_nowait()
