@@ -44,7 +44,9 @@ def show_table(
     if form == "terminal":
         if output is not None:
             raise TableError("--output needs a --format: csv, parquet, markdown or latex")
-        _console().print(terminal_table(frame))
+        console = _console()
+        console.print(terminal_table(frame))
+        _warn(table, console)
         return
     if output is not None:
         write(frame, form, output)  # pyright: ignore[reportArgumentType]  # Typer has checked the form
@@ -56,6 +58,11 @@ def show_table(
         sys.stdout.buffer.write(content)
     else:
         sys.stdout.write(content)
+
+
+def _warn(table: TrialTable, console: Console) -> None:
+    if table.mixture:
+        console.print(f"warning: {table.mixture}", style="yellow", soft_wrap=True)
 
 
 def _console() -> Console:
@@ -106,6 +113,7 @@ def show_ending(paths: SearchPaths) -> None:
         frame = by_configuration(table) if table.spec.repeats else table.short()
         num_ranked = len(frame.dropna(subset="rank"))
         console.print(terminal_table(frame.head(min(num_ranked or ROWS_AT_THE_END, ROWS_AT_THE_END))))
+        _warn(table, console)
     console.print(f"all trials: swell table {paths.name}    best model: swell best {paths.name}")
     console.print(f"everything: {paths.root}", soft_wrap=True)
 

@@ -15,6 +15,8 @@ from cluster.state.records import TrialRecord, is_feasible, load_spec, load_tria
 from search_spaces.spec import Spec
 
 FIGURES = figures_of(TrialRecord)
+ORIGINS = {"code": "versions of the code (column code)", "settings": "settings of the libraries (column settings)"}
+"""The columns that must be the same in trials that are compared, and what they are called."""
 OUR_COLUMNS = {"rank", "trial", "configuration", "outcome", "feasible", *(one.column for one in FIGURES)}
 """Columns that a config field or a metric of the same name must not take: it gets a prefix instead."""
 
@@ -41,6 +43,22 @@ class TrialTable:
         columns = {name: f"metric.{name}" if f"metric.{name}" in self.frame.columns else name for name in names}
         return {name: column for name, column in columns.items() if column in self.frame.columns}
 
+    @property
+    def mixed(self) -> list[str]:
+        """Which of `code` and `settings` are not the same in all trials that tell theirs."""
+        return [name for name in ORIGINS if self._num_origins(name) > 1]
+
+    def _num_origins(self, name: str) -> int:
+        return len({value for value in self.frame[name] if value}) if name in self.frame.columns else 0
+
+    @property
+    def mixture(self) -> str:
+        """A warning about numbers that do not come from one code under one set of settings; empty if they do."""
+        if not self.mixed:
+            return ""
+        parts = [f"{self._num_origins(name)} {ORIGINS[name]}" for name in self.mixed]
+        return f"these trials come from {' and '.join(parts)}: compare them with care"
+
     def short(self) -> pd.DataFrame:
         """Return the table with only the columns that fit on a page."""
         names = [
@@ -52,6 +70,7 @@ class TrialTable:
             *self.searched,
             "steps_trained",
             "wall_time_s",
+            *self.mixed,
         ]
         return self.frame.filter(items=names)
 

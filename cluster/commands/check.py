@@ -1,6 +1,7 @@
 """Finds out everything that can be known of a search before launch; imports no JAX, so that it answers at once."""
 
 import importlib.util
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -10,9 +11,11 @@ from typing import Any
 from pydantic import ValidationError
 
 from cluster.commands.check_code import with_code
+from cluster.commands.check_environment import environment_problems
 from cluster.commands.check_metrics import metric_problems, mode_problems, stopping_problems
 from cluster.commands.check_values import Written, value_problems
 from cluster.machine.resources import cpu_budget, gpu_count
+from cluster.machine.variables import overruled_warnings
 from cluster.state.storage import storage_problem
 from cluster.study.configurations import Configuration, Configurations, choose_configurations, group_by_program
 from search_spaces.errors import MISSING, Problem, as_text_choices, nearest, show_value
@@ -21,7 +24,7 @@ from search_spaces.space import resolve
 from search_spaces.spec import Spec, SpecFile
 from search_spaces.validation import explain_validation
 from trainables._shared.config import ConfigError, MethodConfig
-from trainables._shared.discovery import IncompleteMethodError, UnknownMethodError, load_config_type, loaded_method
+from trainables._shared.discovery import UnknownMethodError, load_config_type, loaded_method
 
 LARGEST_GRID = 100_000
 """Configurations of a grid that nothing else ends: more are no grid that anybody waits for."""
@@ -71,6 +74,7 @@ def check(file: SpecFile, *, here: bool = True) -> CheckReport:
         if problems:
             raise source.error(problems)
 
+    refuse(environment_problems(spec.resources, code))  # before a module of the user's starts JAX here
     config_type = find_config_type(file)
     chosen = choose_configurations(spec)
     problems = [*_unknown_keys(spec, config_type), *(_machine_problems(spec) if here else ())]
@@ -84,7 +88,8 @@ def check(file: SpecFile, *, here: bool = True) -> CheckReport:
     stopping, stopping_warnings = stopping_problems(spec, configs)
     modes, mode_warnings = mode_problems(spec, config_type, _selections(file, configs))
     refuse([*metric_problems(spec, config_type, configs), *modes, *stopping, *_unused_problems(spec, built)])
-    report = _report(spec, chosen, built, [*stopping_warnings, *mode_warnings, *_base_warnings(spec, configs)])
+    warnings = [*stopping_warnings, *mode_warnings, *_base_warnings(spec, configs), *overruled_warnings(os.environ)]
+    report = _report(spec, chosen, built, warnings)
     return replace(report, code=code)
 
 
@@ -95,11 +100,10 @@ def find_config_type(file: SpecFile) -> type[MethodConfig]:
         return load_config_type(name)
     except UnknownMethodError as error:
         own = "or the import path of your own module (my_package.my_module)"
-        message = str(error) if isinstance(error, IncompleteMethodError) else "is not a method"
-        listed = ", ".join(error.choices)
-        near = nearest(name, error.choices)
-        problem = Problem(("trainable",), message, name, allowed=f"{listed}, {own}" if listed else own[3:], near=near)
-    except Exception as error:  # a user's own module may raise anything, which is no fault of ours
+        listed, near = ", ".join(error.choices), nearest(name, error.choices)
+        allowed = error.fault.allowed or (f"{listed}, {own}" if listed else own[3:])
+        problem = Problem(("trainable",), error.fault.rule, name, allowed=allowed, near=near)
+    except Exception as error:  # whatever a user's own module raises is the user's to read, not a traceback of ours
         problem = Problem(("trainable",), f"importing it failed with {type(error).__name__}: {error}", name)
     raise file.source.error([problem])
 

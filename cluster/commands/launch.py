@@ -25,6 +25,7 @@ from cluster.jobs.standing import is_worked_on
 from cluster.machine.files import write_text
 from cluster.machine.processes import python_path
 from cluster.machine.resources import CPUS
+from cluster.machine.variables import own_environment
 from cluster.state.paths import SearchPaths, new_search_directory
 from cluster.supervision.job_main import submitted
 from search_spaces.errors import Problem, UserError
@@ -236,7 +237,7 @@ def start_local(paths: SearchPaths, cpus: int | None) -> Launch:
     Raises LaunchError, with the process's last words, if it ends before.
     """
     make_submission_folder(paths)
-    environment = {**os.environ, "PYTHONPATH": python_path()}
+    environment = own_environment() | {"PYTHONPATH": python_path()}
     if cpus:
         environment[CPUS] = str(cpus)
     launch, log = Launch.new("local", cpus=cpus), local_log(paths)

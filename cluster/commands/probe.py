@@ -1,7 +1,6 @@
 """Estimates what a search will cost from one short trial per distinct program, each in its own process."""
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,8 +11,8 @@ from typing import Any
 
 from cluster.commands.check import CheckReport, ProgramUse
 from cluster.machine.capacity import Capacity
-from cluster.machine.processes import python_path
-from cluster.machine.resources import thread_caps
+from cluster.worker.environment import Origin, training_environment
+from search_spaces.sections import Resources
 
 TIMEOUT_S = 600.0
 """Longest a probe may take: the compilation of the largest program and a few seconds of training."""
@@ -67,7 +66,7 @@ def probe_programs(
     run = run or partial(_run_worker, report.code)
     for program in choose_programs(report.programs, most):
         try:
-            yield _probe(program, run(report.spec.trainable, program.config, report.spec.resources.cpus_per_trial))
+            yield _probe(program, run(report.spec.trainable, program.config, report.spec.resources))
         except ProbeError as error:
             yield Probe(program, failure=str(error))
 
@@ -76,7 +75,9 @@ class ProbeError(RuntimeError):
     """A probe's process failed; the text says why."""
 
 
-def _run_worker(code: Path | None, trainable: str, config: Mapping[str, Any], cpus: int) -> Mapping[str, Any]:
+def _run_worker(
+    code: Path | None, trainable: str, config: Mapping[str, Any], resources: Resources
+) -> Mapping[str, Any]:
     try:
         done = subprocess.run(
             [sys.executable, "-P", "-m", "cluster.commands.probe_worker"],
@@ -84,7 +85,7 @@ def _run_worker(code: Path | None, trainable: str, config: Mapping[str, Any], cp
             capture_output=True,
             text=True,
             timeout=TIMEOUT_S,
-            env={**os.environ, **thread_caps(cpus), "PYTHONPATH": python_path(*([code] if code else []), Path.cwd())},
+            env=training_environment(resources, Origin.here(code)),
             check=False,
         )
     except subprocess.TimeoutExpired:

@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from cluster.machine.resources import xla_pool_threads
+from cluster.worker.directory import enter_working_directory
 from trainables._shared.contract import Phase
 from trainables._shared.datasets import DatasetStore
 from trainables._shared.discovery import load_config_type, load_method
@@ -25,7 +26,8 @@ MEASURED_S = 1.0
 
 
 def measure(trainable: str, config: dict[str, Any]) -> dict[str, Any]:
-    """Return the seconds of loading data, compiling, a step of each phase and a report, and the peak memory."""
+    """Return seconds of data, compilation, each phase's step and a report, and the peak memory of one trial."""
+    enter_working_directory()
     start = time.perf_counter()
     method = load_method(trainable)
     parsed = load_config_type(trainable).of_values(config)

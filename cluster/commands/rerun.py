@@ -13,17 +13,20 @@ from time import monotonic
 from typing import Any
 
 from cluster.commands.rerun_comparison import Run, describe
+from cluster.commands.search import CURRENT
 from cluster.console import Console
 from cluster.machine.files import read_json, write_json
 from cluster.machine.scratch import node_cache, scratch_root
+from cluster.state.code import changes, code_of_trial, named
 from cluster.state.paths import SearchPaths
-from cluster.state.records import TrialRecord, launched_from, load_spec, load_trials, method_folders
-from cluster.worker.environment import training_environment
+from cluster.state.records import TrialRecord, load_spec, load_trials, method_folders
+from cluster.worker.environment import Origin, training_environment
 from search_spaces.errors import UserError
 from search_spaces.sections import Budget, EarlyStopping, Keep, Sampler
 from search_spaces.spec import Spec
 from trainables._shared.datasets import ARTIFACTS
 from trainables._shared.discovery import found_in, load_config_type
+from trainables._shared.frozen import copies_imported
 
 FAILED, INTERRUPTED = 1, 130
 LONGEST_NAME = 64
@@ -36,23 +39,28 @@ class RerunError(UserError):
     """The trial that the user named cannot be run again."""
 
 
-def rerun_command(paths: SearchPaths, trial: int, *, here: bool, console: Console) -> int:
-    """Train a trial's configuration again, and print whether it ends as before; return the exit status.
+def rerun_command(paths: SearchPaths, trial: int, *, here: bool, code: str = "", console: Console) -> int:
+    """Train a trial's configuration again, and print whether it ends as it had; return the exit status.
 
     It runs as a search of its own, through Ray, or with `here` in one process of this terminal. The status is that of
     `swell run` either way: 0 if the trial completed, 1 if it failed (with `here`, its traceback is printed last), 130
     if it was interrupted. Other numbers than the recorded ones are printed but do not change the status, since another
     machine may give others.
 
-    Raises RerunError if the trial cannot be run again.
+    The method's modules are those that the trial was made with, unless `code` says `current`.
+
+    Raises RerunError for a trial that cannot be run again.
     """
     record = find_trial(paths, trial)
     spec = load_spec(paths)
-    require_method(spec.trainable, method_folders(paths))
+    folder = None if code == CURRENT else code_of_trial(paths, record.code)
+    require_method(spec.trainable, method_folders(paths), folder)
+    if folder is not None and (found := [change for change in changes(folder) if change.is_copied]):
+        _print(console, [f"{named(found)} changed since: it runs with its own code; --code current takes the new one"])
     recorded = Run.of(paths, record)
     if here:
-        return _run_here(paths, spec, record, recorded, console)
-    again = create_rerun(paths, spec, record)
+        return _run_here(paths, spec, record, recorded, folder, console)
+    again = create_rerun(paths, spec, record, CURRENT if folder is None else folder.name)
     return _run_search(again, spec, recorded, console)
 
 
@@ -67,10 +75,10 @@ def find_trial(paths: SearchPaths, number: int) -> TrialRecord:
     return records[number]
 
 
-def require_method(trainable: str, folders: Sequence[Path]) -> None:
-    """Raise RerunError if a method cannot be imported any more, not even from the search's `folders` for its own."""
+def require_method(trainable: str, folders: Sequence[Path], code: Path | None = None) -> None:
+    """Raise RerunError if a method can no longer be imported, also not from a search's folders or copies of it."""
     try:
-        with found_in(*folders):
+        with found_in(*folders), copies_imported(code):
             load_config_type(trainable)
     except (Exception, SystemExit) as error:  # a user's own module may raise anything
         said, places = f"{type(error).__name__}: {error}", ", ".join(map(str, folders))
@@ -111,8 +119,8 @@ def rerun_name(search: str, trial: int) -> str:
     return fit[: LONGEST_NAME - len(ending)] + ending
 
 
-def create_rerun(paths: SearchPaths, spec: Spec, record: TrialRecord) -> SearchPaths:
-    """Make the search directory of a trial's rerun; raises ScratchError or OSError if that fails."""
+def create_rerun(paths: SearchPaths, spec: Spec, record: TrialRecord, code: str = "") -> SearchPaths:
+    """Make the search directory of a trial's rerun; raises ScratchError or OSError if it cannot be made."""
     from cluster.commands.search import create_search
 
     again = rerun_spec(spec, record, rerun_name(paths.name, record.number))
@@ -123,11 +131,9 @@ def create_rerun(paths: SearchPaths, spec: Spec, record: TrialRecord) -> SearchP
     with tempfile.NamedTemporaryFile("w", suffix=".yaml") as source:
         source.write(f"# trial {record.number} of {paths.name}, again\n{text}\n")
         source.flush()
-        made = create_search(again, Path(source.name), origin=paths)
+        made = create_search(again, Path(source.name), origin=paths, code=code or record.code)
     origin = {"search": str(paths.root), "trial": record.number}
-    # A user's own method is found from where the first search was launched.
-    known = {**read_json(made.provenance), "working_directory": str(launched_from(paths)), "rerun_of": origin}
-    write_json(made.provenance, known)
+    write_json(made.provenance, {**read_json(made.provenance), "rerun_of": origin})
     return made
 
 
@@ -158,7 +164,9 @@ def _print(console: Console, lines: Sequence[str]) -> None:
 # -- here
 
 
-def _run_here(paths: SearchPaths, spec: Spec, record: TrialRecord, recorded: Run, console: Console) -> int:
+def _run_here(
+    paths: SearchPaths, spec: Spec, record: TrialRecord, recorded: Run, code: Path | None, console: Console
+) -> int:
     request = {
         "trainable": spec.trainable,
         "config": record.config,
@@ -167,8 +175,9 @@ def _run_here(paths: SearchPaths, spec: Spec, record: TrialRecord, recorded: Run
     }
     ended = f"{recorded.outcome or 'open'} at step {recorded.step}"
     _print(console, [f"trial {record.number} of {paths.name} ({ended}), from step 0, in this terminal"])
-    console.file.flush()  # the worker writes to the same terminal
-    environment = training_environment(spec.resources, method_folders(paths)) | {ARTIFACTS: str(paths.artifacts)}
+    console.file.flush()  # before the worker writes to the same terminal
+    environment = training_environment(spec.resources, Origin.of(paths).with_code(code))
+    environment |= {ARTIFACTS: str(paths.artifacts)}
     status = _run_worker(request, environment)
     if status == -signal.SIGINT:
         return INTERRUPTED

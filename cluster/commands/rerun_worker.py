@@ -17,6 +17,7 @@ from pydantic import ValidationError
 
 from cluster.commands.rerun_comparison import Run, describe, difference
 from cluster.state.outcomes import Outcome, outcome_of
+from cluster.worker.directory import enter_working_directory
 from cluster.worker.process_state import seed_global_generators
 from search_spaces.validation import explain_validation
 from trainables._shared.config import ConfigError, MethodConfig
@@ -120,4 +121,5 @@ class Rerun:
 if __name__ == "__main__":
     with os.fdopen(int(sys.argv[1])) as given:
         request = json.load(given)
+    enter_working_directory()
     sys.exit(Rerun(request).run())

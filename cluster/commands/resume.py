@@ -10,18 +10,21 @@ from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
 from cluster.commands.launch import Target, ask_for, describe, interrupts, start_local, submit_search
+from cluster.commands.search import CURRENT, place_sources
 from cluster.console import Console
 from cluster.jobs.launched import Launch, clean_submission, read_launch
 from cluster.jobs.queue_facts import NoQueueHereError, QueueError
 from cluster.jobs.queues import queue_named
 from cluster.jobs.request import Options, RequestError
 from cluster.jobs.sites import DEFAULT_SITE, Site
-from cluster.jobs.standing import load_snapshot, standing_of
+from cluster.jobs.standing import is_worked_on, load_snapshot, standing_of
 from cluster.machine.files import write_json
 from cluster.machine.resources import CPUS
+from cluster.machine.variables import setting_changes, settings
+from cluster.state import code as kept_code
 from cluster.state.outcomes import Outcome
 from cluster.state.paths import SearchPaths
-from cluster.state.records import TrialRecord, load_spec, load_trials, method_folders
+from cluster.state.records import TrialRecord, load_spec, load_trials, method_folders, noted_settings
 from cluster.state.snapshot import load_status
 from cluster.state.supervisor_record import busy_message
 from cluster.study.budget_change import changed_budget, progress_of, require_left, way_on, write_budget
@@ -30,9 +33,13 @@ from search_spaces.errors import Source, UserError
 from search_spaces.spec import SpecFile
 from search_spaces.validation import explain_validation
 from trainables._shared.discovery import found_in, load_config_type
+from trainables._shared.frozen import copies_imported
 
 MOST_SHOWN = 5
 """Trials that are named which keep a search from going on."""
+
+LAUNCHED = "launched"
+"""Instead of `current`: the code that the search was launched with."""
 
 
 class BusyError(UserError):
@@ -131,6 +138,36 @@ def _has_queue(paths: SearchPaths) -> bool:
     return True
 
 
+def choose_code(paths: SearchPaths, choice: str | None, console: Console) -> None:
+    """Let a search go on with the code of its launch, or with its method's modules as they are now (`current`).
+
+    Settings that this shell has otherwise are said, and do not count. Raises CodeChangedError if the two codes differ
+    and nobody has chosen, or if those of ours have changed, of which there are no copies.
+    """
+    for sentence in setting_changes(noted_settings(paths) or settings(os.environ), os.environ):
+        console.print(sentence, soft_wrap=True)
+    folder = kept_code.code_in_use(paths)
+    if choice == CURRENT and not is_worked_on(paths):
+        place_sources(paths, load_spec(paths))
+        return
+    found = kept_code.changes(folder) if folder is not None else []
+    if not found:
+        return
+    lost = [change for change in found if not change.is_copied]
+    if choice == LAUNCHED and not lost:
+        return
+    raise kept_code.CodeChangedError(_refusal(paths, found, lost))
+
+
+def _refusal(paths: SearchPaths, found: Sequence[kept_code.Change], lost: Sequence[kept_code.Change]) -> str:
+    ways = [f"`--code {CURRENT}` goes on with the new code, and the table's column `code` tells the trials apart"]
+    if lost:
+        ways.append(f"or bring back {kept_code.listed(lost)}, of which the search has no copy")
+    else:
+        ways.append(f"`--code {LAUNCHED}` goes on with the copy in {kept_code.code_in_use(paths)}")
+    return f"{kept_code.named(found)} changed since {paths.name} was launched: {'; '.join(ways)}"
+
+
 def prepare(paths: SearchPaths) -> None:
     """Remove the request to stop, and delete what the search's last jobs have left."""
     paths.stop_request.unlink(missing_ok=True)
@@ -163,7 +200,13 @@ class Changes:
 
 
 def resume_elsewhere(
-    paths: SearchPaths, on: str | None, site: str | None, options: Options, changes: Changes, console: Console
+    paths: SearchPaths,
+    on: str | None,
+    site: str | None,
+    options: Options,
+    changes: Changes,
+    console: Console,
+    code: str | None = None,
 ) -> bool:
     """Go on with a search on a cluster or detached; return False if it is to go on in the foreground.
 
@@ -174,6 +217,8 @@ def resume_elsewhere(
     left = (
         check_free(paths, is_here=way.is_here) if read_launch(paths) is not None or not way.is_here or changes else True
     )
+    if left or changes:
+        choose_code(paths, code, console)
     _require_begun_valid(paths)
     if changes:
         left = _change(paths, changes, console)
@@ -197,7 +242,7 @@ def _require_begun_valid(paths: SearchPaths) -> None:
     trainable, folders = load_spec(paths).trainable, method_folders(paths)
     rest = "Nothing is lost: mend it (a renamed field, a syntax error), and resume then."
     try:
-        with found_in(*folders):
+        with found_in(*folders), copies_imported(kept_code.code_in_use(paths)):
             config_type = load_config_type(trainable)
     except (Exception, SystemExit) as error:  # a user's own module may raise anything
         said, places = f"{type(error).__name__}: {error}", ", ".join(map(str, folders))

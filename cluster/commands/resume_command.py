@@ -1,6 +1,6 @@
 """Declares `swell resume`."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -34,6 +34,10 @@ def resume(
     core_hours: Annotated[float | None, typer.Option(help="The budget's core hours, in all.")] = None,
     target: Annotated[float | None, typer.Option(help="The budget's target.")] = None,
     patience_trials: Annotated[int | None, typer.Option(help="The budget's patience.")] = None,
+    code: Annotated[
+        Literal["launched", "current"] | None,
+        typer.Option("--code", help="If the method's files have changed: with those of the launch, or as they are."),
+    ] = None,
 ) -> SearchEnded | None:
     """Go on with a search that was stopped, killed or finished, the way it was launched, under the same trial numbers.
 
@@ -51,6 +55,6 @@ def resume(
     budget = {"trials": trials, "hours": hours, "core_hours": core_hours, "target": target}
     changes = Changes.of(budget | {"patience_trials": patience_trials}, failed, outcomes or [])
     paths, options = find_search(search), Options(nodes, jobs, cpus, job_hours)
-    if resume_elsewhere(paths, "here" if here else on, site, options, changes, Console()):
+    if resume_elsewhere(paths, "here" if here else on, site, options, changes, Console(), code):
         return None
     return SearchEnded(paths, run_search(paths))

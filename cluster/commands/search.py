@@ -1,34 +1,31 @@
 """Makes a search: its directory, its resolved spec, and the record of where it came from."""
 
+import os
 import platform
 import shutil
 import socket
-import subprocess
 import sys
 import time
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from cluster.machine.files import write_json, write_text
+from cluster.machine.files import read_json, write_json, write_text
 from cluster.machine.user import user_name
+from cluster.machine.variables import settings
+from cluster.state.code import code_of_trial, keep_code, repository_facts, take_code
 from cluster.state.paths import SearchPaths, new_search_directory
+from cluster.state.records import launched_from, method_folders
+from cluster.state.sources import git, sources_of
 from cluster.study.inputs import note_inputs
 from cluster.tracking.artifacts import fetch_artifacts
 from cluster.tracking.code import place_code
 from search_spaces.spec import Spec
+from trainables._shared.discovery import found_in
 
+CURRENT = "current"
+"""Instead of a code's id: the method's modules as they are now."""
 PACKAGES = ("swell", "ray", "optuna", "jax", "jaxlib", "equinox", "diffrax", "optax", "numpy")
-
-
-def _git(*command: str) -> str | None:
-    try:
-        done = subprocess.run(
-            ["git", "-C", str(Path(__file__).parent), *command], capture_output=True, text=True, timeout=5, check=True
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout.strip()
 
 
 def _version(package: str) -> str | None:
@@ -39,8 +36,9 @@ def _version(package: str) -> str | None:
 
 
 def provenance() -> dict[str, Any]:
-    """Return what one needs to know later to say how a result came about: versions, commits, host and command."""
-    changes = _git("status", "--porcelain")
+    """Return what is needed to say later how a result came about."""
+    here = Path(__file__).parent
+    changes = git(here, "status", "--porcelain")
     return {
         "created_at": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "command": sys.argv,
@@ -49,26 +47,55 @@ def provenance() -> dict[str, Any]:
         "user": user_name(),
         "python": platform.python_version(),
         "versions": {package: _version(package) for package in PACKAGES},
-        "git_commit": _git("rev-parse", "HEAD"),
+        "git_commit": git(here, "rev-parse", "HEAD"),
         "git_dirty": bool(changes) if changes is not None else None,
+        "environment": settings(os.environ),
     }
 
 
-def create_search(spec: Spec, source: Path, name: str | None = None, origin: SearchPaths | None = None) -> SearchPaths:
+def _inherited(origin: SearchPaths | None) -> dict[str, Any]:
+    known = (read_json(origin.provenance) or {}) if origin is not None else {}
+    return {name: known[name] for name in ("working_directory", "environment") if name in known}
+
+
+def place_sources(paths: SearchPaths, spec: Spec, origin: SearchPaths | None = None, code: str = "") -> None:
+    """Copy a method's modules into a search, from where they are found now, or from another search, its `origin`.
+
+    `code` is which of that one's. What repository they are of goes to the provenance.
+    """
+    if code != CURRENT and origin is not None and (folder := code_of_trial(origin, code)) is not None:
+        take_code(paths, folder)
+        return
+    launch = launched_from(paths)
+    with found_in(*method_folders(paths)):
+        sources = sources_of(spec.trainable, launch)
+    if sources.files:
+        keep_code(paths, sources)
+        facts = {**read_json(paths.provenance), "method": repository_facts(sources)}
+        write_json(paths.provenance, facts)
+
+
+def create_search(
+    spec: Spec, source: Path, name: str | None = None, origin: SearchPaths | None = None, code: str = ""
+) -> SearchPaths:
     """Make the search directory of a checked spec and return its paths.
 
-    Data sets and code that the spec names as W&B artifacts are copied from another search, `origin`, if that has them,
-    else fetched. Raises ArtifactError if they cannot be fetched.
+    The modules that its method consists of are copied into it, if it has an `origin`, from that search's `code`.
+    A search with an origin works where that one was launched, with the settings that were noted there.
+
+    Data sets and code that it names as W&B artifacts are fetched into it, or copied from another search, its `origin`,
+    where that has them; raises ArtifactError if they cannot be.
     """
     paths = new_search_directory(name or spec.name)
     paths.make_folders()
     try:
         shutil.copyfile(source, paths.spec_source)
-        write_json(paths.provenance, provenance())
+        write_json(paths.provenance, provenance() | _inherited(origin))
         spec = place_code(paths, fetch_artifacts(paths, spec, origin), origin)
         note_inputs(paths, spec)
         write_text(paths.spec, spec.model_dump_json(indent=1) + "\n")
-    except BaseException:  # also on a full disk: leave nothing half made
+        place_sources(paths, spec, origin, code)
+    except BaseException:  # also a full disk: nothing half made stays
         shutil.rmtree(paths.root, ignore_errors=True)
         raise
     return paths

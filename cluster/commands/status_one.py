@@ -14,6 +14,7 @@ from cluster.jobs.standing import Standing, load_snapshot, standing_of
 from cluster.machine.disks import read_disks
 from cluster.machine.guard import Action, judge
 from cluster.machine.scratch import scratch_folder
+from cluster.state.code import explain_changes
 from cluster.state.guarding import folders_in_use, load_guard_events
 from cluster.state.outcomes import Outcome
 from cluster.state.paths import SearchPaths
@@ -42,11 +43,18 @@ def show_one(paths: SearchPaths) -> None:
     for line in (_last_wave(snapshot), _freed(paths)):
         if line:
             console.print(line, style="dim", soft_wrap=True)
+    if changed := _code(paths, standing):
+        console.print(Text(changed, style="yellow"), soft_wrap=True)
     for line in _where(paths, standing, snapshot):
         console.print(Text(line), soft_wrap=True)
     if standing.is_over:
         clean_submission(paths)
     console.print(Text(str(paths.root)), soft_wrap=True)
+
+
+def _code(paths: SearchPaths, standing: Standing) -> str:
+    """Return what has changed of the code since a search's launch, while it may go on."""
+    return explain_changes(paths) if standing.state != "finished" else ""
 
 
 def _where(paths: SearchPaths, standing: Standing, snapshot: Mapping[str, Any]) -> Iterator[str]:

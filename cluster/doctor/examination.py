@@ -25,7 +25,14 @@ from cluster.doctor.software import (
     version_of,
     wandb_findings,
 )
-from cluster.doctor.threads import WorkerError, measure_trial, method_findings, run_worker, thread_findings
+from cluster.doctor.threads import (
+    WorkerError,
+    measure_trial,
+    method_findings,
+    run_worker,
+    setting_findings,
+    thread_findings,
+)
 from cluster.installation import own_folder
 from cluster.jobs.queues import all_queues
 from cluster.machine.findings import Finding
@@ -59,6 +66,7 @@ def examine(needs: Needs) -> list[Finding]:
     return [
         *cpu_findings(cpus),
         *thread_findings(measured, needs.resources.cpus_per_trial),
+        *setting_findings(environment),
         *memory_findings(memory, needs, cpus.slots, figures.get("memory_gb")),
         *gpu_findings(needs, cards.result(), list(figures.get("platforms", {})), figures.get("plugins", [])),
         *folder_findings(read, home),

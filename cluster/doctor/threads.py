@@ -2,19 +2,24 @@
 
 import json
 import os
+import re
 import sys
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from cluster.doctor.needs import Needs
 from cluster.machine.asking import ask
 from cluster.machine.findings import Finding, Verdict
-from cluster.machine.processes import python_path
-from cluster.machine.resources import THREAD_VARIABLES, thread_caps
+from cluster.machine.resources import THREAD_VARIABLES
+from cluster.machine.scratch import ScratchError
+from cluster.machine.variables import overruled, settings
 from cluster.wording import count
+from cluster.worker.environment import Origin, training_environment
 
 THREADS = "Threads of a trial"
+ENVIRONMENT = "Environment"
+LOG_PREFIX = re.compile(r"^[FE]\d{4} [^\]]*\] ")
+"""Of XLA's log: the time, the process and the line that a message came from."""
 WORKER_TIMEOUT_S = 60.0
 """Longest an import may take; a cold network file system needs much of it."""
 
@@ -29,28 +34,40 @@ def run_worker(*arguments: str, environment: Mapping[str, str]) -> dict[str, Any
     Raises WorkerError if the process fails.
     """
     command = [sys.executable, "-P", "-m", "cluster.doctor.worker", *arguments]
-    own = {"PYTHONPATH": python_path(Path.cwd()), "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
-    answer = ask(command, WORKER_TIMEOUT_S, {**os.environ, **own, **environment}, limit=300)
+    own = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
+    answer = ask(command, WORKER_TIMEOUT_S, {**Origin.here().variables(), **own, **environment}, limit=300)
     if answer.failure:
-        raise WorkerError(answer.failure)
+        raise WorkerError(LOG_PREFIX.sub("", answer.failure))
     return json.loads(answer.text)
 
 
 def measure_trial(needs: Needs) -> dict[str, Any]:
-    """Return what is measured in a process with a trial's environment; raises WorkerError if it fails."""
-    environment = thread_caps(needs.resources.cpus_per_trial)
-    if not needs.resources.gpus_per_trial:
-        environment["JAX_PLATFORMS"] = "cpu"  # as in a wave: JAX does not even look for GPUs
-    if needs.code is not None:
-        environment["PYTHONPATH"] = python_path(needs.code, Path.cwd())
+    """Return what a process with a trial's environment gets; raises WorkerError where it fails."""
+    try:
+        environment = training_environment(needs.resources, Origin.here(needs.code))
+    except ScratchError as error:
+        raise WorkerError(str(error)) from None
     arguments = [needs.trainable] if needs.trainable else []
     return run_worker("jax", *arguments, environment=environment)
+
+
+def setting_findings(environment: Mapping[str, str]) -> list[Finding]:
+    """Return which of the user's variables change numbers, and which of them no trial gets."""
+    changing = [f"{name}={value}" for name, value in settings(environment).items()]
+    said = ", ".join(changing) if changing else "none that changes numbers"
+    findings = [Finding(ENVIRONMENT, "settings", said)]
+    for what, why in overruled(environment).items():
+        advice = "Unset it: it only misleads."
+        findings.append(Finding(ENVIRONMENT, "overruled", f"{what} does not count: {why}", Verdict.WARNING, advice))
+    return findings
 
 
 def thread_findings(measured: Mapping[str, Any] | WorkerError, cpus: int) -> list[Finding]:
     """Return the thread caps that a trial of `cpus` CPUs saw in its process, and the size of XLA's pool."""
     if isinstance(measured, WorkerError):
         advice = "Mend what that names (make setup installs anew what is missing): no trial could train like this."
+        if named := [name for name in settings(os.environ) if name in str(measured)]:
+            advice = f"Unset {named[0]}, or give it a value that this JAX knows: no trial could train like this."
         return [Finding(THREADS, "XLA pool", f"not measured: {measured}", Verdict.PROBLEM, advice)]
     return [_caps(measured["variables"], cpus), _pool(measured["pool_threads"], cpus)]
 

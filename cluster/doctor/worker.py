@@ -35,8 +35,10 @@ def measure_jax(trainable: str | None = None) -> dict[str, Any]:
 
 
 def _load(trainable: str) -> dict[str, Any]:
+    from cluster.worker.directory import enter_working_directory
     from trainables._shared.discovery import load_method
 
+    enter_working_directory()
     start = time.perf_counter()
     try:
         load_method(trainable)

@@ -24,6 +24,7 @@ from cluster.state.records import load_spec
 from cluster.state.snapshot import load_status
 from cluster.state.storage_errors import note_away
 from cluster.wire.orders import PREDECESSOR_PATIENCE_S, DriverExit
+from cluster.worker.directory import enter_working_directory
 from cluster.worker.environment import TOKEN
 from trainables._shared.discovery import load_config_type
 
@@ -65,6 +66,7 @@ def main(argv: list[str]) -> int:
     search, job, number, scratch_path, supervisor = argv
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     follow_supervisor(int(supervisor))
+    enter_working_directory()
     paths, scratch = SearchPaths(Path(search), None if job == "-" else int(job)), Scratch(Path(scratch_path))
     try:
         lock = FileLock(paths.driver_lock)

@@ -17,13 +17,13 @@ PR_SET_PDEATHSIG = 1
 """Linux's prctl option that sets the signal a process gets when its parent dies."""
 
 
-def python_path(*folders: Path) -> str:
-    """Return the PYTHONPATH for a process of ours: our packages, these folders, and this process's own PYTHONPATH.
+def python_path(given: str | None = None) -> str:
+    """Return the PYTHONPATH of a process of ours: our own packages, and what is given, else this process's own.
 
     Our packages come first, so that a user's folder with the same name as one of them does not hide it.
     """
-    parts = [*map(str, (own_folder(), *folders)), os.environ.get("PYTHONPATH", "")]
-    return os.pathsep.join(filter(None, dict.fromkeys(parts)))
+    given = os.environ.get("PYTHONPATH", "") if given is None else given
+    return os.pathsep.join(filter(None, dict.fromkeys([str(own_folder()), *given.split(os.pathsep)])))
 
 
 def boot_id() -> str:

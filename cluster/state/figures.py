@@ -62,6 +62,8 @@ class Figures:
     attempts: int = figure(1, "How often it was started.", is_measured=False)
     xla_threads: int | None = figure(None, "Threads of XLA's pool in its worker.")
     host: str = figure("", "The node it ran on.")
+    code: str = figure("", "The code that made its numbers, with `+` between those of its attempts if they differ.")
+    settings: str = figure("", "The libraries and their settings that made its numbers, likewise.")
 
 
 def figures_of(record_type: type[Figures] = Figures) -> tuple[Figure, ...]:

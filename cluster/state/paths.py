@@ -169,6 +169,20 @@ class SearchPaths:
         return self.artifacts / folder_name(name)
 
     @property
+    def code(self) -> Path:
+        """The codes that its numbers come from, each in a folder of its own."""
+        return self.root / "code"
+
+    def code_folder(self, code: str) -> Path:
+        """One of them, by its id: the copies of the method's modules, and the hashes of what is not copied."""
+        return self.code / code
+
+    @property
+    def code_history(self) -> Path:
+        """Which code was used since when."""
+        return self.code / "history.json"
+
+    @property
     def logs(self) -> Path:
         """Folder of logs."""
         return self.own / "logs"

@@ -75,6 +75,11 @@ def _why_no_spec(error: ValidationError, text: str) -> str:
     return f"it is damaged, or another version of swell has written it ({said})"
 
 
+def noted_settings(paths: SearchPaths) -> dict[str, str] | None:
+    """Return the variables that change numbers as they were at a search's launch; None if none were noted then."""
+    return (read_object(paths.provenance) or {}).get("environment")
+
+
 def launched_from(paths: SearchPaths) -> Path:
     """Return the working directory that a search was launched from."""
     return Path((read_object(paths.provenance) or {}).get("working_directory") or ".")

@@ -1,7 +1,6 @@
 """Runs the tracker's process beside a supervisor; only that process imports W&B."""
 
 import logging
-import os
 import secrets
 import shutil
 import subprocess
@@ -12,12 +11,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 
-from cluster.machine.processes import end_carrying, python_path, usr2_held_back
+from cluster.machine.processes import end_carrying, usr2_held_back
 from cluster.machine.scratch import Scratch
 from cluster.state.paths import SearchPaths
-from cluster.state.records import method_folders
 from cluster.tracking.spool import Spool
-from cluster.worker.environment import TOKEN
+from cluster.worker.environment import TOKEN, Origin
 from search_spaces.spec import Spec
 
 log = logging.getLogger(__name__)
@@ -38,11 +36,11 @@ def wandb_environment(paths: SearchPaths | None, scratch: Scratch, token: str) -
     """
     spool = Spool(paths) if paths is not None else None
     dropped = {f"WANDB_{name}" for name in (*OF_ONE_RUN, *OF_ONE_PROCESS)}
-    environment = {name: value for name, value in os.environ.items() if name not in dropped}
+    origin = Origin.of(paths) if paths is not None else Origin.here()
+    environment = {name: value for name, value in origin.variables().items() if name not in dropped}
     _copy_settings(scratch.wandb / "config", environment)
     return environment | {
         TOKEN: token,
-        "PYTHONPATH": python_path(*(method_folders(paths) if paths is not None else ()), Path.cwd()),
         "TMPDIR": str(scratch.tmp),
         "JAX_PLATFORMS": "cpu",  # a method's module may import JAX
         "WANDB_DIR": str(spool.root if spool else scratch.wandb),

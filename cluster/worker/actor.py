@@ -20,6 +20,7 @@ from cluster.state.figures import Figures, measured
 from cluster.state.outcomes import Outcome, outcome_of
 from cluster.state.raised import chain_of, text_of, to_json
 from cluster.wire.heartbeats import HEARTBEATS, IDLE, WorkerHeartbeat
+from cluster.worker.directory import enter_working_directory
 from cluster.worker.process_state import ProcessState, jax_settings, seed_global_generators
 
 if TYPE_CHECKING:  # a method brings JAX, which must not be imported before the thread caps are checked
@@ -109,6 +110,7 @@ class TrialActor(tune.Trainable):
             log.warning("this worker is to be replaced: %s", self._spent)
             return
         try:
+            enter_working_directory()
             self._check_caps()
             self._open()
         except ThreadCapError as error:  # the machine's doing, or our own: not held against the configuration
@@ -233,6 +235,7 @@ class TrialActor(tune.Trainable):
         compiled = 0.0
         if self._training is not None:
             compiled = self._training.program.compile_s - self._compile_s_before
+        origin = self._training.origin if self._training is not None else None
         figures = Figures(
             step=step,
             seconds=time.monotonic() - self._started,
@@ -241,6 +244,8 @@ class TrialActor(tune.Trainable):
             peak_memory_mb=peak_memory_mb(),
             xla_threads=xla_pool_threads(),
             host=node_name(),
+            code=origin.code if origin else "",
+            settings=origin.settings if origin else "",
         )
         return {**measured(figures), "saved_step": self._saved_step}
 

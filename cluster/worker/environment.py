@@ -1,21 +1,32 @@
-"""The environments of processes that train: a wave driver's, which Ray and every worker inherit, and a single one's."""
+"""The environments of processes that train: a wave driver's, which Ray and every worker inherit, and a single one's.
+
+`check --probe`, `doctor`, `rerun --here` and a search's workers all get theirs from `training_environment`.
+"""
 
 import hashlib
+import logging
 import os
 import secrets
-from collections.abc import Iterable
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cluster.jobs.place import NODE, node_name
 from cluster.machine.processes import python_path
 from cluster.machine.resources import CPUS, thread_caps
 from cluster.machine.scratch import Scratch, node_cache
+from cluster.machine.variables import users_environment
+from cluster.state.code import code_in_use
 from cluster.state.paths import SearchPaths
-from cluster.state.records import method_folders
+from cluster.state.records import launched_from, method_folders, noted_settings
 from cluster.wire.heartbeats import HEARTBEATS
+from cluster.worker.directory import WORKING_DIRECTORY
 from search_spaces.sections import Resources
 from search_spaces.spec import Spec
 from trainables._shared.datasets import ARTIFACTS
+from trainables._shared.frozen import CODE, METHOD_FOLDERS
+
+log = logging.getLogger(__name__)
 
 COMPILATION_CACHE_BYTES = 2 * 2**30
 OBJECT_STORE_BYTES = 100 * 2**20
@@ -36,15 +47,58 @@ def _cpu_kind() -> str:
     return hashlib.sha256("\n".join(kind).encode()).hexdigest()[:8]
 
 
-def training_environment(resources: Resources, folders: Iterable[Path]) -> dict[str, str]:
+@dataclass(frozen=True)
+class Origin:
+    """Where a search comes from: all that its trials need of the place and the shell that it was launched in."""
+
+    working_directory: Path
+    """Where its trials work: the folder that it was launched from."""
+    method_folders: tuple[Path, ...]
+    """Where its method is found, after all that is installed."""
+    settings: Mapping[str, str] | None = None
+    """The variables that change numbers, as noted at the launch; None for those of this process."""
+    code: Path | None = None
+    """The folder with the copies of its method's modules; None for the modules as they are."""
+
+    @classmethod
+    def of(cls, paths: SearchPaths) -> "Origin":
+        """Return where a search comes from; its trials work here if the folder of its launch is not on this machine."""
+        folder = launched_from(paths)
+        if not folder.is_dir():
+            log.warning(
+                "%s, where the search was launched, is not on this machine: trials work in %s", folder, Path.cwd()
+            )
+            folder = Path.cwd()
+        folders = dict.fromkeys([*method_folders(paths), Path.cwd()])
+        return cls(folder, tuple(folders), noted_settings(paths), code_in_use(paths))
+
+    @classmethod
+    def here(cls, code: Path | None = None) -> "Origin":
+        """Return where a search would come from that is launched here, perhaps with the code of a W&B artifact."""
+        return cls(Path.cwd(), (*([code] if code else []), Path.cwd()))
+
+    def with_code(self, folder: Path | None) -> "Origin":
+        """Return the same with another code."""
+        return replace(self, code=folder)
+
+    def variables(self) -> dict[str, str]:
+        """Return the environment of a process that imports the search's method."""
+        environment = users_environment(self.settings)
+        environment["PYTHONPATH"] = python_path(environment.get("PYTHONPATH", ""))
+        environment[METHOD_FOLDERS] = os.pathsep.join(map(str, self.method_folders))
+        environment[WORKING_DIRECTORY] = str(self.working_directory)
+        environment.pop(CODE, None)  # of a search that this process is part of itself
+        return environment | ({CODE: str(self.code)} if self.code is not None else {})
+
+
+def training_environment(resources: Resources, origin: Origin) -> dict[str, str]:
     """Return the environment of a process that trains a search's trials: its thread caps, the node's compiled programs.
 
-    A user's own method is found in these folders. Raises ScratchError if the node's cache cannot be used.
+    Raises ScratchError where the node's cache cannot be used.
     """
     environment = {
-        **os.environ,
+        **origin.variables(),
         **thread_caps(resources.cpus_per_trial),
-        "PYTHONPATH": python_path(*folders, Path.cwd()),
         "JAX_COMPILATION_CACHE_DIR": str(node_cache() / f"compiled-{_cpu_kind()}"),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
         "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
@@ -52,14 +106,13 @@ def training_environment(resources: Resources, folders: Iterable[Path]) -> dict[
     }
     if not resources.gpus_per_trial:
         environment["JAX_PLATFORMS"] = "cpu"
+        environment.pop("JAX_PLATFORM_NAME", None)
     return environment
 
 
 def driver_environment(spec: Spec, paths: SearchPaths, scratch: Scratch, token: str, cpus: int) -> dict[str, str]:
     """Return the environment of a wave driver that may use `cpus` CPUs."""
-    environment = training_environment(spec.resources, method_folders(paths))
-    environment.pop("RAY_ADDRESS", None)
-    return environment | {
+    return training_environment(spec.resources, Origin.of(paths)) | {
         TOKEN: token,
         HEARTBEATS: str(scratch.heartbeats),
         CPUS: str(cpus),

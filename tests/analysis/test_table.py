@@ -43,7 +43,7 @@ def test_the_columns_are_config_metrics_and_use_with_units_in_their_names():
     assert list(frame.columns) == [
         "rank", "trial", "configuration", "outcome", "shift", "steps", "val_error", "test_error",
         "steps_trained", "wall_time_s", "cpu_time_s", "compile_time_s", "peak_memory_mb", "wave", "attempts",
-        "xla_threads", "host", "error",
+        "xla_threads", "host", "code", "settings", "error",
     ]  # fmt: skip
     row = frame.iloc[0]
     assert (row["steps_trained"], row["wall_time_s"], row["cpu_time_s"], row["compile_time_s"]) == (30, 2.0, 1.5, 0.5)

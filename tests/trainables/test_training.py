@@ -716,7 +716,7 @@ def test_the_methods_of_the_package_are_its_folders():
 
 @pytest.mark.parametrize("name", ["no_such", "no.such.module", "trainables.no_such"])
 def test_an_unknown_method_lists_the_choices(name):
-    with pytest.raises(UnknownMethodError, match="a method of this package, or the import path") as caught:
+    with pytest.raises(UnknownMethodError, match=r"is not a method|is not found") as caught:
         load_config_type(name)
     assert caught.value.choices == method_names()
     assert repr(name) in str(caught.value)

@@ -56,12 +56,26 @@ class Checkpoint:
                 f"{self.path}: written under another configuration (it differs in {', '.join(other)})"
             )
 
+    def require_settings(self, settings: Mapping[str, Any]) -> None:
+        """Raise CheckpointError if the checkpoint was written under other settings of JAX; older ones do not say."""
+        stored = self.meta.get("settings", {})
+        other = [f"{key} was {was}, is {settings.get(key)}" for key, was in stored.items() if settings.get(key) != was]
+        if other:
+            raise CheckpointError(f"{self.path}: written under other settings of JAX ({', '.join(other)})")
+
     def tree(self, name: str, like: PyTree[Any]) -> PyTree[np.ndarray]:
-        """Return a stored pytree with the structure of `like`; raises CheckpointError where the shapes differ."""
+        """Return a stored pytree with the structure of `like`; raises CheckpointError if shapes or types differ."""
         leaves, structure = jax.tree.flatten(like)
         stored = [self._arrays.get(f"{name}/{index}") for index in range(len(leaves))]
         if any(array is None or array.shape != np.shape(leaf) for array, leaf in zip(stored, leaves, strict=True)):
             raise CheckpointError(f"{self.path}: its {name} does not fit this version of the method")
+        for array, leaf in zip(stored, leaves, strict=True):
+            wanted = getattr(leaf, "dtype", None)
+            if array is not None and isinstance(wanted, np.dtype) and array.dtype != wanted and array.dtype.kind != "V":
+                raise CheckpointError(
+                    f"{self.path}: its {name} was computed in {array.dtype}, and this process computes in {wanted}: "
+                    f"set JAX_ENABLE_X64={int(array.dtype.itemsize > wanted.itemsize)}, as it was there"
+                )
         return jax.tree.unflatten(structure, stored)
 
 

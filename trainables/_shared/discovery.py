@@ -2,6 +2,7 @@
 
 import importlib
 import importlib.util
+import os
 import pkgutil
 import sys
 from collections.abc import Iterator
@@ -12,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import trainables
 from trainables._shared.config import MethodConfig
+from trainables._shared.frozen import CODE, METHOD_FOLDERS, import_copies
+from trainables._shared.naming import Fault, fault_of, why_not_found
 
 if TYPE_CHECKING:  # loading the contract imports JAX, which `swell check` has no time for
     from trainables._shared.contract import Method
@@ -20,10 +23,11 @@ if TYPE_CHECKING:  # loading the contract imports JAX, which `swell check` has n
 class UnknownMethodError(ValueError):
     """No method of that name; `choices` are the ones of this package."""
 
-    def __init__(self, name: str, message: str) -> None:
+    def __init__(self, name: str, fault: Fault) -> None:
         self.name = name
+        self.fault = fault
         self.choices = method_names()
-        super().__init__(message)
+        super().__init__(f"{name!r} {fault.rule}")
 
 
 class IncompleteMethodError(UnknownMethodError):
@@ -38,13 +42,16 @@ def method_names() -> list[str]:
 
 
 def add_folders(*folders: Path) -> list[str]:
-    """Have methods be found in folders, after our own packages and before all else; return those that are new."""
+    """Have methods be found in folders, after all else, so that they hide nothing; return those that are new.
+
+    A file `random.py` beside somebody's spec must not become every library's `random`.
+    """
     own = str(Path(trainables.__path__[0]).resolve().parent)
     if own not in sys.path:  # a folder must not shadow one of our packages
         sys.path.insert(0, own)
     new = [folder for folder in map(str, folders) if folder not in sys.path]
-    after = sys.path.index(own) + 1
-    sys.path[after:after] = new
+    end = sys.path.index("", 1) if "" in sys.path[1:] else len(sys.path)  # the working directory comes last
+    sys.path[end:end] = new
     importlib.invalidate_caches()  # they may be newer than what Python knows of their parents
     return new
 
@@ -65,18 +72,30 @@ def _module_name(name: str) -> str:
 
 
 def _find(name: str) -> str:
-    """Return the importable module of a method; the working directory counts, after all else: it shadows nothing."""
-    if "" not in sys.path:
+    """Return the importable module of a method, as this process's search has it.
+
+    Raises UnknownMethodError, and whatever the packages raise that it is in.
+    """
+    if code := os.environ.get(CODE):
+        import_copies(Path(code))
+    if folders := os.environ.get(METHOD_FOLDERS):
+        add_folders(*map(Path, folders.split(os.pathsep)))
+    elif "" not in sys.path:
         sys.path.append("")
     module = _module_name(name)
     try:
-        found = importlib.util.find_spec(module) is not None
-    except ModuleNotFoundError:
+        found = fault_of(name) is None and importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError as error:
+        if error.name and not f"{module}.".startswith(f"{error.name}."):
+            raise  # a package of the user's has not found what it imports
         found = False
     if not found:
-        where = "a method of this package, or the import path of your own module (my_package.my_module)"
-        raise UnknownMethodError(name, f"no method {name!r}: must be {where}")
+        raise UnknownMethodError(name, fault_of(name) or why_not_found(name, _path()))
     return module
+
+
+def _path() -> list[Path]:
+    return [Path(folder or ".").resolve() for folder in sys.path]
 
 
 def _part(name: str, part: str) -> ModuleType:
@@ -90,6 +109,10 @@ def _part(name: str, part: str) -> ModuleType:
     return importlib.import_module(module)
 
 
+def _place(module: ModuleType) -> str:
+    return f"both in {getattr(module, '__file__', None) or 'a file of the package'}"
+
+
 def load_config_type(name: str) -> type[MethodConfig]:
     """Return a method's config class without importing the method itself.
 
@@ -98,7 +121,7 @@ def load_config_type(name: str) -> type[MethodConfig]:
     module = _part(name, "config")
     config_type = getattr(module, "Config", None)
     if not (isinstance(config_type, type) and issubclass(config_type, MethodConfig)):
-        raise IncompleteMethodError(name, f"{module.__name__} must define `Config`, a subclass of MethodConfig")
+        raise IncompleteMethodError(name, Fault("must define `Config`, a subclass of MethodConfig", _place(module)))
     return config_type
 
 
@@ -119,5 +142,7 @@ def load_method(name: str) -> "Method[Any]":
     module = _part(name, "method")
     method = getattr(module, "method", None)
     if not isinstance(method, Method):
-        raise IncompleteMethodError(name, f"{module.__name__} must define `method`, an instance of a Method subclass")
+        raise IncompleteMethodError(
+            name, Fault("must define `method`, an instance of a Method subclass", _place(module))
+        )
     return method

@@ -14,6 +14,7 @@ from trainables._shared import returned
 from trainables._shared.checkpoint import BEFORE_RECOVERY, Checkpoint, read_checkpoint, write_checkpoint
 from trainables._shared.config import MethodConfig, numeric
 from trainables._shared.contract import Hyper, Phase, TestResult, TrialData
+from trainables._shared.origin import NumbersOrigin, number_settings
 from trainables._shared.program import FAILURES, Program, Span, TrainState
 
 
@@ -75,6 +76,7 @@ class Training:
         self.program = program
         self.config = config
         self.hyper = traced_numbers(config)
+        self.origin = NumbersOrigin.here()
         self.phases = returned.phases(program.method.phases(config))
         self.metric, self.mode = returned.selection(program.method.selection(config))
         data = returned.data(data, len(self.phases))
@@ -185,6 +187,8 @@ class Training:
                 "config": self.config.model_dump(mode="json"),
                 "step": self.step,
                 "report": report._asdict() if (report := self._again or self._last) else None,
+                "settings": number_settings(),
+                "origin": list(self.origin),
                 "bests": {
                     name: {"value": best.value, "step": best.step, "metrics": best.metrics}
                     for name, best in bests.items()
@@ -197,10 +201,12 @@ class Training:
     def load(self, path: Path) -> dict[str, Any]:
         """Continue from a checkpoint of the same configuration; return what `save` was given as `extra`.
 
-        Raises CheckpointError for a file that is damaged or belongs to another configuration.
+        Raises CheckpointError for a file that is damaged, belongs to another configuration, or was written by a process
+        that computes otherwise: half of a training in 64 bits and half in 32 is neither.
         """
         checkpoint = read_checkpoint(path)
         checkpoint.require_config(self.config.model_dump(mode="json"))
+        checkpoint.require_settings(number_settings())
         self.state = self._state(checkpoint)
         for name, entry in checkpoint.meta["bests"].items():
             best = Best(entry["value"], entry["step"], entry["metrics"], checkpoint.tree(name, self.state.params))
@@ -208,6 +214,8 @@ class Training:
                 self.best = best
             else:
                 self.best_per_phase[int(name.removeprefix("best_phase_"))] = best
+        if "origin" in checkpoint.meta:
+            self.origin = self.origin.after(NumbersOrigin(*checkpoint.meta["origin"]))
         report = checkpoint.meta["report"]
         self._again = Report(**report) if report else None
         return checkpoint.meta["extra"]

@@ -14,7 +14,7 @@ import pytest
 
 from cluster.state.paths import SearchPaths
 from cluster.state.records import load_trials
-from cluster.worker.environment import training_environment
+from cluster.worker.environment import Origin, training_environment
 from tests.rerunning import ROOT, TRACEBACK, WATCHED, content, table
 from tests.searching import make_spec
 
@@ -130,14 +130,13 @@ def test_ctrl_c_twice_ends_what_does_not_hear_it(make_search, own_method, monkey
 
 def test_a_worker_is_capped_and_on_the_cpu_unless_it_has_gpus(tmp_path, monkeypatch):
     monkeypatch.setenv("JAX_PLATFORMS", "cuda")
-    environment = training_environment(make_spec(resources={"cpus_per_trial": 3}).resources, [tmp_path])
+    origin = Origin(tmp_path, (tmp_path,))
+    environment = training_environment(make_spec(resources={"cpus_per_trial": 3}).resources, origin)
     assert {environment[name] for name in ("PJRT_NPROC", "OMP_NUM_THREADS", "MKL_NUM_THREADS")} == {"3"}
     assert environment["JAX_PLATFORMS"] == "cpu"
-    assert str(tmp_path) in environment["PYTHONPATH"].split(os.pathsep)
-    assert (
-        training_environment(make_spec(resources={"gpus_per_trial": 1}).resources, [tmp_path])["JAX_PLATFORMS"]
-        == "cuda"
-    )
+    assert (environment["SWELL_METHOD_FOLDERS"], environment["SWELL_WORKING_DIRECTORY"]) == (str(tmp_path),) * 2
+    with_gpus = training_environment(make_spec(resources={"gpus_per_trial": 1}).resources, origin)
+    assert with_gpus["JAX_PLATFORMS"] == "cuda"
 
 
 @pytest.fixture(scope="module")

@@ -6,10 +6,19 @@ from types import SimpleNamespace
 
 import pytest
 
-from cluster.commands.rerun import RerunError, create_rerun, find_trial, rerun_command, rerun_name, rerun_spec
+from cluster.commands.rerun import (
+    RerunError,
+    create_rerun,
+    find_trial,
+    require_method,
+    rerun_command,
+    rerun_name,
+    rerun_spec,
+)
 from cluster.console import Console
 from cluster.machine.files import read_json
 from cluster.machine.scratch import ScratchError
+from cluster.state.code import code_in_use
 from cluster.state.records import load_spec, load_trials
 from cluster.study.study import SearchStudy
 from search_spaces.spec import load_spec as read_spec
@@ -44,13 +53,25 @@ def test_a_method_that_can_no_longer_be_imported_is_told(make_search, own_method
     monkeypatch.chdir(folder)
     search = make_search(trainable=f"lab_{harm}.own", budget={"trials": 1})
     search.open().ask()
+    shutil.rmtree(search.paths.code)  # as in the searches of versions that kept no copies
     if harm == "gone":
         shutil.rmtree(folder / "lab_gone")
     else:
         (folder / "lab_broken" / "own" / "config.py").write_text("raise ValueError('half-written')")
     said = refused(search.paths, 0)
     assert said.startswith(f"lab_{harm}.own can no longer be imported, from {folder} or from here: ")
-    assert said.endswith("ValueError: half-written" if harm == "broken" else "(my_package.my_module)")
+    assert ("ValueError: half-written" if harm == "broken" else "is not found: there is no folder 'lab_gone'") in said
+
+
+def test_a_method_whose_files_are_gone_is_rerun_from_the_copies_of_its_search(make_search, own_method, monkeypatch):
+    folder = own_method("pass", package="lab_kept_copy")
+    monkeypatch.chdir(folder)
+    search = make_search(trainable="lab_kept_copy.own", budget={"trials": 1})
+    search.open().ask()
+    shutil.rmtree(folder / "lab_kept_copy")
+    with pytest.raises(RerunError, match="is not found"):
+        require_method("lab_kept_copy.own", [folder])
+    require_method("lab_kept_copy.own", [folder], code_in_use(search.paths))
 
 
 def test_a_rerun_asks_exactly_the_recorded_configuration_once(make_search):
@@ -104,7 +125,7 @@ def test_a_rerun_knows_where_it_comes_from(recorded, tmp_path, monkeypatch):
 @pytest.mark.parametrize("value", [[{"steps": 3}], {"a": 1}, None])
 def test_a_configuration_of_structures_alone_can_be_searched_too(make_search, value):
     search = make_search()
-    record = SimpleNamespace(number=0, config={"optional": value})
+    record = SimpleNamespace(number=0, config={"optional": value}, code="")
     spec = rerun_spec(search.spec, record, "again")
     assert (list(spec.space), spec.base) == (["optional"], {})
     assert spec.space["optional"].choices == {"recorded": value}
@@ -112,7 +133,7 @@ def test_a_configuration_of_structures_alone_can_be_searched_too(make_search, va
 
 def test_text_that_looks_like_another_value_stays_text(make_search):
     search = make_search()
-    record = SimpleNamespace(number=0, config={"a": "1e-4", "b": "yes", "c": "null", "d": "ü: [red]"})
+    record = SimpleNamespace(number=0, config={"a": "1e-4", "b": "yes", "c": "null", "d": "ü: [red]"}, code="")
     # The method has no such fields: only the spec is looked at.
     assert read_spec(create_rerun(search.paths, search.spec, record).spec_source).spec.base == {
         "b": "yes",

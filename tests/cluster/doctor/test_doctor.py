@@ -343,7 +343,19 @@ def test_the_command_examines_for_a_spec_and_stays_small(tmp_path):
     assert lines[0].endswith(f", for {tmp_path}/s.yaml")
     assert max(map(len, lines[1:])) <= 80
     assert [line for line in lines[1:] if line and line[0] != " "][:-1] == [
-        *("CPUs", "Threads of a trial", "Memory", "GPUs", "Disks", "Method", "Software", "Ray", "Optuna", "SLURM"),
+        *(
+            "CPUs",
+            "Threads of a trial",
+            "Environment",
+            "Memory",
+            "GPUs",
+            "Disks",
+            "Method",
+            "Software",
+            "Ray",
+            "Optuna",
+            "SLURM",
+        ),
         "Weights & Biases",
     ]
     assert f"problem  trials at once    1 trial of {too_many} CPUs: {too_many} threads on " in done.stderr

@@ -1,0 +1,159 @@
+"""The code that a search's numbers come from: its method's modules as they were at a launch, copied or hashed."""
+
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cluster.machine.files import read_json, write_json
+from cluster.state.paths import SearchPaths
+from cluster.state.sources import Sources, git, is_ours, repository_of
+from search_spaces.errors import UserError
+from trainables._shared.frozen import FILES, LARGEST_FILE, MANIFEST, Manifest, code_id, hash_of, own_folder
+
+LARGEST_COPY = 64 * 2**20
+"""Bytes of all copies; of what would go beyond, only the hash is kept."""
+LONGEST_DIFF = 200_000
+"""Characters of a repository's changes that are written down."""
+
+
+class CodeChangedError(UserError):
+    """A search's code is not what it was launched with, and nobody has said which to go on with."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """A module that is not as its search has it."""
+
+    module: str
+    file: Path
+    is_copied: bool
+    """Whether the search goes on with its copy, until it is told otherwise."""
+
+
+def keep_code(paths: SearchPaths, sources: Sources) -> str:
+    """Copy a method's modules into its search, make them what it uses from now on, and return the code's id.
+
+    Of ours, of compiled ones, of the largest and of those that the search has anyway, only the hash is kept.
+    """
+    modules: dict[str, dict[str, Any]] = {}
+    copies: dict[Path, bytes] = {}
+    total = 0
+    for name, file in sorted(sources.files.items()):
+        entry, source = _entry(paths, name, file), file.read_bytes()
+        if entry["is_copied"] and len(source) <= LARGEST_FILE and (total := total + len(source)) <= LARGEST_COPY:
+            target = Path(*name.split("."))
+            copies[target / "__init__.py" if file.name == "__init__.py" else target.with_suffix(".py")] = source
+        else:
+            entry["is_copied"] = False
+        modules[name] = entry
+    found = code_id({name: entry["sha256"] for name, entry in modules.items()})
+    folder = paths.code_folder(found)
+    if not (folder / MANIFEST).exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        for target, source in copies.items():
+            copy = folder / FILES / target
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            copy.write_bytes(source)
+        roots = [str(root) for root in sources.roots]
+        write_json(folder / MANIFEST, {"id": found, "roots": roots, "modules": modules})
+    _use(paths, found)
+    return found
+
+
+def _entry(paths: SearchPaths, name: str, file: Path) -> dict[str, Any]:
+    entry: dict[str, Any] = {"file": str(file), "sha256": hash_of(file), "is_copied": False}
+    if is_ours(name, file):  # wherever it is installed
+        return entry | {"file": str(file.relative_to(own_folder())), "below": "ours"}
+    root = paths.root.resolve()
+    if file.is_relative_to(root):  # the code of a W&B artifact, wherever the search is moved to
+        return entry | {"file": str(file.relative_to(root)), "below": "search"}
+    return entry | {"is_copied": file.suffix == ".py"}
+
+
+def _use(paths: SearchPaths, found: str) -> None:
+    history = [*code_history(paths), {"id": found, "since": time.strftime("%Y-%m-%dT%H:%M:%S%z")}]
+    write_json(paths.code_history, history)
+
+
+def code_history(paths: SearchPaths) -> list[dict[str, str]]:
+    """Return which codes a search has used since when, the one in use last; none if an earlier version launched it."""
+    return read_json(paths.code_history) or []
+
+
+def code_in_use(paths: SearchPaths) -> Path | None:
+    """Return the folder of the code that a search uses; None if it keeps none."""
+    history = code_history(paths)
+    return paths.code_folder(history[-1]["id"]) if history else None
+
+
+def code_of_trial(paths: SearchPaths, code: str) -> Path | None:
+    """Return the folder of the code that a trial's record names; of the one in use if that is not kept."""
+    folder = paths.code_folder(code.rpartition("+")[2]) if code else None
+    return folder if folder is not None and (folder / MANIFEST).exists() else code_in_use(paths)
+
+
+def take_code(paths: SearchPaths, folder: Path) -> None:
+    """Use in this search the code of another, a rerun's origin."""
+    target = paths.code_folder(folder.name)
+    if not target.exists():
+        shutil.copytree(folder, target)
+    _use(paths, folder.name)
+
+
+def changes(folder: Path) -> list[Change]:
+    """Return the modules whose files are not as they were; those that are not on this machine cannot have changed."""
+    manifest = Manifest(folder)
+    found = []
+    for name, entry in manifest.modules.items():
+        now = hash_of(manifest.file(name))
+        if now and now != entry["sha256"]:
+            found.append(Change(name, manifest.file(name), entry["is_copied"]))
+    for copy, file in manifest.later().items():
+        if (now := hash_of(file)) and now != hash_of(copy):
+            found.append(Change(file.stem, file, is_copied=True))
+    return found
+
+
+def explain_changes(paths: SearchPaths) -> str:
+    """Return a sentence on what has changed since the search's code was kept, for displays; empty if nothing has."""
+    folder = code_in_use(paths)
+    found = changes(folder) if folder is not None else []
+    copied = [change for change in found if change.is_copied]
+    if copied:
+        return (
+            f"{named(copied)} changed since the launch: the search goes on with its copy "
+            f"(`swell resume {paths.name} --code current` takes the new code)"
+        )
+    return f"{named(found)} changed since the launch: new trials are made by the new code" if found else ""
+
+
+def listed(found: Sequence[Change], most: int = 5) -> str:
+    """Return the files that have changed, the first few of them by name."""
+    files = ", ".join(str(change.file) for change in found[:most])
+    return files + (f" and {len(found) - most} more" if len(found) > most else "")
+
+
+def named(found: Sequence[Change]) -> str:
+    """Return the files that have changed, as the beginning of a sentence."""
+    return f"{listed(found)} {'have' if len(found) > 1 else 'has'}"
+
+
+def repository_facts(sources: Sources) -> Mapping[str, Any]:
+    """Return the git repository of a method's own modules, its commit and what is not committed; empty without one."""
+    own = [file for name, file in sources.files.items() if not is_ours(name, file)]
+    repository = repository_of(own[-1].parent) if own else None
+    if repository is None:
+        return {}
+    status = git(repository, "status", "--porcelain") or ""
+    diff = git(repository, "diff", "HEAD", "--no-color", "--no-ext-diff", "--no-textconv") or ""
+    return {
+        "repository": str(repository),
+        "git_commit": git(repository, "rev-parse", "HEAD"),
+        "git_dirty": bool(status),
+        "git_status": status[:LONGEST_DIFF],
+        "git_diff": diff[:LONGEST_DIFF],
+        "git_diff_is_cut": len(diff) > LONGEST_DIFF,
+    }
