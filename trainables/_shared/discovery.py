@@ -110,7 +110,7 @@ def _part(name: str, part: str) -> ModuleType:
 
 
 def _place(module: ModuleType) -> str:
-    return f"both in {getattr(module, '__file__', None) or 'a file of the package'}"
+    return f"`Config` and `method` in {getattr(module, '__file__', None) or 'a file of the package'}"
 
 
 def load_config_type(name: str) -> type[MethodConfig]:
