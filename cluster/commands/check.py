@@ -27,9 +27,9 @@ from trainables._shared.config import ConfigError, MethodConfig
 from trainables._shared.discovery import UnknownMethodError, load_config_type, loaded_method
 
 LARGEST_GRID = 100_000
-"""Configurations of a grid that nothing else ends: more are no grid that anybody waits for."""
+"""The most configurations of a grid without another bound: nobody waits for more."""
 NUM_EXAMPLES = 3
-"""Configurations shown of those that one reason rules out."""
+"""How many of the configurations that one reason rules out are shown."""
 
 
 @dataclass(frozen=True)
@@ -51,9 +51,9 @@ class CheckReport:
     num_trials: int | None
     """The most trials the search may have; None if only time bounds it."""
     num_checked: int
-    """Configurations that were built and held against the data."""
+    """Configurations that were built and checked against the data."""
     sampled: bool
-    """Whether those were a sample."""
+    """Whether the checked configurations were a sample."""
     programs: tuple[ProgramUse, ...]
     notes: tuple[str, ...]
     warnings: tuple[str, ...]

@@ -58,11 +58,11 @@ class Leftover:
     path: Path
     kind: str
     num_bytes: int
-    """What deleting it would free: blocks on the disk, not lengths of files."""
+    """Bytes that deleting it would free: blocks on the disk, not lengths of files."""
     newest_mtime: float
     """When anything in it was last modified, in seconds since the epoch."""
     keep_because: str = ""
-    """Why it must stay; "" for what may go."""
+    """Why it must stay; empty if it may go."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class Deletion:
     """The result of deleting a leftover."""
 
     leftover: Leftover
-    """As it was right before: it may have to be kept meanwhile."""
+    """The leftover as it was just before, when it perhaps had to be kept."""
     freed_bytes: int = 0
     errors: tuple[str, ...] = ()
 

@@ -20,7 +20,7 @@ from search_spaces.spec import load_spec
 
 FAILED = 1
 MOST_NAME, LEAST_TEXT = 16, 24
-"""Columns that a name may take beside its text, and that a text has at least."""
+"""The most columns of a name beside its text, and the fewest of a text."""
 STYLES = {Verdict.OK: "green", Verdict.WARNING: "yellow", Verdict.PROBLEM: "bold red"}
 
 

@@ -34,7 +34,7 @@ from search_spaces.spec import SpecFile, load_spec
 INTERRUPTED = 130
 _ON_A_QUEUE = " or ".join(f"--on {name}" for name in queue_names())
 START_PATIENCE_S = 120.0
-"""How long a detached process may take until it works on its search."""
+"""How long a detached process may take to begin its search."""
 
 
 class LaunchError(UserError):

@@ -15,7 +15,7 @@ from search_spaces.errors import UserError
 
 POLL_S = 0.5
 LOOK_S = 5.0
-"""How often it is asked whether a search that is followed has ended."""
+"""How often `--follow` checks whether the search has ended."""
 
 
 class NoLogError(UserError):
@@ -31,7 +31,7 @@ class Wanted:
     node: int | None = None
     """One of several nodes, from 0."""
     driver: bool = False
-    """The newest wave driver's, with its Ray."""
+    """Whether the log of the newest wave driver, with its Ray, is wanted."""
 
 
 def chosen(paths: SearchPaths, wanted: Wanted) -> list[Path]:

@@ -10,7 +10,7 @@ from cluster.state.paths import SearchPaths
 from cluster.state.records import TrialRecord, load_history
 
 UNFINISHED = ("", Outcome.PRUNED.value, Outcome.STOPPED.value)
-"""Ends that came from outside: trained again, the trial goes on beyond them."""
+"""Outcomes that came from outside: a trial that is trained again goes on beyond them."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Run:
     metrics: dict[str, float] = field(default_factory=dict)
     error: str = ""
     reports: list[tuple[int, dict[str, float]]] = field(default_factory=list)
-    """Every report that has metrics: its step, and what it said."""
+    """The step and metrics of every report that has metrics."""
 
     @classmethod
     def of(cls, paths: SearchPaths, record: TrialRecord) -> "Run":

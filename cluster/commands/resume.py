@@ -36,7 +36,7 @@ from trainables._shared.discovery import found_in, load_config_type
 from trainables._shared.frozen import copies_imported
 
 MOST_SHOWN = 5
-"""Trials that are named which keep a search from going on."""
+"""How many of the trials that keep a search from going on are named."""
 
 LAUNCHED = "launched"
 """Instead of `current`: the code that the search was launched with."""
@@ -181,7 +181,7 @@ class Changes:
     budget: Mapping[str, float]
     """New bounds by their keys under `budget`."""
     failed: tuple[Outcome, ...] = ()
-    """How trials ended that are taken up again."""
+    """The outcomes of the failed trials that are taken up again."""
 
     @classmethod
     def of(cls, budget: Mapping[str, float | None], failed: bool, outcomes: Sequence[str]) -> "Changes":

@@ -19,7 +19,7 @@ from cluster.tracking.upload import Synced, SyncError, all_runs, check_can_sync,
 FAILED, INTERRUPTED = 1, 130
 WATCH_EVERY_S = 30.0
 MOST_FRUITLESS = 5
-"""Passes in a row over an ended search that upload none of what is left, after which watching ends."""
+"""Watching ends after this many passes in a row that upload nothing of an ended search."""
 MOST_FAILURES_SHOWN = 10
 
 

@@ -25,9 +25,9 @@ NETWORK = frozenset(
     {"nfs", "nfs4", "lustre", "gpfs", "beegfs", "cifs", "smb3", "smbfs", "afs", "ceph", "glusterfs", "panfs", "pvfs2"}
     | {"orangefs", "wekafs", "9p", "sshfs", "juicefs", "gcsfuse", "s3fs"}
 )
-"""File systems that lie on another machine, by the kernel's names for them, without `fuse.`."""
+"""The kernel's names, without `fuse.`, of file systems that are on another machine."""
 LITTLE = 2.0
-"""Times the guard's limit: with less free space a wave would soon end early."""
+"""With less free space than this many times the guard's limit, a wave would soon end early."""
 
 
 def folders() -> dict[str, Path]:
@@ -109,7 +109,7 @@ class Folder:
     mount: Mount
     writing: Writing
     shared: str = ""
-    """Why other users can change what lies in it, where they must not."""
+    """Why other users can change files in it although they must not; empty if they cannot."""
 
 
 def read_folders(places: Mapping[str, Path]) -> list[Folder]:

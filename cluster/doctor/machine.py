@@ -18,7 +18,7 @@ from search_spaces.sections import Resources
 
 CPUS, MEMORY, GPUS = "CPUs", "Memory", "GPUs"
 SLOWED = 1.5
-"""Runnable processes per CPU, ours included, from which a trial is noticeably slowed."""
+"""From this many runnable processes per CPU, ours included, trials are noticeably slower."""
 NVIDIA_SMI_TIMEOUT_S = 5.0
 WHOSE = {
     "affinity": "affinity",
@@ -39,10 +39,10 @@ class Cpus:
     slots: int
     per_trial: int
     load: tuple[float, float, float]
-    """Runnable processes on the machine, everybody's, over the last 1, 5 and 15 minutes."""
+    """Runnable processes of all users on the machine, over the last 1, 5 and 15 minutes."""
 
     others: Mapping[str, int] = field(default_factory=dict)
-    """CPUs that other searches of this user hold of the same ones."""
+    """How many of the same CPUs other searches of this user hold."""
 
     @property
     def left(self) -> float:

@@ -33,13 +33,13 @@ OWN_RAY_VARIABLES = {
     "RAY_gcs_rpc_server_reconnect_timeout_s",
     "RAY_prestart_worker_first_driver",
 }
-"""What a wave sets for its Ray itself, or keeps from it."""
+"""Variables that a wave sets for its Ray itself, or hides from it."""
 
 
 WANDB_URL = "https://api.forge.coreweave.com"
 """W&B's own server, unless another is named."""
 WANDB_MACHINES = {"api.forge.coreweave.com": "api.wandb.ai", "api.qa.forge.coreweave.com": "api.qa.wandb.ai"}
-"""By what name its keys were kept before: W&B looks for that one too."""
+"""The machines under which keys are stored; W&B also looks for the earlier name."""
 
 
 def version_of(package: str) -> str | None:

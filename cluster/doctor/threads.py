@@ -21,7 +21,7 @@ ENVIRONMENT = "Environment"
 LOG_PREFIX = re.compile(r"^[FE]\d{4} [^\]]*\] ")
 """Of XLA's log: the time, the process and the line that a message came from."""
 WORKER_TIMEOUT_S = 60.0
-"""Longest an import may take; a cold network file system needs much of it."""
+"""The longest that an import may take; on a cold network file system it takes long."""
 
 
 class WorkerError(RuntimeError):

@@ -7,7 +7,7 @@ SPARE = 1.5
 MARGIN_S = 5.0
 """Seconds for saving, besides the wait for a report."""
 MARGIN_SHARE = 0.02
-"""Of all the time there is, the most that the margin may be: a search of minutes is not ended by it."""
+"""The largest share of the whole time that the margin may take, so that it does not end a search of minutes."""
 
 
 class Deadline:

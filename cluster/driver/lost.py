@@ -11,12 +11,12 @@ from cluster.wire.heartbeats import trial_pids
 
 LAST_LINES = 15
 BEFORE_FATAL, AFTER_FATAL = 5, 40
-"""Lines kept around the one that says what ended the process: what led to it, and the stack, the innermost first."""
+"""How many lines are kept before and after the one that says what ended the process; the stack comes after it."""
 TAIL_BYTES = 65_536
 
 
 NOT_ITS_OWN = (":", "Extension modules: ")
-"""How lines begin that say nothing: Ray's marks, and the list of a thousand modules behind a fault's stack."""
+"""The beginnings of lines that say nothing: Ray's marks, and the thousand modules listed after a fault's stack."""
 
 
 class LostWorkers:

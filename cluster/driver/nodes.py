@@ -14,7 +14,7 @@ from cluster.wire.orders import Order, Orders
 log = logging.getLogger(__name__)
 
 JOIN_PATIENCE_S = 60.0
-"""How long the first wave of a session waits for nodes; who comes later joins then."""
+"""How long the first wave of a session waits for nodes; later ones join when they come."""
 CLEAN_PATIENCE_S = 30.0
 RECENT_S = 60.0
 """A trial that ended before its first report may have been on a node that was lost this recently."""
@@ -40,7 +40,7 @@ class Nodes:
         self._strangers: list[Link] = []
         self._joined: dict[str, Link] = {}
         self._lost: dict[str, float] = {}
-        """When each was lost that has not come back."""
+        """When each lost node was lost, if it has not come back."""
         self._freed: dict[str, int] = {}
 
     @property

@@ -15,7 +15,7 @@ from search_spaces.spec import Spec
 
 LOOPBACK = "127.0.0.1"
 START_PATIENCE_S = 120.0
-"""How long Ray's own processes may take to begin: Ray gives them 30 s, too few on a machine that others load."""
+"""How long Ray's processes may take to start: Ray's own 30 s are too few on a loaded machine."""
 
 
 @contextlib.contextmanager

@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 
 RESTART_RAY_TRIALS = 2000
 DOUBT_S = 15.0
-"""In a job, how long a worker's loss is not charged to its trial: the end of all nodes may take that long to show."""
+"""How long a lost worker is not charged to its trial in a job: the whole job may be ending, which shows later."""
 
 
 def wave_size(spec: Spec, num_slots: int) -> int:
@@ -60,7 +60,7 @@ class Session:
         self._driver = driver
         # Not `sys.stdin`: the thread that reads would hold its lock, which Python wants when it ends.
         self._stop = ""
-        """Why this driver ends, once it was asked to."""
+        """Why this driver was asked to end; empty if it was not."""
         self._can_drain = False
         """Whether Ray has started: until then a stop ends this process at once, and costs no trial anything."""
         self._orders = Orders(open(0, "rb", buffering=0, closefd=False), self._drain)  # noqa: SIM115 - as long as we run

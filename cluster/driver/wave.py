@@ -20,7 +20,7 @@ from cluster.wire.orders import Order
 log = logging.getLogger(__name__)
 
 FIRST_PAUSE_S, MOST_PAUSE_S = 1.0, 30.0
-"""Between two looks for data that a trial lacks; doubled each time."""
+"""The first and the longest pause between two looks for data that a trial lacks; doubled each time."""
 SAVE_ACTIVE_EVERY_S = 60.0
 """Seconds of the budget's hours that a killed driver may lose."""
 
@@ -46,11 +46,11 @@ class Wave:
         self.draining = ""
         """Why no more trials are started and the running ones are stopped; empty while all is well."""
         self.ending = ""
-        """Why no more trials are started, the running ones going on to their ends; empty while all is well."""
+        """Why no more trials are started, while the running ones go on to their ends; empty while all is well."""
         self.is_paused = False
-        """Whether it drains as trials fail for a cause that seems to be outside of them."""
+        """Whether the wave drains because trials fail for a cause that seems to be outside them."""
         self.waits_for = ""
-        """What the machine lacks for the next trial, which was there before; empty for nothing."""
+        """The data that the next trial needs and the machine no longer has; empty if nothing is missing."""
         self._look_again, self._pause_s = 0.0, FIRST_PAUSE_S
         self.running: dict[int, dict[str, Any]] = {}
         """The last report of every running trial; until the first, when it began, by the wave's clock."""
@@ -68,12 +68,12 @@ class Wave:
         self.found_disk_full = False
         """Whether a trial has found a disk full."""
         self._doubt_s = doubt_s
-        """How long a loss is not charged that no supervisor has explained: the whole job may be being ended."""
+        """How long a loss that no supervisor has explained is not charged: the whole job may be ending."""
         self._doubtful: dict[int, _Loss] = {}
         self._causes: dict[int, Order] = {}
-        """Why a trial's worker is about to be lost."""
+        """The supervisors' reasons why workers are about to be ended, by trial."""
         self._handed_back: set[int] = set()
-        """Trials that a worker could not take, as the trial before has spent it."""
+        """Trials that a worker could not take because an earlier trial had spoilt its process."""
         self._history = paths.history(number).open("a")
         self._clock = clock
         self._began: float | None = None

@@ -6,7 +6,7 @@ from pathlib import Path
 from cluster.state.paths import SearchPaths
 
 NOT_OURS = ("submitit INFO", "submitit WARNING")
-"""How lines begin that only say that a job was started."""
+"""The beginnings of lines that only say that a job was started."""
 
 
 def job_logs(paths: SearchPaths, job_id: str, rank: int | None = None) -> list[Path]:

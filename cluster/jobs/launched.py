@@ -21,15 +21,15 @@ class Launch:
     nodes: int = 1
     jobs: int = 1
     cpus: int | None = None
-    """CPUs of each node; None for all there are."""
+    """CPUs of each node; None stands for all of them."""
     hours: float | None = None
     gpus: int = 0
     site: dict[str, Any] | None = None
-    """The resolved site itself: its file may have changed since."""
+    """The resolved site, since its file may have changed since."""
     site_given: str | None = None
-    """What `--site` said: a name, or a path."""
+    """The value of `--site`: a name, or a path."""
     job_ids: tuple[str, ...] = ()
-    """The queue's ids, one per job; none until it has answered."""
+    """The queue's ids, one per job; empty until the queue has answered."""
     host: str = ""
     """The machine it was launched from."""
     launched_at: float = 0.0

@@ -7,11 +7,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 NODES = "SWELL_NODES"
-"""Variable with the number of nodes that a driver may expect, its own included."""
+"""The variable with the number of nodes that a driver may expect, its own included."""
 NODE = "SWELL_NODE"
 """Variable with this node's name."""
 HOSTS = "SWELL_HOSTS"
-"""Variable with the names of all nodes of the job, parted by spaces."""
+"""The variable with the names of all nodes of the job, separated by spaces."""
 INCARNATION = "SWELL_INCARNATION"
 """Variable with the place's incarnation."""
 
@@ -33,9 +33,9 @@ class Place:
     incarnation: str
     """Which start of which job this is: it changes when the queue starts the job again."""
     queue: str = ""
-    """The name of the queue; empty for a process that is no job's."""
+    """The name of the queue; empty if the process belongs to no job."""
     queue_id: str = ""
-    """What the queue calls the job."""
+    """The queue's id of the job."""
 
     @classmethod
     def alone(cls) -> "Place":

@@ -22,9 +22,9 @@ class Queue(ABC):
     """
 
     name: ClassVar[str]
-    """What `--on` and the record of a launch call it; its folder below `cluster/jobs` and that of its sites."""
+    """Its name in `--on` and in the record of a launch; also the name of its folder and of its sites' folder."""
     title: ClassVar[str]
-    """What its users call it."""
+    """Its name in messages."""
 
     # -- sites ----------------------------------------------------------------------------------------------------
 

@@ -33,7 +33,7 @@ class Partition:
     gpus_per_node: int = 0
     memory_gb_per_node: float | None = None
     allowed_accounts: tuple[str, ...] = ()
-    """The accounts that may use it; empty for all."""
+    """The accounts that may use it; empty if all may."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Job:
     was_cancelled: bool = False
     ended_well: bool = False
     start: str = ""
-    """When it started, or is expected to, as 2026-01-31T14:05:00 in local time; empty if that is not known."""
+    """When it started or is expected to start, as 2026-01-31T14:05:00 in local time; empty if that is not known."""
     nodes: str = ""
     """Its nodes as the queue writes them."""
     hosts: tuple[str, ...] = ()
@@ -74,10 +74,10 @@ class OwnState:
     """The state of the job that this process runs in."""
 
     word: str
-    """The queue's own word for it."""
+    """The queue's own word for the state."""
     runs: bool
     comes_back: bool = False
-    """Whether the queue starts the job again by itself: it was preempted, or is queued again already."""
+    """Whether the queue starts the job again by itself, since it was preempted or is queued again already."""
 
 
 def starts_in_s(job: Job, now: float | None = None) -> float | None:

@@ -17,7 +17,7 @@ from cluster.state.snapshot import load_status
 from cluster.state.supervisor_record import supervisor_of
 
 SUBMIT_PATIENCE_S = 300.0
-"""How long a launch may take until it has written its job's id down."""
+"""How long a launch may take to write down its job's id."""
 
 HEARTBEAT_PATIENCE_S = 120.0
 """How old a supervisor's heartbeat may be; machines' clocks differ."""

@@ -50,7 +50,7 @@ class Configured:
     reason: str = ""
     """Why the method or its data rule it out; empty if it can be trained."""
     away: str = ""
-    """What the machine lacks for it, which was there before: a file that cannot be read now."""
+    """Which file of it existed before and cannot be read now; empty if none."""
 
 
 def configure(trial: Trial, spec: Spec, config_type: type[MethodConfig], inputs: Inputs) -> Configured:

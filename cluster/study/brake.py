@@ -11,11 +11,11 @@ from search_spaces.parameters import FloatRange, IntRange
 from search_spaces.spec import Spec
 
 ALIKE = 5
-"""Configurations that fail in the same way, one after the other, before the search pauses."""
+"""The search pauses after this many configurations in a row have failed in the same way."""
 CHANCE = 1e-5
-"""And where trials have failed before: so many more that they would all fail by chance this rarely."""
+"""If trials have failed before, it takes so many more that all failing by chance would be this unlikely."""
 _CHARGED = frozenset(outcome for outcome in Outcome if outcome.told is Told.FAILED)
-"""What a cause outside can look like: a trial that trained, and left the finite numbers, had all that it needed."""
+"""Outcomes that a cause outside may have; not those of trials that trained until their numbers were not finite."""
 _FRAME = re.compile(r'\s+File "(?P<file>.+)", line (?P<line>\d+)')
 _VARYING = re.compile(r"'[^']*'|\"[^\"]*\"|[-+]?\d+(?:\.\d*)?(?:[eE][-+]?\d+)?")
 

@@ -19,9 +19,9 @@ class Progress:
     """What a search has used of its budget."""
 
     num_trials: int
-    """Trials that have begun, those that have ended among them."""
+    """Trials that have begun, including those that have ended."""
     num_open: int
-    """Those of them that have not ended."""
+    """How many of them have not ended."""
     hours: float
     core_hours: float
 

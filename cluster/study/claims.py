@@ -20,7 +20,7 @@ from cluster.state.paths import SearchPaths
 log = logging.getLogger(__name__)
 
 PATIENCE_S = 90.0
-"""A driver that has given no heartbeat for so long is taken to be dead, and its trials are taken over."""
+"""A driver without a heartbeat for this long counts as dead, and others take over its trials."""
 HEARTBEAT_EVERY_S = 5.0
 
 

@@ -13,9 +13,9 @@ from search_spaces.spec import Spec
 from trainables._shared.config import MethodConfig, numeric, structural_key
 
 MOST = 1000
-"""Configurations of a search that are all looked at."""
+"""Up to this many configurations of a search, all are checked."""
 SAMPLE = 300
-"""Configurations looked at where there are more: about a sixth of a second."""
+"""If there are more, this many are checked: about a sixth of a second."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Configurations:
 
     points: Sequence[Mapping[str, Any]]
     size: int | None
-    """How many there are in all; None if they cannot be counted."""
+    """How many configurations the search has; None if they cannot be counted."""
 
     @property
     def sampled(self) -> bool:

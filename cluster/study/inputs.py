@@ -17,7 +17,7 @@ MACHINES_ERRORS = frozenset(
         errno.EAGAIN, errno.EINTR, errno.ENOLINK, errno.ECOMM, errno.EPROTO, errno.ENOMEM,
     }
 )  # fmt: skip
-"""What no configuration brings about: a disk, a network's file system, or too many open files."""
+"""Errors that no configuration causes: of a disk, a network file system, or too many open files."""
 LONGEST_NAME = 4096
 
 

@@ -120,7 +120,7 @@ class SharedRoster(Roster):
         self._depth = 0
         self._open: dict[int, FrozenTrial] = {}
         self._seconds: dict[int, float] = {}
-        """What open trials have used, as far as it is counted."""
+        """The seconds of each open trial that are counted so far."""
         self._had_at: dict[int, float] = {}
         """When each trial was last seen to be this driver's."""
         self._ended_elsewhere: list[TrialRecord] = []

@@ -132,7 +132,7 @@ class Shuffle:
     """A permutation of 0 ... size - 1 fixed by a seed, computed index by index so that a large one takes no memory."""
 
     LISTED = 100_000
-    """The largest size that is sorted by hashes; a larger one is walked through by a Feistel network over them."""
+    """Up to this size the order is sorted by hashes; above, a Feistel network over hashes gives it."""
 
     def __init__(self, size: int, seed: int) -> None:
         self._size = size

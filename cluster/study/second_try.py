@@ -20,7 +20,7 @@ from trainables._shared.config import MethodConfig
 
 CAN_FAIL = tuple(outcome for outcome in Outcome if outcome.is_failure)
 BY_DEFAULT = tuple(outcome for outcome in CAN_FAIL if outcome.told is Told.FAILED)
-"""What is taken up again unless it is said: not those that trained, and left the finite numbers by themselves."""
+"""The outcomes taken up again by default: not those of trials whose numbers stopped being finite in training."""
 
 
 def reopen_failed(paths: SearchPaths, spec: Spec, outcomes: Collection[Outcome]) -> list[int]:

@@ -36,7 +36,7 @@ MOST_DEAD_DRIVERS = 5
 """A trial that this many drivers in a row died of, without its getting any further, is told as the cause."""
 
 LONGEST_STEPS = "longest_steps"
-"""The study's note of its longest training; null where the method does not say."""
+"""The study's note of its longest training in steps; null if the method does not say."""
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from cluster.state.raised import from_text, telling_line
 
 TAIL_BYTES = 16_384
 SERVERS = ("raylet.err", "gcs_server.err", "raylet.out", "gcs_server.out")
-"""Logs of Ray's servers, those first in which an end is written."""
+"""Logs of Ray's servers, first those that most likely say why Ray ended."""
 LONGEST = 300
 
 

@@ -19,7 +19,7 @@ LINE_EVERY_S = 15.0
 """Without a terminal, one line of progress this often."""
 SHOW_EVERY_S = 0.25
 SHOW_PATIENCE_S = 2.0
-"""How long a terminal may take for the last picture."""
+"""How long a terminal may take to show the final display."""
 STOPPING = (
     "Stopping: every running trial saves and ends at its next report. Ctrl-C again ends at once.",
     "Ending at once.",

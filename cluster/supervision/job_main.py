@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 LOCK_PATIENCE_S = 180.0
 """How long a network's file system may hold the lock of a node that has died."""
 REQUEUE_PATIENCE_S = 900.0
-"""How long the queue may give no answer, if the job's own end does not come first."""
+"""How long to go on asking a queue that does not answer; the job may end before."""
 REQUEUE_PAUSE_S = 5.0
 END_PATIENCE_S = 60.0
 """How long the queue may take to end a job that it starts again."""

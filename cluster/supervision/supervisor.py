@@ -50,7 +50,7 @@ LAST_S = 30.0
 EXIT_PATIENCE_S = 3.0
 """How long a driver that must be ended may take to end by itself."""
 DISK_PAUSE_S = 5.0
-"""Pause after a write that failed on a full disk where the guard sees space, a quota's end, or on a storage that could
+"""Pause after a write failed although the guard sees space (as with a quota), or because the storage could
 not be reached; doubled each time."""
 MOST_DISK_PAUSE_S = 60.0
 
@@ -66,7 +66,7 @@ class Ending:
     state: str
     reason: str
     is_time_up: bool = False
-    """Whether it stopped only as the job's time is up."""
+    """Whether the search stopped only because the job's time is up."""
 
 
 class _Log(logging.FileHandler):

@@ -46,7 +46,7 @@ class WorkerWatch:
         self._available_gb = available_gb
         self._reserve_gb = min(MOST_RESERVE_GB, MEMORY_RESERVE * total_memory_gb())
         self._liveness: dict[int, Liveness] = {}
-        """Of each worker's process that runs a trial, by its id."""
+        """How long each process that runs a trial has been silent, by its id."""
 
     def look(self) -> list[Finding]:
         """Return the workers that must be ended now."""

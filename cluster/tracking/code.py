@@ -10,7 +10,7 @@ from search_spaces.spec import Spec
 from trainables._shared.artifact_names import folder_name, is_exact
 
 NOT_COPIED = shutil.ignore_patterns("__pycache__")
-"""What imports have left in the cache, perhaps another process just now."""
+"""Files that imports leave in the cache; another process may be writing them now."""
 
 
 def fetched_code(name: str) -> tuple[str, Path]:

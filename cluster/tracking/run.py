@@ -26,9 +26,9 @@ INIT_PATIENCE_S = 30.0
 FINISH_PATIENCE_S = 60.0
 WRITE_PATIENCE_S = 10.0
 SERVICE = ("wandb-core",)
-"""Name of the process that W&B writes and uploads with."""
+"""The name of the process with which W&B writes and uploads."""
 SECONDS = "trial seconds"
-"""Of a trial so far: what W&B itself measures is how long the writing took."""
+"""The metric with a trial's seconds so far: W&B's own time is how long the writing took."""
 
 
 class RunCutOffError(RuntimeError):

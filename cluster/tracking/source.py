@@ -19,7 +19,7 @@ class Report:
 
     step: int
     seconds: float
-    """Of the trial so far, over all its attempts."""
+    """Seconds of the trial so far, over all its attempts."""
     metrics: Mapping[str, float]
 
 
@@ -31,7 +31,7 @@ class _Reports:
     before_s: float = 0.0
     """Seconds of the attempts before this one."""
     last: tuple[Path, int, float] | None = None
-    """History, step and seconds of the last line, repeated or not."""
+    """The history, step and seconds of the last line, even if it repeats a step."""
 
     def add(self, file: Path, entry: Mapping[str, Any]) -> None:
         """Add a line of a history; a step that an attempt repeats after its checkpoint counts once."""

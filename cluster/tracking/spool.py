@@ -19,7 +19,7 @@ from cluster.machine.files import repair_last_line
 from cluster.state.paths import SearchPaths
 
 SEARCH_DIRECTORY = "search directory"
-"""What the guard calls the disk that the spool lies on."""
+"""The guard's name for the use of the disk that the spool is on."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Run:
     synced: bool = False
     """Whether W&B has it."""
     num_bytes: int = 0
-    """What it takes on the disk; 0 once it is deleted."""
+    """Bytes that it takes on the disk; 0 once it is deleted."""
 
 
 class Spool:
@@ -48,9 +48,9 @@ class Spool:
         self.written = self.root / "written.jsonl"
         self.synced = self.root / "synced.jsonl"
         self.tracker_lock = self.root / "tracker.held"
-        """Held by the one process that writes runs, also where those of several nodes want to."""
+        """The lock of the one process that writes runs, even if processes on several nodes want to."""
         self.sync_lock = self.root / "sync.lock"
-        """Held by the one process that uploads them."""
+        """The lock of the one process that uploads runs."""
 
     def make(self) -> None:
         """Create the folders, private to the user."""

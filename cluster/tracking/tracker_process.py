@@ -21,7 +21,7 @@ from search_spaces.spec import Spec
 log = logging.getLogger(__name__)
 
 PATIENCE_S = (60.0, 10.0, 0.0)
-"""How long the tracker may take for what is left when the search has ended, was asked to stop, and to stop at once: a
+"""How long the tracker may take to write the rest if the search has ended, was asked to stop, or to stop at once: a
 job that must go has no more. `swell sync` writes the rest."""
 POLL_S = 0.1
 OF_ONE_RUN = ("RUN_ID", "RESUME", "NAME", "NOTES", "RUN_GROUP", "JOB_TYPE", "TAGS", "PROJECT", "SWEEP_ID", "SERVICE")

@@ -28,7 +28,7 @@ from search_spaces.errors import UserError
 log = logging.getLogger(__name__)
 
 RUNS_A_PROCESS = 50
-"""Runs that one process uploads: W&B takes 2 s to start, and a run that hangs holds up no more than these."""
+"""How many runs one process uploads: W&B takes 2 s to start, and a run that hangs holds up only these."""
 SECONDS_A_RUN = 300.0
 """How long a run may take on average before its process is given up."""
 LOOK_EVERY_S = 0.5
@@ -45,7 +45,7 @@ class Synced:
     uploaded: list[str] = field(default_factory=list)
     """Folders of the runs that W&B has now."""
     failed: dict[str, str] = field(default_factory=dict)
-    """Folders of those that it has not, and what it said."""
+    """The folders of the runs that W&B has not, with W&B's words."""
 
 
 @contextmanager

@@ -13,9 +13,9 @@ from cluster.machine.processes import start_time
 HEARTBEATS = "SWELL_HEARTBEATS"
 """Variable with the folder for the heartbeats of one wave's workers on this node."""
 IDLE = -1
-"""In place of a trial's number: this worker waits for one."""
+"""Stands for a trial's number while the worker waits for a trial."""
 WIDTH = 128
-"""Bytes of the file, always the same: writing it anew needs no space on a full disk."""
+"""Bytes of the file; always the same, so that rewriting it needs no space on a full disk."""
 WORKERS_PATIENCE_S = 10.0
 """How long the workers of a wave may take to end before their files are deleted."""
 
@@ -47,7 +47,7 @@ class Heartbeat:
 
     pid: int
     start: str
-    """The process's start time: the id alone may belong to another by now."""
+    """The process's start time, since another process may have its id by now."""
     trial: int
     mtime_ns: int
 

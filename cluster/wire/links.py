@@ -21,11 +21,11 @@ from typing import Any
 from cluster.machine.liveness import Liveness
 
 HEARTBEAT_EVERY_S = 2.0
-"""Both sides say something this often, so that a machine that has died is told from one that is quiet."""
+"""Both sides send something this often, so that silence means that a machine has died."""
 SILENCE_S = 30.0
-"""After this long without a word the other side counts as dead."""
+"""The other side counts as dead after this long without a message."""
 MOST_GAP_S = 5.0
-"""Two looks at a link lie no further apart, unless we were stopped ourselves."""
+"""A link is looked at least this often, unless this process was suspended."""
 LONGEST_MESSAGE = 2**16
 GONE = (OSError, EOFError, AuthenticationError, ValueError)
 """What a wire raises if its other end is gone, or was never one of ours."""

@@ -12,7 +12,7 @@ class Meeting:
     """The addresses at which further nodes find Ray's head and the driver's own exchange, and the keys to both."""
 
     incarnation: str
-    """Which start of which job this is: what an earlier one has left is nobody's."""
+    """Which start of which job this is, so that what an earlier start has left is not used."""
     driver: int
     ray: str
     ray_token: str

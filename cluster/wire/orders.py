@@ -12,7 +12,7 @@ from queue import Empty, SimpleQueue
 from typing import IO, Literal
 
 PREDECESSOR_PATIENCE_S = 120.0
-"""How long a driver, or what is left of one, may take to end before the next one gives up."""
+"""How long a driver waits for the one before it to end, before it gives up."""
 
 
 class DriverExit(IntEnum):
@@ -24,7 +24,7 @@ class DriverExit(IntEnum):
     DISK_FULL = 12
     STORAGE_AWAY = 14
     PAUSED = 15
-    """Trials fail for a cause that seems to be outside of them, and are not to be tried on."""
+    """Trials fail for a cause that seems to be outside them, and no more shall be started."""
     TIME_IS_UP = 16
     """The job's time is up: the search goes on in the job's next run."""
 

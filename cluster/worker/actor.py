@@ -32,11 +32,11 @@ log = logging.getLogger(__name__)
 CHECKPOINT_EVERY_S = 30.0
 """Seconds of training that a lost worker may cost; shorter trials write one checkpoint, at their end."""
 POOL_PATIENCE_S = 30.0
-"""How long the threads of XLA's pool may take to say their name, by which they are counted."""
+"""How long the threads of XLA's pool may take to set their names, by which they are counted."""
 
 
 MOST_REPORT_MB = 20.0
-"""What one report may come to, as JSON: it goes through the driver into the search's history."""
+"""The largest size of a report as JSON, which goes through the driver into the search's history."""
 
 
 class ThreadCapError(RuntimeError):
@@ -75,7 +75,7 @@ class TrialActor(tune.Trainable):
     _clean: ProcessState | None = None
     """The process as it was before the method's code first ran in a trial."""
     _spent = ""
-    """Why no trial may begin in this process any more."""
+    """Why no more trials may begin in this process; empty if they may."""
 
     def setup(self, config: dict[str, Any]) -> None:
         """Take the first trial of this process."""

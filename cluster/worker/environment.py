@@ -32,9 +32,9 @@ COMPILATION_CACHE_BYTES = 2 * 2**30
 OBJECT_STORE_BYTES = 100 * 2**20
 """Trials exchange numbers, not arrays: Ray's smallest object store is enough, its default is 30 % of the memory."""
 TOKEN = "SWELL_WAVE"
-"""Variable that marks every process of a wave driver's, whatever group it has moved to."""
+"""The variable that marks all processes of a wave driver, even those that change their process group."""
 GCS_PATIENCE_S = 10
-"""How long Ray's processes wait for a lost head before they end; 60 by default, in which nothing trains."""
+"""How long Ray's processes wait for a lost head before they end; Ray's default is 60, and nothing trains meanwhile."""
 
 
 def _cpu_kind() -> str:

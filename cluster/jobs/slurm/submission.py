@@ -23,9 +23,9 @@ from submitit.slurm.slurm import SlurmExecutor
 
 PROGRAMS = ("sbatch", "srun")
 NEVER = 10**6
-"""Of submitit's own countdown of time limits: our function saves and queues again by itself, as often as it takes."""
+"""The number of time limits that submitit counts down: our function saves and requeues by itself, without limit."""
 FOREIGN = ("SLURM_", "SLURMD_", "SRUN_", "SBATCH_", "SUBMITIT_", "SWELL_JOB_")
-"""Variables that would change a job: those of a job that we are in ourselves, and those that override its script."""
+"""Variables that would change a job: those of the job that we run in, and those that override the script."""
 KEPT = frozenset({"SLURM_CONF"})
 
 
