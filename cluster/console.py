@@ -1,4 +1,4 @@
-"""The terminal: what users have written is printed as it is, never taken for markup or for orders to the terminal."""
+"""Prints to the terminal; texts of users are printed as they are, never read as markup or terminal control codes."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -11,7 +11,7 @@ from cluster.wording import visible
 
 
 class Console(RichConsole):
-    """A console that takes texts as they are: without markup, emoji codes and highlighting, control characters shown.
+    """A console that prints texts as they are: no markup, emoji codes or highlighting; control characters made visible.
 
     Styles are given by Text objects, or by `style=`.
     """
@@ -20,10 +20,10 @@ class Console(RichConsole):
         super().__init__(markup=False, emoji=False, highlight=False, **options)
 
     def on_broken_pipe(self) -> None:
-        """Leave it to whoever has printed: Rich would end the process with status 1."""
+        """Raise BrokenPipeError to the caller that prints; Rich itself would end the process with status 1."""
         raise BrokenPipeError
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
-        """Yield the segments of what is to be printed; Rich's own orders to the terminal stay."""
+        """Yield the segments to print; Rich's own control codes stay."""
         for segment in super().render(renderable, options):
             yield segment if segment.control else segment._replace(text=visible(segment.text))

@@ -1,4 +1,4 @@
-"""Where swell itself lies."""
+"""Where swell itself is installed."""
 
 from pathlib import Path
 
@@ -6,10 +6,10 @@ import cluster
 
 
 def own_folder() -> Path:
-    """Return the folder that our packages lie in."""
+    """Return the folder that holds our packages."""
     return Path(str(cluster.__file__)).resolve().parents[1]
 
 
 def is_checkout(folder: Path) -> bool:
-    """Return whether our packages lie in a source tree; of an installed one the nodes' Python finds its own."""
+    """Return whether our packages are in a source tree; if they are installed, the nodes' Python finds its own."""
     return (folder / "pyproject.toml").is_file()

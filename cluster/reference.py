@@ -1,4 +1,4 @@
-"""The page of all keys, docs/reference.md, from the models themselves: `python -m cluster.reference` writes it anew."""
+"""Makes docs/reference.md, the page of all keys, from the models; `python -m cluster.reference` rewrites it."""
 
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ REFERENCE_FILE = Path(search_spaces.__path__[0]).parent / "docs" / "reference.md
 
 
 def reference_text() -> str:
-    """Return the page, as it is committed."""
+    """Return the page as it should be committed."""
     methods = {name: load_config_type(name) for name in method_names()}
     schema = spec_schema(methods)
     parts = [
@@ -53,7 +53,7 @@ def _table(properties: dict[str, Any], definitions: dict[str, Any], *, nested: b
 
 
 def _target(field: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any] | None:
-    """Return the part of the spec that a key holds, where it holds one."""
+    """Return the part of the spec that a key holds; None if it holds none."""
     options = [field, *field.get("anyOf", [])]
     for option in options:
         name = option.get("$ref", "").removeprefix("#/$defs/")

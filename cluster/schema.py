@@ -1,4 +1,4 @@
-"""The committed JSON Schema of specs, kept in step with the methods: `python -m cluster.schema` writes it anew."""
+"""Makes the committed JSON Schema of specs from the models and methods; `python -m cluster.schema` rewrites it."""
 
 import json
 from pathlib import Path
@@ -11,7 +11,7 @@ SCHEMA_FILE = Path(search_spaces.__path__[0]) / "spec.schema.json"
 
 
 def schema_text() -> str:
-    """Return the schema of specs for the methods of this package, as it is committed."""
+    """Return the schema of specs for this package's methods, as it should be committed."""
     methods = {name: load_config_type(name) for name in method_names()}
     return json.dumps(spec_schema(methods), indent=1, ensure_ascii=False) + "\n"
 

@@ -1,6 +1,6 @@
-"""The tables of README.md and docs/ that are made from the code: `python -m cluster.tables` writes them anew.
+"""Makes the tables of README.md and docs/ that come from code; `python -m cluster.tables` rewrites them.
 
-Each is found in its page by its first row, and ends with the first line that is no row.
+Each table is found in its page by its first row, and ends with the first line that is no row.
 """
 
 import ast
@@ -21,18 +21,18 @@ ROOT = Path(search_spaces.__path__[0]).parent
 
 @dataclass(frozen=True)
 class Table:
-    """A table of one page, and what makes its rows."""
+    """A table in a page, and the function that makes its rows."""
 
     page: str
     head: tuple[str, ...]
     rows: Callable[[], Iterator[tuple[str, ...]]]
 
     def lines(self) -> list[str]:
-        """Return the table as it should stand in its page."""
+        """Return the table as its page should have it."""
         return [_row(self.head), "|" + "---|" * len(self.head), *map(_row, self.rows())]
 
     def written_into(self, text: str) -> str:
-        """Return a page's text with this table as it should be; raises ValueError if the page does not have it."""
+        """Return a page's text with this table brought up to date; raises ValueError if the page lacks the table."""
         lines = text.splitlines()
         try:
             first = lines.index(_row(self.head))

@@ -1,4 +1,4 @@
-"""Words for people."""
+"""Phrases for people: counts, durations, and texts made safe for a terminal."""
 
 import re
 
@@ -12,7 +12,7 @@ def count(number: int, noun: str) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """Return a duration as people say it: 45 s, 12:03, 3:07:41."""
+    """Return a duration in the usual notation: 45 s, 12:03, 3:07:41."""
     if seconds is None:
         return "?"
     seconds = round(seconds)

@@ -1,4 +1,4 @@
-"""Whether JAX starts with the variables that the user has set, as every trial will have to."""
+"""Checks that JAX starts with the variables that the user has set, as every trial needs."""
 
 import hashlib
 import json
@@ -16,9 +16,9 @@ from search_spaces.sections import Resources
 
 
 def environment_problems(resources: Resources, code: Path | None = None) -> list[Problem]:
-    """Return what is wrong with the variables that change numbers, as JAX says it in a process of its own.
+    """Return the problems of variables that change numbers, as JAX reports them in a process of its own.
 
-    Without such a variable nothing is started, and what has worked once on this node is not tried again.
+    No process is started if no such variable is set, or if the same ones have worked on this node before.
     """
     given = settings(os.environ)
     if not given:
@@ -27,7 +27,7 @@ def environment_problems(resources: Resources, code: Path | None = None) -> list
         environment = training_environment(resources, Origin.here(code)) | {"JAX_PLATFORMS": "cpu"}
         seen = _seen(given)
     except ScratchError:
-        return []  # whoever makes a search says it
+        return []  # create_search reports it
     if seen.exists():
         return []
     try:
@@ -41,7 +41,7 @@ def environment_problems(resources: Resources, code: Path | None = None) -> list
 
 
 def _seen(given: dict[str, str]) -> Path:
-    """Return the file that says that these have worked on this node, with the JAX that is installed."""
+    """Return the file that exists if these variables have worked on this node with the installed JAX."""
     folder = node_cache() / "settings-seen"
     folder.mkdir(mode=0o700, exist_ok=True)
     text = json.dumps([given, version("jax"), version("jaxlib")])

@@ -59,9 +59,9 @@ def _inherited(origin: SearchPaths | None) -> dict[str, Any]:
 
 
 def place_sources(paths: SearchPaths, spec: Spec, origin: SearchPaths | None = None, code: str = "") -> None:
-    """Copy a method's modules into a search, from where they are found now, or from another search, its `origin`.
+    """Copy a method's modules into a search, from where they are now, or from another search, `origin`.
 
-    `code` is which of that one's. What repository they are of goes to the provenance.
+    `code` says which of the origin's codes to copy. The provenance notes which repository the modules are from.
     """
     if code != CURRENT and origin is not None and (folder := code_of_trial(origin, code)) is not None:
         take_code(paths, folder)
@@ -80,11 +80,11 @@ def create_search(
 ) -> SearchPaths:
     """Make the search directory of a checked spec and return its paths.
 
-    The modules that its method consists of are copied into it, if it has an `origin`, from that search's `code`.
-    A search with an origin works where that one was launched, with the settings that were noted there.
+    The modules of its method are copied into it. If it has an `origin`, they are copied from that search's `code`, and
+    the new search works in the folder and with the settings of the origin's launch.
 
-    Data sets and code that it names as W&B artifacts are fetched into it, or copied from another search, its `origin`,
-    where that has them; raises ArtifactError if they cannot be.
+    Data sets and code that the spec names as W&B artifacts are copied from the origin if that has them, else fetched;
+    raises ArtifactError if they cannot be fetched.
     """
     paths = new_search_directory(name or spec.name)
     paths.make_folders()

@@ -42,7 +42,7 @@ def run_worker(*arguments: str, environment: Mapping[str, str]) -> dict[str, Any
 
 
 def measure_trial(needs: Needs) -> dict[str, Any]:
-    """Return what a process with a trial's environment gets; raises WorkerError where it fails."""
+    """Return what is measured in a process with a trial's environment; raises WorkerError if it fails."""
     try:
         environment = training_environment(needs.resources, Origin.here(needs.code))
     except ScratchError as error:

@@ -1,4 +1,4 @@
-"""The user's environment: what of it changes numbers and is noted at the launch, and what of it no trial gets."""
+"""The user's environment: which variables change numbers and are noted at launch, and which ones no trial gets."""
 
 import os
 from collections.abc import Mapping
@@ -66,12 +66,12 @@ OF_A_MACHINE = (
 
 
 def is_setting(name: str) -> bool:
-    """Return whether a variable changes what is computed."""
+    """Return whether a variable changes the numbers that are computed."""
     return name.startswith(SETTINGS) and not name.startswith(OF_A_MACHINE) and name not in OVERRULED
 
 
 def _flags(text: str) -> tuple[list[str], list[str]]:
-    """Return the flags of XLA that a trial gets, and those that it does not."""
+    """Return the XLA flags in a text that a trial gets, and those that it does not get."""
     kept, left = [], []
     for flag in text.split():
         (left if flag.partition("=")[0] in OVERRULED_FLAGS else kept).append(flag)
@@ -79,7 +79,7 @@ def _flags(text: str) -> tuple[list[str], list[str]]:
 
 
 def overruled(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return what no trial gets of an environment, as `NAME=value`, and why."""
+    """Return the variables of an environment that no trial gets, as `NAME=value`, each with the reason."""
     found = {f"{name}={environment[name]}": why for name, why in OVERRULED.items() if environment.get(name)}
     for flag in _flags(environment.get("XLA_FLAGS", ""))[1]:
         found[f"{flag} in XLA_FLAGS"] = OVERRULED_FLAGS[flag.partition("=")[0]]
@@ -87,12 +87,12 @@ def overruled(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def overruled_warnings(environment: Mapping[str, str]) -> list[str]:
-    """Return a sentence for each variable that is set, and that no trial gets."""
+    """Return a sentence for each variable that is set but that no trial gets."""
     return [f"{what} does not count: {why}" for what, why in overruled(environment).items()]
 
 
 def settings(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables of an environment that change what is computed, as a trial gets them."""
+    """Return the variables of an environment that change numbers, with the values that a trial gets."""
     found = {name: value for name, value in environment.items() if is_setting(name)}
     if "XLA_FLAGS" in found:
         found["XLA_FLAGS"] = " ".join(_flags(found["XLA_FLAGS"])[0])
@@ -100,27 +100,27 @@ def settings(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def own_environment() -> dict[str, str]:
-    """Return this process's environment for one of ours that trains nothing: without what would make Python another."""
+    """Return the environment for a process of ours that trains nothing: without variables that change Python itself."""
     return {name: value for name, value in os.environ.items() if not (name.startswith("PYTHON") and name in OVERRULED)}
 
 
 def users_environment(noted: Mapping[str, str] | None) -> dict[str, str]:
-    """Return this process's environment as the processes of a search get it, with the settings noted at its launch.
+    """Return this process's environment for the processes of a search, with the settings noted at its launch.
 
-    None stands for a search that has noted none: those of this process count.
+    If `noted` is None, the search has noted none, and this process's settings are used.
     """
     kept = {
         name: value
         for name, value in os.environ.items()
         if name not in OVERRULED and not is_setting(name) and not name.startswith(RAY)
     }
-    if path := kept.get("PYTHONPATH"):  # a search's processes work in another folder than this one
+    if path := kept.get("PYTHONPATH"):  # relative paths: a search's processes work elsewhere
         kept["PYTHONPATH"] = os.pathsep.join(str(Path(part).absolute()) for part in path.split(os.pathsep) if part)
     return kept | dict(settings(os.environ) if noted is None else noted)
 
 
 def setting_changes(noted: Mapping[str, str], environment: Mapping[str, str]) -> list[str]:
-    """Return a sentence for each setting of an environment that is not the noted one, which counts."""
+    """Return a sentence for each setting that differs from the noted one, which is the one that is used."""
     now = settings(environment)
     sentences = []
     for name in sorted({*noted, *now}):

@@ -1,4 +1,4 @@
-"""The code that a search's numbers come from: its method's modules as they were at a launch, copied or hashed."""
+"""The code behind a search's numbers: its method's modules as they were at a launch, copied or hashed."""
 
 import shutil
 import time
@@ -20,12 +20,12 @@ LONGEST_DIFF = 200_000
 
 
 class CodeChangedError(UserError):
-    """A search's code is not what it was launched with, and nobody has said which to go on with."""
+    """A search's code has changed since its launch, and the user has not said which version to go on with."""
 
 
 @dataclass(frozen=True)
 class Change:
-    """A module that is not as its search has it."""
+    """A module that differs from the search's record of it."""
 
     module: str
     file: Path
@@ -34,9 +34,9 @@ class Change:
 
 
 def keep_code(paths: SearchPaths, sources: Sources) -> str:
-    """Copy a method's modules into its search, make them what it uses from now on, and return the code's id.
+    """Copy a method's modules into its search, which uses the copies from now on; return the code's id.
 
-    Of ours, of compiled ones, of the largest and of those that the search has anyway, only the hash is kept.
+    For modules of ours, compiled ones, the largest ones and those that are in the search anyway, only a hash is kept.
     """
     modules: dict[str, dict[str, Any]] = {}
     copies: dict[Path, bytes] = {}
@@ -65,10 +65,10 @@ def keep_code(paths: SearchPaths, sources: Sources) -> str:
 
 def _entry(paths: SearchPaths, name: str, file: Path) -> dict[str, Any]:
     entry: dict[str, Any] = {"file": str(file), "sha256": hash_of(file), "is_copied": False}
-    if is_ours(name, file):  # wherever it is installed
+    if is_ours(name, file):  # it may be installed elsewhere later
         return entry | {"file": str(file.relative_to(own_folder())), "below": "ours"}
     root = paths.root.resolve()
-    if file.is_relative_to(root):  # the code of a W&B artifact, wherever the search is moved to
+    if file.is_relative_to(root):  # a W&B artifact's code moves along with the search
         return entry | {"file": str(file.relative_to(root)), "below": "search"}
     return entry | {"is_copied": file.suffix == ".py"}
 
@@ -79,24 +79,24 @@ def _use(paths: SearchPaths, found: str) -> None:
 
 
 def code_history(paths: SearchPaths) -> list[dict[str, str]]:
-    """Return which codes a search has used since when, the one in use last; none if an earlier version launched it."""
+    """Return the codes that a search has used and since when, the current one last; empty for an earlier version's."""
     return read_json(paths.code_history) or []
 
 
 def code_in_use(paths: SearchPaths) -> Path | None:
-    """Return the folder of the code that a search uses; None if it keeps none."""
+    """Return the folder of the code that a search uses now; None if it keeps none."""
     history = code_history(paths)
     return paths.code_folder(history[-1]["id"]) if history else None
 
 
 def code_of_trial(paths: SearchPaths, code: str) -> Path | None:
-    """Return the folder of the code that a trial's record names; of the one in use if that is not kept."""
+    """Return the folder of the code that a trial's record names; if that is not kept, of the code in use."""
     folder = paths.code_folder(code.rpartition("+")[2]) if code else None
     return folder if folder is not None and (folder / MANIFEST).exists() else code_in_use(paths)
 
 
 def take_code(paths: SearchPaths, folder: Path) -> None:
-    """Use in this search the code of another, a rerun's origin."""
+    """Make this search use another search's code, that of a rerun's origin."""
     target = paths.code_folder(folder.name)
     if not target.exists():
         shutil.copytree(folder, target)
@@ -104,7 +104,7 @@ def take_code(paths: SearchPaths, folder: Path) -> None:
 
 
 def changes(folder: Path) -> list[Change]:
-    """Return the modules whose files are not as they were; those that are not on this machine cannot have changed."""
+    """Return the modules whose files have changed; one that is not on this machine does not count as changed."""
     manifest = Manifest(folder)
     found = []
     for name, entry in manifest.modules.items():
@@ -118,7 +118,7 @@ def changes(folder: Path) -> list[Change]:
 
 
 def explain_changes(paths: SearchPaths) -> str:
-    """Return a sentence on what has changed since the search's code was kept, for displays; empty if nothing has."""
+    """Return a sentence, for displays, on what has changed since the code was kept; empty if nothing has."""
     folder = code_in_use(paths)
     found = changes(folder) if folder is not None else []
     copied = [change for change in found if change.is_copied]
@@ -131,18 +131,18 @@ def explain_changes(paths: SearchPaths) -> str:
 
 
 def listed(found: Sequence[Change], most: int = 5) -> str:
-    """Return the files that have changed, the first few of them by name."""
+    """Return the names of the first `most` changed files, and how many more there are."""
     files = ", ".join(str(change.file) for change in found[:most])
     return files + (f" and {len(found) - most} more" if len(found) > most else "")
 
 
 def named(found: Sequence[Change]) -> str:
-    """Return the files that have changed, as the beginning of a sentence."""
+    """Return the changed files as the beginning of a sentence."""
     return f"{listed(found)} {'have' if len(found) > 1 else 'has'}"
 
 
 def repository_facts(sources: Sources) -> Mapping[str, Any]:
-    """Return the git repository of a method's own modules, its commit and what is not committed; empty without one."""
+    """Return the git repository of a method's own modules, its commit and its uncommitted changes; empty if none."""
     own = [file for name, file in sources.files.items() if not is_ours(name, file)]
     repository = repository_of(own[-1].parent) if own else None
     if repository is None:

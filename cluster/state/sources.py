@@ -1,4 +1,4 @@
-"""Which modules a method consists of: its own, and what they import of the same tree; none of them is run for it."""
+"""Finds the modules that a method consists of: its own, and those that they import from its tree; runs none of them."""
 
 import ast
 import importlib.util
@@ -20,20 +20,20 @@ IMPORTERS = ("import_module", "__import__")
 
 @dataclass(frozen=True)
 class Sources:
-    """The modules of a method by name, and the folders below which its user's own modules lie."""
+    """The modules of a method by name, and the folders that hold its user's own modules."""
 
     files: dict[str, Path]
     roots: list[Path] = field(default_factory=list)
 
 
 def repository_of(folder: Path) -> Path | None:
-    """Return the top folder of the git repository that a folder is in; None outside of any."""
+    """Return the top folder of the git repository that a folder is in; None if it is in none."""
     said = git(folder, "rev-parse", "--show-toplevel")
     return Path(said).resolve() if said else None
 
 
 def git(folder: Path, *command: str, timeout_s: float = 5.0) -> str | None:
-    """Return what a git command says in a folder; None if it fails, or there is no git."""
+    """Return what a git command prints in a folder; None if it fails or git is missing."""
     try:
         done = subprocess.run(
             ["git", "-C", str(folder), *command],
@@ -49,7 +49,7 @@ def git(folder: Path, *command: str, timeout_s: float = 5.0) -> str | None:
 
 
 def sources_of(trainable: str, launched_from: Path) -> Sources:
-    """Return the modules of a method that can be imported here, found from the text of its files."""
+    """Return the modules of a method that can be imported here; found by reading its files."""
     name = trainable if "." in trainable else f"trainables.{trainable}"
     scan = _Scan()
     start = scan.find(name)
@@ -63,7 +63,7 @@ def sources_of(trainable: str, launched_from: Path) -> Sources:
 
 
 def _roots(name: str, scan: "_Scan", launched_from: Path) -> list[Path]:
-    """Return the folders that a method's own tree is below: its repository, or where its package lies; the launch's."""
+    """Return the folders that may hold a method's own modules: its repository or its package's; and the launch's."""
     top = name.split(".")[0]
     if top in OUR_NAMES:
         return [launched_from]
@@ -71,7 +71,7 @@ def _roots(name: str, scan: "_Scan", launched_from: Path) -> list[Path]:
     folders: list[Path] = []
     for place in places:
         installed = any(part.endswith("-packages") for part in place.parts)
-        # Of what is installed only the package itself is the method's.
+        # If it is installed, only its own package is the method's.
         folders.append(place if installed else repository_of(place.parent) or place.parent)
     return list(dict.fromkeys([*folders, launched_from]))
 
@@ -84,7 +84,7 @@ def _places(spec: ModuleSpec | None) -> list[Path]:
 
 
 class _Scan:
-    """The modules found so far, and those still to be read."""
+    """The modules that were found so far, and those that are still to be read."""
 
     def __init__(self) -> None:
         self.files: dict[str, Path] = {}
@@ -93,7 +93,7 @@ class _Scan:
         self._unread: list[tuple[str, ModuleSpec]] = []
 
     def find(self, name: str) -> ModuleSpec | None:
-        """Return where Python would find a module, without importing its parents."""
+        """Return the spec with which Python would find a module, without importing its parents."""
         if name not in self._found:
             self._found[name] = self._find(name)
         return self._found[name]
@@ -110,7 +110,7 @@ class _Scan:
             return None
 
     def add(self, name: str) -> None:
-        """Take in a module and the packages that it is in, if they are the method's own, or ours."""
+        """Add a module and the packages that it is in, if they are the method's own, or ours."""
         parts = name.split(".")
         for length in range(1, len(parts) + 1):
             one = ".".join(parts[:length])
@@ -123,7 +123,7 @@ class _Scan:
                 self._unread.append((one, spec))
 
     def follow(self) -> None:
-        """Read every module found, and take in what it imports."""
+        """Read every module that was found, and add the modules that it imports."""
         while self._unread:
             name, spec = self._unread.pop()
             if not str(spec.origin).endswith(".py"):
@@ -131,14 +131,14 @@ class _Scan:
             try:
                 tree = ast.parse(self.files[name].read_bytes())
             except (OSError, SyntaxError, ValueError):
-                continue  # it cannot be imported either
+                continue  # Python could not import it either
             package = name if spec.submodule_search_locations is not None else name.rpartition(".")[0]
             for imported in _imports(tree, package):
                 self.add(imported)
 
 
 def _below(name: str, locations: Sequence[str]) -> ModuleSpec | None:
-    """Return a module of a package that lies in these folders; PathFinder would want the package to be imported."""
+    """Return the spec of a module in these folders of a package; PathFinder would need the package to be imported."""
     portions: list[str] = []
     for place in locations:
         finder = pkgutil.get_importer(place)
@@ -154,12 +154,12 @@ def _below(name: str, locations: Sequence[str]) -> ModuleSpec | None:
 
 
 def is_ours(name: str, file: Path) -> bool:
-    """Return whether a module is one of ours: of such a name, and where our packages lie."""
+    """Return whether a module is one of ours, by its name and by its place beside our packages."""
     return name.split(".")[0] in OUR_NAMES and file.is_relative_to(own_folder())
 
 
 def _imports(tree: ast.AST, package: str) -> Iterator[str]:
-    """Yield the names of what a module may import, wherever in it; a name that is no module is found nowhere."""
+    """Yield the names that a module may import, anywhere in its code; some of them may be no modules."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)

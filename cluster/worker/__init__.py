@@ -1,1 +1,1 @@
-"""The processes that train: what a trial's worker does, and the environment that it is started in."""
+"""The processes that train: a trial's worker, and the environment that it is started in."""

@@ -1,4 +1,4 @@
-"""The Ray Tune trainable that runs any method: one worker process, many trials after each other."""
+"""The Ray Tune trainable that runs any method: one worker process trains many trials, one after the other."""
 
 import faulthandler
 import json
@@ -23,7 +23,7 @@ from cluster.wire.heartbeats import HEARTBEATS, IDLE, WorkerHeartbeat
 from cluster.worker.directory import enter_working_directory
 from cluster.worker.process_state import ProcessState, jax_settings, seed_global_generators
 
-if TYPE_CHECKING:  # a method brings JAX, which must not be imported before the thread caps are checked
+if TYPE_CHECKING:  # a method imports JAX: the thread caps must be checked before that
     from trainables._shared.program import ProgramCache
     from trainables._shared.training import Report, Training
 
@@ -40,7 +40,7 @@ MOST_REPORT_MB = 20.0
 
 
 class ThreadCapError(RuntimeError):
-    """A worker was started without its thread caps, or they did not hold."""
+    """A worker was started without thread caps, or the caps had no effect."""
 
 
 class WorkerSpentError(RuntimeError):
@@ -48,15 +48,15 @@ class WorkerSpentError(RuntimeError):
 
 
 def _reset_peak_memory() -> None:
-    """Start VmHWM anew: the process has had other trials before this one."""
+    """Reset the process's peak memory, VmHWM, which earlier trials have raised."""
     try:
         Path("/proc/self/clear_refs").write_text("5")
-    except OSError:  # not permitted here: the peak is then the process's
+    except OSError:  # not permitted here: then the peak includes earlier trials
         return
 
 
 def _raised(error: BaseException) -> dict[str, Any]:
-    """Return what a result says of an exception: its traceback for people, and its frames as data."""
+    """Return an exception as a result has it: its traceback for people, and its frames as data."""
     return {"error": text_of(error), "raised": to_json(chain_of(error))}
 
 
@@ -78,20 +78,20 @@ class TrialActor(tune.Trainable):
     """Why no more trials may begin in this process; empty if they may."""
 
     def setup(self, config: dict[str, Any]) -> None:
-        """Take the first trial of this process."""
-        faulthandler.enable(all_threads=False)  # a segmentation fault's stack is the worker's last word
-        # Ray's own handler raises SystemExit, which would pass for the method's: who is ended has no last word.
-        with suppress(ValueError):  # not the main thread
+        """Begin the first trial of this process."""
+        faulthandler.enable(all_threads=False)  # print the stack of a segmentation fault
+        # Ray's handler raises SystemExit, which would look like the method's: SIGTERM shall simply end the process.
+        with suppress(ValueError):  # raised outside the main thread
             signal.signal(signal.SIGTERM, lambda signum, _: os._exit(128 + signum))
         self._heartbeat = WorkerHeartbeat(Path(os.environ[HEARTBEATS]))
         self._begin(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Take the next trial; compiled programs stay.
+        """Begin the next trial; compiled programs stay.
 
-        A process that cannot be put back as it was takes none: it says so with its first report, which the driver
-        answers by starting the trial elsewhere, and ends. (Returning False here would end the trial behind the
-        driver's back.)
+        A process whose state cannot be restored takes no trial: it says so with its first report and ends, and the
+        driver starts the trial in another worker. (Returning False here would make Tune end the trial without the
+        driver's knowledge.)
         """
         self._spent = self._clean.restore() if self._clean is not None else ""
         self._begin(new_config)
@@ -113,9 +113,9 @@ class TrialActor(tune.Trainable):
             enter_working_directory()
             self._check_caps()
             self._open()
-        except ThreadCapError as error:  # the machine's doing, or our own: not held against the configuration
+        except ThreadCapError as error:  # the machine's fault or ours: not charged to the configuration
             self._failure = Outcome.WORKER_LOST, _raised(error)
-        except BaseException as error:  # a method that calls sys.exit(), or raises what it likes, ends its trial alone
+        except BaseException as error:  # whatever a method raises, also by sys.exit(), ends only its trial
             self._failure = outcome_of(error), _raised(error)
 
     def _check_caps(self) -> None:
@@ -125,7 +125,7 @@ class TrialActor(tune.Trainable):
             raise ThreadCapError(f"a worker of {wanted} CPUs was started without its caps: {', '.join(wrong)}")
 
     def _check_pool(self) -> None:
-        """Hold the pool that XLA has made, at its first compiled call, against this trial's CPUs."""
+        """Compare the thread pool that XLA made at its first compiled call with this trial's CPUs."""
         import jax
 
         if jax.default_backend() != "cpu":
@@ -133,7 +133,7 @@ class TrialActor(tune.Trainable):
         wanted, deadline = self._task["cpus"], time.monotonic() + POOL_PATIENCE_S
         while 0 < (threads := xla_pool_threads()) < wanted and time.monotonic() < deadline:
             time.sleep(0.01)
-        if threads not in (0, wanted):  # 0: a pool of another name, which cannot be counted
+        if threads not in (0, wanted):  # 0: the pool has another name and cannot be counted
             raise ThreadCapError(f"XLA's pool has {threads} threads in a worker of {wanted} CPUs: its cap did not hold")
 
     def _open(self) -> None:
@@ -160,13 +160,13 @@ class TrialActor(tune.Trainable):
         try:
             self._training.load(checkpoint)
             self._saved_step = self._training.step
-        except CheckpointError as error:  # costs the steps it held, not the trial
+        except CheckpointError as error:  # costs the steps in it, not the trial
             log.warning("starting from step 0: %s", error)
             checkpoint.unlink(missing_ok=True)
-            self._training = Training(program, config, data)  # of the old one, a part may have been loaded
+            self._training = Training(program, config, data)  # a part of the checkpoint may have been loaded
 
     def _remember(self) -> None:
-        """Note the process's state, once, with JAX's backend running: it reads its environment when it starts."""
+        """Note the process's state once, after JAX's backend has started, which reads the environment then."""
         if self._clean is None:
             import jax.numpy as jnp
 
@@ -178,7 +178,7 @@ class TrialActor(tune.Trainable):
         if self._spent:
             return self._hand_back()
         result = self._advance()
-        # One string: Tune flattens, copies and inspects every nested result on its way to the driver.
+        # One string, since Tune flattens, copies and inspects every nested result on its way to the driver.
         report = json.dumps(result)
         if len(report) > 1e6 * MOST_REPORT_MB:
             result = self._end(Outcome.CRASHED, {"error": _too_large(result, len(report) / 1e6)})
@@ -190,7 +190,7 @@ class TrialActor(tune.Trainable):
         return {"report": report, "done": "outcome" in result}
 
     def _hand_back(self) -> dict[str, Any]:
-        """Say that this worker cannot take the trial, then end."""
+        """Return the report that this worker cannot take the trial; the worker then ends."""
         if self._failure is not None:
             raise WorkerSpentError(self._spent)
         self._failure = Outcome.STOPPED, {}
@@ -211,7 +211,7 @@ class TrialActor(tune.Trainable):
         return {**self._usage(report.step), "metrics": report.metrics}
 
     def _maybe_save(self) -> None:
-        """Write a checkpoint when the last is old, or when the search drains and nothing may be lost."""
+        """Write a checkpoint if the last one is old, or if the search drains and nothing may be lost."""
         assert self._training is not None
         draining = not Path(self._task["run_permit"]).exists()
         if draining or time.monotonic() - self._saved_at >= CHECKPOINT_EVERY_S:
@@ -250,7 +250,7 @@ class TrialActor(tune.Trainable):
         return {**measured(figures), "saved_step": self._saved_step}
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
-        """Do nothing: a trial's checkpoint lies in the search directory, never in Tune's."""
+        """Do nothing: a trial's checkpoint is in the search directory, never in Tune's."""
 
     def load_checkpoint(self, checkpoint: dict | None) -> None:
-        """Do nothing: `_begin` has continued from the search's own checkpoint."""
+        """Do nothing: `_begin` has loaded the search's own checkpoint."""

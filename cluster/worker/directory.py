@@ -1,4 +1,4 @@
-"""The folder that trials work in: the one that their search was launched from, for all processes alike."""
+"""The working directory of all trials: the folder that their search was launched from."""
 
 import os
 
@@ -7,9 +7,9 @@ WORKING_DIRECTORY = "SWELL_WORKING_DIRECTORY"
 
 
 def enter_working_directory() -> None:
-    """Work in the folder that the search was launched from; call it before the method is loaded.
+    """Change to the folder that the search was launched from; call it before the method is loaded.
 
-    Ray starts its workers elsewhere, and a trial before may have changed it.
+    Ray starts its workers elsewhere, and an earlier trial may have changed the folder.
     """
     if folder := os.environ.get(WORKING_DIRECTORY):
         os.chdir(folder)

@@ -38,7 +38,7 @@ GCS_PATIENCE_S = 10
 
 
 def _cpu_kind() -> str:
-    """Return a short id of the processor: code compiled for another must not be loaded."""
+    """Return a short id of the processor's kind: code compiled for another kind must not be loaded."""
     try:
         lines = Path("/proc/cpuinfo").read_text().split("\n\n", 1)[0].splitlines()
     except OSError:
@@ -49,7 +49,7 @@ def _cpu_kind() -> str:
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a search comes from: all that its trials need of the place and the shell that it was launched in."""
+    """Where a search comes from: what its trials need of the folder and the shell that it was launched in."""
 
     working_directory: Path
     """Where its trials work: the folder that it was launched from."""
@@ -74,11 +74,11 @@ class Origin:
 
     @classmethod
     def here(cls, code: Path | None = None) -> "Origin":
-        """Return where a search would come from that is launched here, perhaps with the code of a W&B artifact."""
+        """Return the origin of a search that is launched here; `code` is the folder of its W&B artifact, if any."""
         return cls(Path.cwd(), (*([code] if code else []), Path.cwd()))
 
     def with_code(self, folder: Path | None) -> "Origin":
-        """Return the same with another code."""
+        """Return the same origin with the code in another folder."""
         return replace(self, code=folder)
 
     def variables(self) -> dict[str, str]:
@@ -87,14 +87,14 @@ class Origin:
         environment["PYTHONPATH"] = python_path(environment.get("PYTHONPATH", ""))
         environment[METHOD_FOLDERS] = os.pathsep.join(map(str, self.method_folders))
         environment[WORKING_DIRECTORY] = str(self.working_directory)
-        environment.pop(CODE, None)  # of a search that this process is part of itself
+        environment.pop(CODE, None)  # may name another search, which this process belongs to
         return environment | ({CODE: str(self.code)} if self.code is not None else {})
 
 
 def training_environment(resources: Resources, origin: Origin) -> dict[str, str]:
-    """Return the environment of a process that trains a search's trials: its thread caps, the node's compiled programs.
+    """Return the environment of a process that trains: thread caps, cache of compiled programs, the origin's variables.
 
-    Raises ScratchError where the node's cache cannot be used.
+    Raises ScratchError if the node's cache cannot be used.
     """
     environment = {
         **origin.variables(),
@@ -116,22 +116,22 @@ def driver_environment(spec: Spec, paths: SearchPaths, scratch: Scratch, token: 
         TOKEN: token,
         HEARTBEATS: str(scratch.heartbeats),
         CPUS: str(cpus),
-        "SPT_NOENV": "1",  # Ray's processes rename themselves: their titles must not be written over the mark
+        "SPT_NOENV": "1",  # Ray's processes write their titles over their environment, which has the mark
         "TMPDIR": str(scratch.tmp),
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN": secrets.token_hex(32),
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_DEDUP_LOGS": "0",
         "RAY_AIR_NEW_OUTPUT": "0",
-        "RAY_memory_monitor_refresh_ms": "0",  # it ends the driver too; the supervisor watches the memory
-        # Those that Ray starts ahead of any work stay idle beside the trials' own: a second of CPU and 90 MB each.
+        "RAY_memory_monitor_refresh_ms": "0",  # Ray's monitor also ends drivers; the supervisor watches memory
+        # Workers that Ray starts in advance stay idle: a second of CPU and 90 MB each.
         "RAY_prestart_worker_first_driver": "0",
         "RAY_gcs_rpc_server_reconnect_timeout_s": str(GCS_PATIENCE_S),
-        # A node that has lost its power is given up after about 15 s, not a minute.
+        # Give up a node without power after about 15 s, not a minute.
         "RAY_health_check_period_ms": "2000",
         "RAY_health_check_timeout_ms": "5000",
         "RAY_health_check_failure_threshold": "3",
-        "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0",  # a node that ends has saved what there is to save
+        "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0",  # a node that ends has saved everything already
         NODE: node_name(),
         "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
         "TUNE_GLOBAL_CHECKPOINT_S": "86400",  # Tune's own snapshots are never read

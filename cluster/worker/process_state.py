@@ -1,8 +1,9 @@
-"""The state of a worker's process that a method may change, put back before the next trial takes the worker over.
+"""The state of a worker's process that a method may change, and that is restored before the worker's next trial.
 
-A trial must get the numbers that it would get alone. What can be put back exactly is; where something cannot, or a
-user's thread still runs, `ProcessState.restore` says so, and the worker is replaced (`TrialActor.reset_config`). What a
-module of the user's own keeps in its variables is the module's: a method has no state (see `Method`).
+A trial must get the numbers that it would get alone. What can be restored exactly is restored. If something cannot, or
+the user's code still runs in a thread, `ProcessState.restore` says so, and the worker is replaced
+(`TrialActor.reset_config`). The variables in a user's own module are not restored: a method has no state (see
+`Method`).
 """
 
 import faulthandler
@@ -29,7 +30,7 @@ _OURS = ("cluster", "search_spaces", "trainables/_shared")
 
 @dataclass(frozen=True)
 class Part:
-    """One thing that a process has once: what it is called, how it is read and how it is put back."""
+    """One part of a process's state: its name, how it is read and how it is put back."""
 
     name: str
     read: Callable[[], Any]
@@ -57,7 +58,7 @@ def _write_environment(values: Mapping[str, str]) -> None:
 
 
 def _write_filters(filters: list[Any]) -> None:
-    warnings.resetwarnings()  # tells Python's own copies that they are out of date
+    warnings.resetwarnings()  # tells Python that its cached filters are outdated
     warnings.filters[:] = filters  # pyright: ignore[reportIndexIssue]
 
 
@@ -138,7 +139,7 @@ def _write_numpy(values: Mapping[str, Any]) -> None:
 
 
 def jax_settings() -> dict[str, Any]:
-    """Return JAX's settings as they are in this thread, by name."""
+    """Return JAX's present settings in this thread, by name."""
     import jax
 
     return {name: getattr(jax.config, name, value) for name, value in jax.config.values.items()}
@@ -173,7 +174,7 @@ PARTS = (
 
 
 class ProcessState:
-    """A process as it was before a method's code first ran in a trial, its modules imported."""
+    """A process's state before a method's code first ran in a trial, after its modules were imported."""
 
     def __init__(self) -> None:
         self._values = {part.name: part.read() for part in PARTS if _is_readable(part)}
@@ -181,7 +182,7 @@ class ProcessState:
         self._modules = set(sys.modules)
 
     def restore(self) -> str:
-        """Put everything back; return why that cannot be done, in words, empty if it was."""
+        """Restore the state; return in words why that is impossible, empty if it was done."""
         changed: list[str] = []
         for part in PARTS:
             if part.name not in self._values:
@@ -197,7 +198,7 @@ class ProcessState:
                 return f"its {part.name} cannot be put back ({error})"
         if thread := self._users_thread():
             return f"thread {thread} of the user's code still runs in it"
-        # Whose doing a change was cannot be told: a module makes it once, when it is imported, and is not again.
+        # A module's import may have made the change, which would not be made again: nobody can tell.
         imported = [name for name in sys.modules.keys() - self._modules if _is_users(_file_of(sys.modules[name]))]
         if changed and imported:
             return f"its {changed[0]} had changed when {min(imported)} was imported within a trial"
@@ -215,7 +216,7 @@ class ProcessState:
 
 
 def _is_readable(part: Part) -> bool:
-    """Return whether a part can be put back at all: signals only in the main thread."""
+    """Return whether a part can be restored at all: signals only in the main thread."""
     return part.name not in ("signal handlers", "timers") or threading.current_thread() is threading.main_thread()
 
 
