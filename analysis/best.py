@@ -21,7 +21,7 @@ EXPORT_FILE = "export.json"
 
 FILES = ("config.yaml", "metrics.json", "model.npz")
 CODE = "code"
-"""The folder with the search's code, where that is a W&B artifact."""
+"""The folder with the search's code, if that is a W&B artifact."""
 
 
 class ExportError(UserError):

@@ -106,9 +106,9 @@ class Problem:
     value: object = MISSING
     """What was given."""
     choices: tuple[str, ...] = ()
-    """All valid spellings, where they can be listed."""
+    """All valid spellings, if they can be listed."""
     allowed: str | None = None
-    """What is allowed, in words, where it cannot be listed."""
+    """What is allowed, in words, if it cannot be listed."""
     near: str | None = None
     """What the author probably meant; found among the choices when not given."""
     wants_int: bool = False

@@ -120,7 +120,7 @@ def users_environment(noted: Mapping[str, str] | None) -> dict[str, str]:
 
 
 def setting_changes(noted: Mapping[str, str], environment: Mapping[str, str]) -> list[str]:
-    """Return a sentence for each setting that differs from the noted one, which is the one that is used."""
+    """Return a sentence for each setting whose value differs from the one noted at the launch, which trials get."""
     now = settings(environment)
     sentences = []
     for name in sorted({*noted, *now}):

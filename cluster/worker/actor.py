@@ -68,7 +68,7 @@ def _too_large(result: Mapping[str, Any], size_mb: float) -> str:
 
 
 class TrialActor(tune.Trainable):
-    """Runs the trials it is given; a trial's own failure is its result, so that Tune only ever sees lost workers."""
+    """Runs the trials that it is given; a trial's own failure becomes its result, so Tune only sees lost workers."""
 
     _programs: "ProgramCache | None" = None
     _training: "Training | None" = None

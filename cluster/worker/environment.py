@@ -62,7 +62,7 @@ class Origin:
 
     @classmethod
     def of(cls, paths: SearchPaths) -> "Origin":
-        """Return where a search comes from; its trials work here if the folder of its launch is not on this machine."""
+        """Return where a search comes from; trials work in the present folder if the launch's is missing here."""
         folder = launched_from(paths)
         if not folder.is_dir():
             log.warning(
