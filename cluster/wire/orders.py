@@ -23,7 +23,7 @@ class DriverExit(IntEnum):
     STOPPED = 11
     DISK_FULL = 12
     STORAGE_AWAY = 14
-    PAUSED = 15
+    PAUSED = 17  # not 15, with which Ray ends a process that gets a SIGTERM while it starts
     """Trials fail for a cause that seems to be outside them, and no more shall be started."""
     TIME_IS_UP = 16
     """The job's time is up: the search goes on in the job's next run."""
