@@ -168,11 +168,11 @@ def _give_up_full_streams() -> None:
 
 def main() -> None:
     """Run the command line; a closed pipe (`swell table ... | head`) is no error, and Ctrl-C no fault."""
-    from cluster.machine.user import name_this_user
+    from cluster.machine.user import missing_variables
 
     signal.signal(signal.SIGINT, _on_interrupt)
     _open_closed_streams()
-    name_this_user()
+    os.environ.update(missing_variables())
     try:
         app()
     except BrokenPipeError:

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 import cluster.commands
 import swell
 from cluster.machine.processes import identity
-from cluster.machine.user import home_folder, user_name
+from cluster.machine.user import home_folder, missing_variables, user_name
 from cluster.state.outcomes import Outcome
 from cluster.state.storage_errors import StorageError
 from search_spaces import errors
@@ -366,3 +366,18 @@ def test_a_user_without_name_and_home_gets_by_without(monkeypatch):
     assert user_name() == str(os.getuid())
     assert home_folder() is None
     assert default_cache() == Path(f"/tmp/swell-{os.getuid()}-cache")
+
+
+def test_a_user_without_name_and_home_gets_both_for_what_is_started(monkeypatch):
+    def unknown(*_):
+        raise KeyError("uid not found")
+
+    monkeypatch.setattr("pwd.getpwuid", unknown)
+    for name in ("USER", "LOGNAME", "LNAME", "USERNAME", "HOME", "SWELL_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    cache = f"/tmp/swell-{os.getuid()}-cache"
+    given = {"USER": str(os.getuid()), "HOME": cache, "SWELL_CACHE": cache}
+    assert missing_variables() == given
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    assert missing_variables() == {}

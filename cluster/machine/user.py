@@ -4,6 +4,8 @@ import getpass
 import os
 from pathlib import Path
 
+from trainables._shared.node_cache import default_cache
+
 
 def user_name() -> str:
     """Return this user's name; the user id if there is no name."""
@@ -21,7 +23,12 @@ def home_folder() -> Path | None:
         return None
 
 
-def name_this_user() -> None:
-    """Set a user name for the processes started from here, if there is none: Ray, JAX and W&B ask for one."""
-    if not os.environ.get("USER"):
-        os.environ["USER"] = user_name()
+def missing_variables() -> dict[str, str]:
+    """Return USER and HOME for the processes started from here, if there are none: Ray, JAX and W&B ask for them.
+
+    A user without a home gets the node's cache for one.
+    """
+    missing = {} if os.environ.get("USER") else {"USER": user_name()}
+    if home_folder() is None:  # of which the cache's place would be worked out anew
+        missing |= {"HOME": str(default_cache()), "SWELL_CACHE": str(default_cache())}
+    return missing

@@ -4,6 +4,8 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from cluster.machine.user import missing_variables
+
 DEVICES = "a trial has one CPU device, sized by resources.cpus_per_trial"
 COMPILED = "trials are compiled; set jax.config.jax_disable_jit in the method to look at one step by step"
 DEBUG = "it is for a terminal: every process of a search would stop, slow down or print for nobody"
@@ -101,7 +103,8 @@ def settings(environment: Mapping[str, str]) -> dict[str, str]:
 
 def own_environment() -> dict[str, str]:
     """Return the environment for a process of ours that trains nothing: without variables that change Python itself."""
-    return {name: value for name, value in os.environ.items() if not (name.startswith("PYTHON") and name in OVERRULED)}
+    kept = {name: value for name, value in os.environ.items() if not (name.startswith("PYTHON") and name in OVERRULED)}
+    return kept | missing_variables()
 
 
 def users_environment(noted: Mapping[str, str] | None) -> dict[str, str]:
@@ -116,7 +119,7 @@ def users_environment(noted: Mapping[str, str] | None) -> dict[str, str]:
     }
     if path := kept.get("PYTHONPATH"):  # relative paths: a search's processes work elsewhere
         kept["PYTHONPATH"] = os.pathsep.join(str(Path(part).absolute()) for part in path.split(os.pathsep) if part)
-    return kept | dict(settings(os.environ) if noted is None else noted)
+    return kept | missing_variables() | dict(settings(os.environ) if noted is None else noted)
 
 
 def setting_changes(noted: Mapping[str, str], environment: Mapping[str, str]) -> list[str]:
