@@ -14,6 +14,7 @@ from cluster.commands.check_code import with_code
 from cluster.commands.check_environment import environment_problems
 from cluster.commands.check_metrics import metric_problems, mode_problems, stopping_problems
 from cluster.commands.check_values import Written, value_problems
+from cluster.machine.file_size import require_unlimited_files
 from cluster.machine.resources import cpu_budget, gpu_count
 from cluster.machine.variables import overruled_warnings
 from cluster.state.storage import storage_problem
@@ -65,8 +66,10 @@ def check(file: SpecFile, *, here: bool = True) -> CheckReport:
     """Return what is known of a search before launch; with `here`, check it against this machine too.
 
     Code that the spec names is fetched, and its alias becomes a version. Raises SpecError, with one line per problem,
-    if the search cannot run, or would run trials that cannot.
+    if the search cannot run, or would run trials that cannot, and FileSizeError if the size of files is limited here.
     """
+    if here:
+        require_unlimited_files()  # before anything is written
     file, code = with_code(file)
     spec, source = file.spec, file.source
 

@@ -18,6 +18,7 @@ from cluster.jobs.queues import queue_named
 from cluster.jobs.request import Options, RequestError
 from cluster.jobs.sites import DEFAULT_SITE, Site
 from cluster.jobs.standing import is_worked_on, load_snapshot, standing_of
+from cluster.machine.file_size import require_unlimited_files
 from cluster.machine.files import write_json
 from cluster.machine.resources import CPUS
 from cluster.machine.variables import setting_changes, settings
@@ -213,16 +214,19 @@ def resume_elsewhere(
     Raises a UserError, with nothing changed, if it cannot go on in this way.
     """
     way = way_of(paths, on, site, options)
+    if way.target.queue is None:
+        require_unlimited_files()
     # A search that was never launched has only its lock to take.
     left = (
         check_free(paths, is_here=way.is_here) if read_launch(paths) is not None or not way.is_here or changes else True
     )
-    if left or changes:
-        choose_code(paths, code, console)
-    _require_begun_valid(paths)
-    if changes:
-        left = _change(paths, changes, console)
-    elif load_snapshot(paths).get("finished"):
+    with kept_code.put_back_if_refused(paths):
+        if left or changes:
+            choose_code(paths, code, console)
+        _require_begun_valid(paths)
+        if changes:
+            left = _change(paths, changes, console)
+    if not changes and load_snapshot(paths).get("finished"):
         console.print(f"{paths.name} is finished. {way_on(paths.name, load_spec(paths))}", soft_wrap=True)
     if way.is_here:
         prepare(paths)

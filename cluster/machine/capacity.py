@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from math import floor
 from pathlib import Path
 
+from cluster.machine.file_size import require_unlimited_files
 from cluster.machine.memory import available_memory_gb, total_memory_gb
 from cluster.machine.resources import cpu_limits, pool_id, slots
 from cluster.machine.scratch import living_owners, scratch_root
@@ -26,8 +27,10 @@ class OversubscribedError(UserError):
 def check_fits(resources: Resources) -> int:
     """Return the CPUs that a search may use here now: its budget, less what our other searches use.
 
-    Raises OversubscribedError, with the numbers, if this machine lacks the CPUs or the memory for even one trial.
+    Raises OversubscribedError, with the numbers, if this machine lacks the CPUs or the memory for even one trial, and
+    FileSizeError if the size of files is limited.
     """
+    require_unlimited_files()
     limits = cpu_limits(resources.max_cpus)
     budget = max(int(min(limits.values())), 1)
     per_trial = resources.cpus_per_trial

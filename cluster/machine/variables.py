@@ -26,8 +26,12 @@ OVERRULED = {
     "PYTHONTRACEMALLOC": DEBUG,
     "PYTHONDEVMODE": DEBUG,
     "PYTHONDEBUG": DEBUG,
+    "PYTHONASYNCIODEBUG": DEBUG,
+    "PYTHONMALLOCSTATS": DEBUG,
 }
 """Variables that no trial gets, whoever has set them, and why. (Thread caps replace theirs: `thread_caps`.)"""
+UNSAID = ("PYTHONSTARTUP",)
+"""Variables that no process of ours gets either, but that many shells set for good reason: nobody is warned of them."""
 OVERRULED_FLAGS = {
     "--xla_force_host_platform_device_count": DEVICES,
     "--xla_cpu_multi_thread_eigen": DEVICES,
@@ -101,10 +105,14 @@ def settings(environment: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in sorted(found.items()) if value}
 
 
+def changes_python(name: str) -> bool:
+    """Return whether a variable would change Python itself in a process of ours."""
+    return name in UNSAID or (name.startswith("PYTHON") and name in OVERRULED)
+
+
 def own_environment() -> dict[str, str]:
     """Return the environment for a process of ours that trains nothing: without variables that change Python itself."""
-    kept = {name: value for name, value in os.environ.items() if not (name.startswith("PYTHON") and name in OVERRULED)}
-    return kept | missing_variables()
+    return {name: value for name, value in os.environ.items() if not changes_python(name)} | missing_variables()
 
 
 def users_environment(noted: Mapping[str, str] | None) -> dict[str, str]:
@@ -115,7 +123,7 @@ def users_environment(noted: Mapping[str, str] | None) -> dict[str, str]:
     kept = {
         name: value
         for name, value in os.environ.items()
-        if name not in OVERRULED and not is_setting(name) and not name.startswith(RAY)
+        if name not in (*OVERRULED, *UNSAID) and not is_setting(name) and not name.startswith(RAY)
     }
     if path := kept.get("PYTHONPATH"):  # relative paths: a search's processes work elsewhere
         kept["PYTHONPATH"] = os.pathsep.join(str(Path(part).absolute()) for part in path.split(os.pathsep) if part)
@@ -128,8 +136,9 @@ def setting_changes(noted: Mapping[str, str], environment: Mapping[str, str]) ->
     sentences = []
     for name in sorted({*noted, *now}):
         was, is_now = noted.get(name), now.get(name)
-        if was != is_now:
-            here = f"{name}={is_now}" if is_now is not None else f"{name}, which is not set"
-            launch = f"{name}={was}" if was is not None else "it was not set"
-            sentences.append(f"{here} here, does not count: the search was launched with {launch}, and keeps to it")
+        if was == is_now:
+            continue
+        here = f"{name} is not set here" if is_now is None else f"{name}={is_now} does not count here"
+        launch = "it was not set" if was is None else f"it was {was}"
+        sentences.append(f"{here}: {launch} when the search was launched, and stays so")
     return sentences

@@ -2,12 +2,13 @@
 
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cluster.machine.files import read_json, write_json
+from cluster.machine.files import read_json, write_json, write_text
 from cluster.state.paths import SearchPaths
 from cluster.state.sources import Sources, git, is_ours, repository_of
 from search_spaces.errors import UserError
@@ -76,6 +77,22 @@ def _entry(paths: SearchPaths, name: str, file: Path) -> dict[str, Any]:
 def _use(paths: SearchPaths, found: str) -> None:
     history = [*code_history(paths), {"id": found, "since": time.strftime("%Y-%m-%dT%H:%M:%S%z")}]
     write_json(paths.code_history, history)
+
+
+@contextmanager
+def put_back_if_refused(paths: SearchPaths) -> Iterator[None]:
+    """Have a search use the same code as before if what is done meanwhile raises: a refused resume changes nothing."""
+    records = (paths.code_history, paths.provenance)
+    before = {file: file.read_text() for file in records if file.exists()}
+    try:
+        yield
+    except BaseException:
+        for file in filter(Path.exists, records):
+            if file not in before:
+                file.unlink()
+            elif file.read_text() != before[file]:
+                write_text(file, before[file])
+        raise
 
 
 def code_history(paths: SearchPaths) -> list[dict[str, str]]:

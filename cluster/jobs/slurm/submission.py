@@ -14,6 +14,7 @@ from cluster.jobs.launched import make_submission_folder
 from cluster.jobs.queue_facts import SubmissionError
 from cluster.jobs.request import Request
 from cluster.jobs.slurm.site import SlurmSite
+from cluster.machine.variables import changes_python
 from cluster.state.paths import SearchPaths
 
 # Else submitit configures logging when it is imported, and closes every handler, ours and other libraries'.
@@ -74,8 +75,9 @@ def submit(request: Request, site: SlurmSite, paths: SearchPaths, function: Call
 
 @contextlib.contextmanager
 def _clean_environment() -> Iterator[None]:
-    """Hide the environment variables by which SLURM and submitit would change the rendered job."""
-    hidden = {name: os.environ[name] for name in os.environ if name.startswith(FOREIGN) and name not in KEPT}
+    """Hide the environment variables by which SLURM and submitit would change the job, and those that change Python."""
+    foreign = (name for name in os.environ if name.startswith(FOREIGN) and name not in KEPT)
+    hidden = {name: os.environ[name] for name in (*foreign, *filter(changes_python, os.environ))}
     for name in hidden:
         del os.environ[name]
     try:
