@@ -246,3 +246,41 @@ def test_what_earlier_versions_kept_of_a_metric_that_is_no_number_is_shown_as_no
     assert list(frame["f"]) == [2, 2]
     assert export_best(search.paths, tmp_path / "best").record.number == 0
     search.open().close()  # whoever goes on counts them too
+
+
+ONE, OTHER = {"code": "aaaa1111", "settings": "jax 1, cpu"}, {"code": "bbbb2222", "settings": "jax 2, cpu"}
+
+
+@pytest.mark.parametrize(
+    ("origins", "mixed", "said"),
+    [
+        ([ONE, ONE], [], ""),
+        ([ONE, {}], [], ""),  # an earlier version's trials do not tell theirs
+        ([ONE, ONE | {"code": "aaaa1111+bbbb2222"}], ["code"], "2 versions of the code (column code)"),
+        ([ONE, OTHER | {"code": "aaaa1111"}], ["settings"], "2 settings of the libraries (column settings)"),
+        (
+            [ONE, OTHER, OTHER | {"code": "cccc"}],
+            ["code", "settings"],
+            "3 versions of the code (column code) and 2 settings of the libraries (column settings)",
+        ),
+    ],
+)
+def test_trials_of_several_codes_or_settings_are_told_apart(origins, mixed, said):
+    table = make_table(SPEC, [record(number, 1.0, **origin) for number, origin in enumerate(origins)])
+    assert table.mixed == mixed
+    assert [name for name in table.short().columns if name in ("code", "settings")] == mixed
+    assert table.mixture == (f"these trials come from {said}: compare them with care" if said else "")
+
+
+@pytest.mark.parametrize("show", [show_ending, lambda paths: show_table(paths, "terminal", None, None, None, False)])
+def test_a_table_of_several_codes_ends_with_a_warning(make_search, capsys, show):
+    search = make_search(budget={"trials": 2})
+    study = search.open()
+    for code in ("aaaa1111", "bbbb2222"):
+        assignment = study.ask()
+        study.tell(assignment.number, Outcome.COMPLETED, {**result(val_error=1.0), "code": code})
+    study.close()
+    show(search.paths)
+    said = capsys.readouterr().out
+    assert "warning: these trials come from 2 versions of the code (column code): compare them with care" in said
+    assert "aaaa1111" in said

@@ -466,6 +466,28 @@ def test_a_checkpoint_of_another_config_names_what_differs(saved):
         _training(Config(learning_rate=0.2, shift=2.0)).load(saved)
 
 
+def test_a_checkpoint_of_another_precision_or_generator_names_both(saved):
+    with jax.enable_x64(True), pytest.raises(CheckpointError, match=r"jax_enable_x64 was False, is True"):
+        _training().load(saved)
+    with jax.threefry_partitionable(False), pytest.raises(CheckpointError, match="partitionable was True, is False"):
+        _training().load(saved)
+    _training().load(saved)
+
+
+def test_a_checkpoint_that_does_not_tell_its_settings_is_refused_by_the_types_of_its_arrays(saved, tmp_path):
+    with np.load(saved) as file:
+        arrays = dict(file)
+    header = json.loads(arrays["meta"].tobytes())
+    assert header.pop("settings")["jax_enable_x64"] is False
+    arrays["meta"] = np.frombuffer(json.dumps(header).encode(), np.uint8)
+    np.savez(saved, **arrays)
+    _training().load(saved)  # an earlier version's, of the same precision
+    wide = {name: array.astype("f8") if array.dtype == np.float32 else array for name, array in arrays.items()}
+    np.savez(saved, **wide)
+    with pytest.raises(CheckpointError, match=r"in float64, and this process computes in float32: .*X64=1, as it was"):
+        _training().load(saved)
+
+
 def test_a_checkpoint_of_another_format_says_which(saved):
     with np.load(saved) as file:
         arrays = dict(file)
