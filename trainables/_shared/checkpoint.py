@@ -48,7 +48,7 @@ class Checkpoint:
         self._arrays = arrays
 
     def require_config(self, config: Mapping[str, Any]) -> None:
-        """Raise CheckpointError where the checkpoint was written under another configuration."""
+        """Raise CheckpointError if the checkpoint was written under another configuration."""
         stored = self.meta["config"]
         other = sorted(key for key in {*stored, *config} if stored.get(key) != config.get(key))
         if other:

@@ -1,7 +1,7 @@
-"""A user's modules as they were when their search was launched: imported from the copies in the search directory.
+"""Imports a user's modules from the copies in the search directory, as they were when the search was launched.
 
-Only the source is the copy's. A module keeps its own `__file__`, so that data beside it are found, its own place in
-tracebacks, and its own place for a debugger's breakpoints.
+Python runs the source of the copy and treats the module otherwise as the original: `__file__`, tracebacks and a
+debugger's breakpoints name the original file, and a method finds the data that lie beside it.
 """
 
 import hashlib
@@ -19,21 +19,21 @@ from pathlib import Path
 from typing import Any
 
 CODE = "SWELL_CODE"
-"""Variable that names the folder with the copies which a process imports its method from."""
+"""The variable with the folder of copies that a process imports its method from."""
 METHOD_FOLDERS = "SWELL_METHOD_FOLDERS"
-"""Variable that names the folders in which a process finds a user's own method, separated as in PATH."""
+"""The variable with the folders in which a process looks for a user's own method, separated as in PATH."""
 MANIFEST = "manifest.json"
 FILES = "files"
 ORIGIN = ".origin"
-"""Ending of the file that says where a module lay that was copied when it was first imported."""
+"""Ending of the file beside a copy made at a first import; it has the path of the original."""
 LARGEST_FILE = 2 * 2**20
-"""Bytes of a source file that is copied: what is larger is generated, and only its hash is kept."""
+"""The most bytes of a source file that is copied. Larger ones are generated; the search keeps only their hashes."""
 INSTALLED = ("site-packages", "dist-packages")
 _STANDARD = tuple(Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib"))
 
 
 def belongs(file: Path, roots: Sequence[Path]) -> bool:
-    """Return whether a file is of a user's own tree, below one of its roots: neither installed there, nor Python's."""
+    """Return whether a file is the user's own: it lies below a root, is not installed there, and is not Python's."""
     for root in roots:
         if file.is_relative_to(root) and not any(part in INSTALLED for part in file.relative_to(root).parts):
             return any(part in INSTALLED for part in file.parts) or not any(map(file.is_relative_to, _STANDARD))
@@ -41,7 +41,7 @@ def belongs(file: Path, roots: Sequence[Path]) -> bool:
 
 
 def hash_of(file: Path) -> str:
-    """Return the hash of a file's content; empty for one that cannot be read."""
+    """Return the hash of a file's content; empty if the file cannot be read."""
     try:
         return hashlib.sha256(file.read_bytes()).hexdigest()
     except OSError:
@@ -49,12 +49,12 @@ def hash_of(file: Path) -> str:
 
 
 def code_id(hashes: Mapping[str, str]) -> str:
-    """Return a short id of the code that these modules are, by their names and hashes."""
+    """Return a short id of some code, made from the names and hashes of its modules."""
     return hashlib.sha256(json.dumps(sorted(hashes.items())).encode()).hexdigest()[:8]
 
 
 class Manifest:
-    """The modules of a method as its search found them at a launch: which are copied, and the hashes of all."""
+    """The record of a method's modules that a search made at its launch: their hashes, and which it copied."""
 
     def __init__(self, folder: Path) -> None:
         values = json.loads((folder / MANIFEST).read_text())
@@ -64,7 +64,7 @@ class Manifest:
         self.id: str = values["id"]
 
     def copy(self, module: str) -> Path | None:
-        """Return the copy of a module's source; None for a module that has none."""
+        """Return the file with the copy of a module's source; None if the search has no copy."""
         base = self.folder.joinpath(FILES, *module.split("."))
         for file in (base / "__init__.py", base.with_name(f"{base.name}.py")):
             if file.is_file():
@@ -72,18 +72,18 @@ class Manifest:
         return None
 
     def file(self, module: str) -> Path:
-        """Return where a module lay at the launch, or lies now if it is one of ours."""
+        """Return a module's original file: where it lay at the launch, or where it lies now if it is ours."""
         entry = self.modules[module]
         base = {"ours": own_folder(), "search": self.folder.parents[1]}.get(entry.get("below", ""))
         return base / entry["file"] if base else Path(entry["file"])
 
     def later(self) -> dict[Path, Path]:
-        """Return the copies that were made at a first import, and the files that they are of."""
+        """Return the copies that workers made when they first imported a module, with the original file of each."""
         notes = sorted((self.folder / FILES).rglob(f"*{ORIGIN}"))
         return {note.with_name(note.name.removesuffix(ORIGIN)): Path(note.read_text()) for note in notes}
 
     def id_now(self) -> str:
-        """Return the id of what is imported from here now: of what is not copied, the files as they are."""
+        """Return the id of the code that a process imports now; modules without a copy count as their files are now."""
         now = {
             name: entry["sha256"] if entry["is_copied"] else hash_of(self.file(name)) or entry["sha256"]
             for name, entry in self.modules.items()
@@ -117,15 +117,15 @@ class _Loader(SourceFileLoader):
 
 
 class FrozenImporter(MetaPathFinder):
-    """Finds a user's modules in the copies of a search; what is imported for the first time is copied then."""
+    """Finds a user's modules in the copies of a search, and copies a module that nobody has imported before."""
 
     def __init__(self, folder: Path) -> None:
         self.manifest = Manifest(folder)
         self.code = self.manifest.id_now()
-        """The id of what this process imports: of what is not copied, the files as they are now."""
+        """The id of the code that this process imports; modules without a copy count as their files are now."""
 
     def find_spec(self, fullname: str, path: Sequence[str] | None, target: Any = None) -> ModuleSpec | None:
-        """Return the spec of a user's module; None for all others, which Python finds as always."""
+        """Return the spec of a user's module; None if the module is not the user's, so that Python looks for it."""
         entry = self.manifest.modules.get(fullname)
         if entry is not None and not entry["is_copied"]:
             return None
@@ -139,7 +139,7 @@ class FrozenImporter(MetaPathFinder):
         return _spec(fullname, found, copy) if copy else None
 
     def _in_own_tree(self, name: str, path: Sequence[str] | None) -> Path | None:
-        """Return the source file of a module of the user's tree that no static import names."""
+        """Return the source file of a user's module that the launch did not find; None if it is not the user's."""
         roots = self.manifest.roots
         if path is None:
             is_there = any((root / name).is_dir() or (root / f"{name}.py").is_file() for root in roots)
@@ -164,12 +164,12 @@ class FrozenImporter(MetaPathFinder):
             unfinished = copy.with_name(f".{copy.name}.{os.getpid()}.tmp")
             unfinished.write_bytes(source)
             unfinished.replace(copy)
-        except OSError:  # a full disk, for instance: as it is now is the best there is
+        except OSError:  # a full disk, for instance: then Python imports the original
             return None
         return copy
 
     def _namespace(self, name: str, path: Sequence[str] | None) -> ModuleSpec | None:
-        """Return a package without an `__init__.py` that is not on this machine; None if it is, or is not one."""
+        """Return the spec of a package without `__init__.py` that only the copies have; None for any other name."""
         folder = self.manifest.folder.joinpath(FILES, *name.split("."))
         if not folder.is_dir() or PathFinder.find_spec(name, path) is not None:
             return None
@@ -179,7 +179,7 @@ class FrozenImporter(MetaPathFinder):
 
 
 OUR_NAMES = ("analysis", "cluster", "search_spaces", "swell", "trainables")
-"""Our top-level packages and modules: no user's package can have one of these names."""
+"""Our top-level packages and modules: a user's package cannot have one of these names."""
 
 
 def _spec(name: str, file: Path, copy: Path) -> ModuleSpec | None:
@@ -190,14 +190,14 @@ def _spec(name: str, file: Path, copy: Path) -> ModuleSpec | None:
 
 
 def import_copies(folder: Path) -> None:
-    """Import the modules of a search's method from its copies, from now on."""
+    """Make this process import the modules of a search's method from the copies in `folder`, until it ends."""
     if not any(isinstance(finder, FrozenImporter) for finder in sys.meta_path):
         sys.meta_path.insert(0, FrozenImporter(folder))
 
 
 @contextmanager
 def copies_imported(folder: Path | None) -> Iterator[None]:
-    """Import the modules of a method from these copies for a while; from where they are if there are none."""
+    """Make imports in a `with` block use the copies in `folder`; if it is None, the modules as they are."""
     if folder is None:
         yield
         return
@@ -210,7 +210,7 @@ def copies_imported(folder: Path | None) -> Iterator[None]:
 
 
 def code_of_this_process() -> str:
-    """Return the id of the code that this process imports its method from; empty if its search keeps none."""
+    """Return the id of the code that this process imports; empty if its search keeps no copies."""
     for finder in sys.meta_path:
         if isinstance(finder, FrozenImporter):
             return finder.code

@@ -1,4 +1,4 @@
-"""Why a name is not one of a method: what is wrong with it, or what Python finds in its place."""
+"""Finds out why a name does not lead to a method: the name is malformed, taken by something else, or leads nowhere."""
 
 import importlib.util
 import keyword
@@ -11,20 +11,20 @@ from pathlib import Path
 from trainables._shared.frozen import INSTALLED, OUR_NAMES
 
 NUM_NAMED = 12
-"""Modules that a message names."""
+"""The most modules that a message lists."""
 
 
 @dataclass(frozen=True)
 class Fault:
-    """What is wrong with a method's name, as a rule that it breaks, and what would be right."""
+    """The rule that a method's name breaks, and what the user can write instead."""
 
     rule: str
     allowed: str = ""
-    """Empty if the methods of this package say it."""
+    """What the user can write instead; empty if only the names of this package's methods are."""
 
 
 def fault_of(name: str) -> Fault | None:
-    """Return what is wrong with a name as such; None for one that may be a module's."""
+    """Return what is wrong with a name itself; None if a module could have this name."""
     if "/" in name or "\\" in name or name.endswith(".py"):
         path = name.removesuffix(".py").replace("\\", "/").strip("./").replace("/", ".")
         return Fault("must be an import path, not a file's", _imported_as(path))
@@ -44,7 +44,7 @@ def _imported_as(path: str) -> str:
 
 
 def why_not_found(name: str, folders: Sequence[Path]) -> Fault:
-    """Return why a well-formed name is not found in the folders of Python's path."""
+    """Return why Python does not find a method of this well-formed name in the folders of its path."""
     top, _, rest = name.partition(".")
     own = [folder for folder in folders if not any(part in INSTALLED for part in folder.parts)]
     if not rest:
@@ -64,7 +64,7 @@ def why_not_found(name: str, folders: Sequence[Path]) -> Fault:
 
 
 def _module(folder: Path, name: str) -> Path | None:
-    """Return the file or folder that a name would be in a folder of the path."""
+    """Return the file or folder in `folder` that Python would import as `name`; None if there is none."""
     for place in (folder / name, folder / f"{name}.py"):
         if place.is_dir() if place.suffix == "" else place.is_file():
             return place
@@ -72,7 +72,7 @@ def _module(folder: Path, name: str) -> Path | None:
 
 
 def _found(top: str) -> list[Path]:
-    """Return the places that Python finds a top-level name in; empty for none, and for what is built in."""
+    """Return where Python finds a top-level name; empty if it does not find it."""
     try:
         spec = importlib.util.find_spec(top)
     except (ValueError, ImportError):
@@ -92,7 +92,7 @@ def _is_known(top: str) -> bool:
 
 
 def _other(top: str) -> str:
-    """Return what else has a top-level name that a user's folder has; empty if nothing has."""
+    """Say what Python imports under a top-level name instead of the user's folder; empty if it imports nothing."""
     places = _found(top)
     if top in OUR_NAMES:
         return f"swell's own package {places[0]}" if places else ""
@@ -106,7 +106,7 @@ def _other(top: str) -> str:
 
 
 def _missing(name: str) -> Fault:
-    """Return the first part of a name that is not there, and what is there instead."""
+    """Say which part of a name Python does not find, and which modules are there."""
     top, *rest = name.split(".")
     places = _found(top)
     if not places:

@@ -1,4 +1,4 @@
-"""What makes a trial's numbers beside its configuration: the code, the libraries, and how JAX is set to compute."""
+"""Records what a trial's numbers depend on beside its configuration: the code, the libraries and JAX's settings."""
 
 import os
 from importlib.metadata import version
@@ -17,18 +17,18 @@ DEFAULTS = {
     "jax_numpy_dtype_promotion": "standard",
     "jax_numpy_rank_promotion": "allow",
 }
-"""JAX's settings that change numbers, and what they are unless the user says otherwise."""
+"""JAX's settings that change numbers, with their default values."""
 FLAGS = ("XLA_FLAGS", "NVIDIA_TF32_OVERRIDE", "MKL_CBWR", "PYTHONHASHSEED")
 
 
 def number_settings() -> dict[str, Any]:
-    """Return how JAX computes in this process: precision, random numbers, promotion."""
+    """Return the values of JAX's settings in this process that change numbers: precision, generator, promotion."""
     found = {name: getattr(jax.config, name, default) for name, default in DEFAULTS.items()}
     return {name: getattr(value, "value", value) for name, value in found.items()}  # one of them is an enum
 
 
 def describe_settings() -> str:
-    """Return the libraries, the device, and the settings that are not the usual ones, on one line."""
+    """Return one line with the libraries' versions, the device, and the settings that differ from the defaults."""
     versions = [f"jax {jax.__version__}", f"jaxlib {version('jaxlib')}", f"numpy {np.__version__}"]
     set_here = [f"{name}={value}" for name, value in number_settings().items() if value != DEFAULTS[name]]
     flags = [f"{name}={os.environ[name]}" for name in FLAGS if os.environ.get(name)]
@@ -36,19 +36,19 @@ def describe_settings() -> str:
 
 
 class NumbersOrigin(NamedTuple):
-    """Where a trial's numbers come from, its earlier attempts included."""
+    """The code and the settings that computed a trial's numbers, in all its attempts."""
 
     code: str
-    """The id of the code; of several, in order, with `+` between them."""
+    """The id of the code; the ids in order, joined by `+`, if attempts used several."""
     settings: str
 
     @classmethod
     def here(cls) -> "NumbersOrigin":
-        """Return what numbers of this process come from."""
+        """Return the code and the settings of this process."""
         return cls(code_of_this_process(), describe_settings())
 
     def after(self, earlier: "NumbersOrigin") -> "NumbersOrigin":
-        """Return the origin of a training that goes on here from what another process has made."""
+        """Return the origin of a training that began with `earlier` and continues with this one."""
         return NumbersOrigin(*(_joined(before, now) for before, now in zip(earlier, self, strict=True)))
 
 
