@@ -141,8 +141,8 @@ def explain_changes(paths: SearchPaths) -> str:
     copied = [change for change in found if change.is_copied]
     if copied:
         return (
-            f"{named(copied)} changed since the launch: the search goes on with its copy "
-            f"(`swell resume {paths.name} --code current` takes the new code)"
+            f"{named(copied)} changed since the launch: trials are made by the search's copy, until "
+            f"`swell resume {paths.name} --code current` takes the new code"
         )
     return f"{named(found)} changed since the launch: new trials are made by the new code" if found else ""
 

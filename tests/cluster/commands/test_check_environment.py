@@ -37,6 +37,7 @@ def test_a_flag_that_jax_does_not_take_is_refused_by_name(tmp_path, searches):
     (line,) = done.stderr.splitlines()
     assert "no trial could start with" in line
     assert "--xla_gpu_nonsense_flag=1" in line
+    assert "JAX_ENABLE_X64" not in line  # it is well
     assert not searches.exists()
 
 

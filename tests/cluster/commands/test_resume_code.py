@@ -11,11 +11,12 @@ from analysis.table import load_table
 from cluster.commands.resume import Changes, RefusedError, resume_elsewhere
 from cluster.console import Console
 from cluster.jobs.request import Options
-from cluster.machine.files import read_json
+from cluster.machine.files import read_json, write_json
 from cluster.state.code import CodeChangedError, code_in_use
 from cluster.state.paths import SearchPaths
 from search_spaces.errors import SpecError, UserError
 from tests.rerunning import ROOT
+from trainables._shared.frozen import MANIFEST
 
 METHOD = """\
 from tests.methods.ripple import Config, Ripple
@@ -108,6 +109,23 @@ def test_a_resume_that_is_refused_leaves_the_search_with_the_code_that_it_had(la
         resume(search, "current")
     assert (code_in_use(search.paths), read_json(search.paths.provenance)) == before
     resume(search, "launched")
+
+
+def test_of_code_that_was_not_copied_only_the_current_can_be_chosen(lab, search):
+    earlier = search.paths.code_folder("ea511e12")
+    code_in_use(search.paths).rename(earlier)
+    write_json(search.paths.code_history, [{"id": earlier.name, "since": "2026-01-01T00:00:00+0000"}])
+    values = read_json(earlier / MANIFEST)
+    values["modules"]["trainables._shared.training"]["sha256"] = "that of an earlier version of ours"
+    write_json(earlier / MANIFEST, values)
+    for choice in (None, "launched"):
+        with pytest.raises(CodeChangedError) as caught:
+            resume(search, choice, trials=4)
+        assert "training.py has changed since" in str(caught.value)
+        assert "or bring back" in str(caught.value)
+        assert "--code launched" not in str(caught.value)
+    resume(search, "current", trials=4)
+    resume(search, trials=5)
 
 
 @pytest.mark.slow
