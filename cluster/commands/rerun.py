@@ -55,13 +55,26 @@ def rerun_command(paths: SearchPaths, trial: int, *, here: bool, code: str = "",
     spec = load_spec(paths)
     folder = None if code == CURRENT else code_of_trial(paths, record.code)
     require_method(spec.trainable, method_folders(paths), folder)
-    if folder is not None and (found := [change for change in changes(folder) if change.is_copied]):
-        _print(console, [f"{named(found)} changed since: it runs with its own code; --code current takes the new one"])
+    _print(console, explain_code(record, folder))
     recorded = Run.of(paths, record)
     if here:
         return _run_here(paths, spec, record, recorded, folder, console)
     again = create_rerun(paths, spec, record, CURRENT if folder is None else folder.name)
     return _run_search(again, spec, recorded, console)
+
+
+def explain_code(record: TrialRecord, folder: Path | None) -> list[str]:
+    """Return sentences on how the code of a rerun in `folder`, or the current one, is not simply that of the trial."""
+    said = []
+    if "+" in record.code:
+        which = "the current one" if folder is None else "the last of them"
+        said.append(f"trial {record.number} was made by several codes, {record.code}: all of it runs with {which}")
+    found = changes(folder) if folder is not None else []
+    if copied := [change for change in found if change.is_copied]:
+        said.append(f"{named(copied)} changed since: it runs with its own code; --code current takes the new one")
+    if lost := [change for change in found if not change.is_copied]:
+        said.append(f"{named(lost)} changed since, and the search has no copy: it runs with the new code")
+    return said
 
 
 def find_trial(paths: SearchPaths, number: int) -> TrialRecord:

@@ -1,4 +1,4 @@
-"""`swell resume --code`: a method edited since the launch, and which of the two codes a search goes on with."""
+"""A method edited since the launch: which of the two codes a search goes on with, and a rerun runs with."""
 
 import os
 import subprocess
@@ -8,12 +8,15 @@ from types import SimpleNamespace
 import pytest
 
 from analysis.table import load_table
+from cluster.commands.rerun import explain_code
 from cluster.commands.resume import Changes, RefusedError, resume_elsewhere
 from cluster.console import Console
 from cluster.jobs.request import Options
 from cluster.machine.files import read_json, write_json
 from cluster.state.code import CodeChangedError, code_in_use
+from cluster.state.outcomes import Outcome
 from cluster.state.paths import SearchPaths
+from cluster.state.records import TrialRecord
 from search_spaces.errors import SpecError, UserError
 from tests.rerunning import ROOT
 from trainables._shared.frozen import MANIFEST
@@ -126,6 +129,27 @@ def test_of_code_that_was_not_copied_only_the_current_can_be_chosen(lab, search)
         assert "--code launched" not in str(caught.value)
     resume(search, "current", trials=4)
     resume(search, trials=5)
+
+
+def test_a_rerun_says_how_its_code_is_not_that_of_the_trial(lab, search):
+    first = code_in_use(search.paths)
+    ended = {"number": 0, "configuration": 0, "outcome": Outcome.COMPLETED, "params": {}, "config": {}}
+    simple, mixed = (TrialRecord(**ended, code=code) for code in (first.name, f"{first.name}+b"))
+    assert explain_code(simple, first) == explain_code(simple, None) == []
+    (said,) = explain_code(mixed, None)
+    assert said == f"trial 0 was made by several codes, {first.name}+b: all of it runs with the current one"
+    values = read_json(first / MANIFEST)
+    values["modules"]["trainables._shared.training"]["sha256"] = "that of an earlier version of ours"
+    write_json(first / MANIFEST, values)
+    lab.edit("OFFSET = 0.0", "OFFSET = 1000.0")
+    said = explain_code(mixed, first)
+    assert [line.rpartition(": ")[2] for line in said] == [
+        "all of it runs with the last of them",
+        "it runs with its own code; --code current takes the new one",
+        "it runs with the new code",
+    ]
+    assert said[1].startswith(str(lab.file))
+    assert "training.py has changed since, and the search has no copy" in said[2]
 
 
 @pytest.mark.slow
