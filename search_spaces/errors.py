@@ -6,6 +6,8 @@ UserError                   any of them; all others are faults of ours and keep 
  ├ SearchNotFoundError      no search has that name or path
  ├ SearchNameError          a name is not fit for a search's directory
  ├ ScratchError             a scratch or cache folder cannot be used
+ ├ FileSizeError            processes here cannot write files as large as a search needs
+ ├ CodeChangedError         a search's code has changed, and nobody has said which one to go on with
  ├ OversubscribedError      a trial needs more CPUs or memory than this machine has for it
  ├ TooFewGpusError          a trial needs more GPUs than this machine has
  ├ SearchBusyError          another supervisor works on the search

@@ -121,7 +121,7 @@ def test_the_command_line_is_frozen():
         },
         "resume": {
             *("search", "outcomes", "--here", "--on", "--site", "--nodes", "--jobs", "--cpus", "--job-hours"),
-            *("--failed", "--trials", "--hours", "--core-hours", "--target", "--patience-trials"),
+            *("--failed", "--trials", "--hours", "--core-hours", "--target", "--patience-trials", "--code"),
         },
         "status": {"search"},
         "table": {"search", "--format", "--output", "-o", "--top", "--columns", "--by-configuration"},
@@ -130,7 +130,7 @@ def test_the_command_line_is_frozen():
         "watch": {"search"},
         "logs": {"search", "--follow", "-f", "--lines", "-n", "--job", "--node", "--driver"},
         "crashed": {"search"},
-        "rerun": {"search", "trial", "--here"},
+        "rerun": {"search", "trial", "--here", "--code"},
         "sync": {"search", "--watch", "--dry-run", "--delete-synced"},
         "clean": {"--foreign", "--dry-run", "--older-than-h"},
         "doctor": {"spec", "--site", "--submit"},
@@ -194,7 +194,7 @@ def test_an_unknown_search_names_the_ones_there_are(call, searched, command):
         (None, "the file cannot be read: No such file or directory"),
         ("name: short\n", "trainable: is required but not given"),
         (SPEC.replace("learning_rate", "learning_rat"), "did you mean 'learning_rate'?"),
-        (SPEC.replace("ripple", "no_such"), "is not a method"),
+        (SPEC.replace("ripple", "no_such"), "has no module 'no_such'. Allowed: one of its modules: ripple"),
     ],
 )
 def test_a_broken_spec_is_refused_with_its_file(call, searches, tmp_path, command, text, message):

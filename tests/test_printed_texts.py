@@ -4,7 +4,7 @@ import io
 import json
 
 import pytest
-from cluster.doctor.findings import Finding, Verdict
+from cluster.machine.findings import Finding, Verdict
 from typer.testing import CliRunner
 
 import swell

@@ -247,7 +247,7 @@ def test_few_files_are_left_of_a_trial(troubles):
     _, paths = troubles
     files = [file.relative_to(paths.root) for file in paths.root.rglob("*") if file.is_file()]
     assert len([file for file in files if file.parts[0] == "checkpoints"]) == 2  # keep: {top: 2}
-    own = [file for file in files if file.parts[0] not in ("checkpoints", "code")]  # of code: the method's modules, once
+    own = [file for file in files if file.parts[0] not in ("checkpoints", "code")]  # `code`: the method's modules
     assert len(own) <= 14
 
 
