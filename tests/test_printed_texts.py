@@ -4,7 +4,6 @@ import io
 import json
 
 import pytest
-from cluster.machine.findings import Finding, Verdict
 from typer.testing import CliRunner
 
 import swell
@@ -15,6 +14,7 @@ from cluster.commands.rerun_comparison import Run
 from cluster.commands.rerun_comparison import describe as describe_rerun
 from cluster.console import Console
 from cluster.jobs.launched import Launch
+from cluster.machine.findings import Finding, Verdict
 from cluster.state.outcomes import Outcome
 from cluster.supervision.foreground import conclude
 from cluster.supervision.supervisor import Ending
