@@ -783,3 +783,12 @@ def test_a_module_that_fails_to_import_raises_its_own_error(outside):
     outside("broken_package.broken", "import not_installed_anywhere")
     with pytest.raises(ModuleNotFoundError, match="not_installed_anywhere"):
         load_config_type("broken_package.broken")
+
+
+def test_a_training_whose_chunk_is_broken_off_still_knows_its_step(tmp_path):
+    method, config = load_method("tests.methods.ripple"), load_method("tests.methods.ripple").smoke()
+    training = Training(Program(method, config), config, method.data(config, DatasetStore(tmp_path)))
+    reached = training.advance().step
+    for leaf in jax.tree.leaves(training.state):  # as donated to a chunk that an interrupt has ended
+        leaf.delete()
+    assert training.step == reached > 0

@@ -81,6 +81,7 @@ class Training:
         self.metric, self.mode = returned.selection(program.method.selection(config))
         data = returned.data(data, len(self.phases))
         self.state: TrainState = program.run("init", self.hyper)
+        self._step = 0
         self.best: Best | None = None
         self.best_per_phase: dict[int, Best] = {}
         self._last: Report | None = None
@@ -93,7 +94,7 @@ class Training:
     @property
     def step(self) -> int:
         """Optimiser steps made."""
-        return int(self.state.step)
+        return self._step  # known on the host: if a chunk is broken off, its donated state is gone
 
     def _starts(self) -> list[int]:
         return [sum(phase.steps for phase in self.phases[:index]) for index in range(len(self.phases) + 1)]
@@ -123,6 +124,7 @@ class Training:
         self.state, terms = self.program.run(
             "chunk", self.state, phase_numbers(self.hyper, phase), span, self._phase_data(index)
         )
+        self._step = int(self.state.step)
         values = self.program.run("validate", self.state.params, self.hyper, self._validation)
         metrics = returned.report({f"train_{name}": float(value) for name, value in terms.items()}, values)
         metrics["skipped_steps"] = float(self.state.skipped)
@@ -208,6 +210,7 @@ class Training:
         checkpoint.require_config(self.config.model_dump(mode="json"))
         checkpoint.require_settings(number_settings())
         self.state = self._state(checkpoint)
+        self._step = int(self.state.step)
         for name, entry in checkpoint.meta["bests"].items():
             best = Best(entry["value"], entry["step"], entry["metrics"], checkpoint.tree(name, self.state.params))
             if name == "best":
