@@ -382,8 +382,8 @@ def test_a_module_that_lacks_its_config_is_told_what_to_define(tmp_path, monkeyp
     (tmp_path / "pack" / "no_method_here.py").write_text("")
     file = tmp_path / "s.yaml"
     for trainable, message in (
-        ("pack.no_method_here", "pack.no_method_here must define `Config`, a subclass of MethodConfig"),
-        ("pack.elsewhere", "is not a method"),
+        ("pack.no_method_here", "must define `Config`, a subclass of MethodConfig"),
+        ("pack.elsewhere", "is not found: pack .* has no module .elsewhere."),
     ):
         rest = "objective: {metric: e}\nspace: {a: [1]}\nbudget: {trials: 1}\n"
         file.write_text(f"name: try\ntrainable: {trainable}\n{rest}")
