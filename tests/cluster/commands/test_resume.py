@@ -27,9 +27,9 @@ NONE = Changes({})
 def resume(capsys):
     """Return a function that does all of a resume but the work itself, and returns what was printed."""
 
-    def call(search, failed=None, **budget):
+    def call(search, failed=None, code=None, **budget):
         changes = Changes.of(budget, failed is not None, failed or [])
-        assert resume_elsewhere(search.paths, None, None, Options(), changes, Console()) is False
+        assert resume_elsewhere(search.paths, None, None, Options(), changes, Console(), code) is False
         search.spec = load_spec(search.paths)
         return capsys.readouterr().out
 
@@ -160,10 +160,10 @@ def test_going_on_is_refused_while_the_method_does_not_take_begun_trials(make_se
 
     saved("from trainables._shared.config import MethodConfig as Config\nfrom tests.methods.ripple import method\n")
     with pytest.raises(RefusedError, match=r"(?s)does not take the configurations.*trial 0: .*shift.*Nothing is lost"):
-        resume(search)
+        resume(search, code="current")
     saved("class Config(:\n")
     with pytest.raises(RefusedError, match=r"renaming_lab.m cannot be imported, .*SyntaxError.*Nothing is lost"):
-        resume(search, failed=[])
+        resume(search, failed=[], code="current")
     saved(source.format("pass"))
     assert resume(search) == ""
     assert issubclass(RefusedError, UserError)

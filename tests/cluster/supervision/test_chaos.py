@@ -88,7 +88,7 @@ def test_a_lost_trial_is_seen():
 def test_an_ended_trial_that_was_told_again_is_seen():
     again = record(0, metrics={"val_error": 1.25}, attempts=2)
     (problem,) = invariants.changed(records(record(0)), records(again))
-    assert problem == "trial 0 had ended, and its record changed in metrics, attempts"
+    assert problem == "trial 0 had ended, and its record changed in attempts, metrics"
 
 
 def test_a_running_trial_may_end_but_not_under_another_configuration():
