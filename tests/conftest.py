@@ -1,7 +1,9 @@
 """What all tests share: a node cache and a scratch of their own, and quiet, capped libraries."""
 
 import os
+import shutil
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -93,6 +95,15 @@ def pytest_runtest_teardown(item, nextitem):
 def _own_cache(tmp_path_factory):
     """Keep data sets and compiled programs of the tests out of the user's cache, and share them between tests."""
     os.environ["SWELL_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_scratch():
+    """Give the process a scratch: searches that share one share its CPUs, and would refuse to start beside others'."""
+    folder = tempfile.mkdtemp(prefix="swt", dir="/tmp")  # short: Ray's sockets lie below it
+    os.environ["SWELL_SCRATCH"] = folder
+    yield
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture

@@ -31,7 +31,8 @@ class Testbed:
     def __init__(self, folder: Path, **knobs: object) -> None:
         """Take a short folder that need not exist yet."""
         self.folder = folder
-        outside = {k: v for k, v in os.environ.items() if not k.startswith(("SLURM_", "SBATCH_", "SRUN_", "TESTBED_"))}
+        mine = ("SLURM_", "SBATCH_", "SRUN_", "TESTBED_", "SWELL_SCRATCH")  # a node has a scratch of its own
+        outside = {k: v for k, v in os.environ.items() if not k.startswith(mine)}
         self._knobs = outside | {f"TESTBED_{name.upper()}": str(value) for name, value in knobs.items()}
         self._knobs["TESTBED_DIR"] = str(folder)
         self.nodes = tuple(f"n{i + 1}" for i in range(int(str(knobs.get("nodes", 2)))))

@@ -5,7 +5,6 @@ import os
 import re
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 import pytest
@@ -115,9 +114,7 @@ def undisturbed(tmp_path_factory):
     (folder / "spec.yaml").write_text(SPEC.format(name="undisturbed", steps=200, more="resources: {cpus: 2}"))
     env = {**os.environ, "SWELL_ROOT": str(folder / "searches"), "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-P", "-m", "swell", "run", str(folder / "spec.yaml")]
-    with tempfile.TemporaryDirectory(prefix="sw") as scratch:  # of its own: other tests' searches must not count it
-        env["SWELL_SCRATCH"] = scratch
-        subprocess.run(command, env=env, cwd=ROOT, check=True, capture_output=True, timeout=PATIENCE_S)
+    subprocess.run(command, env=env, cwd=ROOT, check=True, capture_output=True, timeout=PATIENCE_S)
     return table(SearchPaths(folder / "searches" / "undisturbed"))
 
 
