@@ -37,7 +37,7 @@ $(VENV)/.compiled: $(VENV)/.setup
 	@touch $@
 
 $(VENV)/.setup-test: $(VENV)/.setup
-	$(INSTALL) '.[figures,gp,postgres,test]'
+	$(INSTALL) '.[gp,postgres,test]'
 	@touch $@
 
 search: setup
