@@ -27,6 +27,7 @@ UserError                   any of them; all others are faults of ours and keep 
  ├ NotRunningError          a search to be stopped is not running
  ├ NoLogError               there is no such log
  ├ RerunError               a trial cannot be run again
+ ├ NotThereError            a search does not have what was asked of it
  ├ TableError               such a table cannot be made
  └ ExportError              a folder cannot take an export
     └ NoBestTrialError      there is no such trial to export

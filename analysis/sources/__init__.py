@@ -1,0 +1,1 @@
+"""Where searches come from: one module for each kind of source."""
