@@ -103,7 +103,7 @@ class Search:
     @property
     def completed(self) -> pd.DataFrame:
         """The trials that trained to their end, best first."""
-        return self.trials[self.trials["outcome"] == Outcome.COMPLETED.value]
+        return self.trials.loc[self.trials["outcome"] == Outcome.COMPLETED.value]
 
     @cached_property
     def histories(self) -> pd.DataFrame:

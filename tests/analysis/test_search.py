@@ -45,7 +45,7 @@ def test_what_is_not_there_is_said(ended):
     search = analysis.load(str(ended.paths.root))
     with pytest.raises(NotThereError, match="has no trial 7: its trials are 0 to 1"):
         search.config(7)
-    with pytest.raises(NotThereError, match="has searched no 'shfit'. Did you mean 'shift'"):
+    with pytest.raises(NotThereError, match=r"has searched no 'shfit'\. Did you mean 'shift'"):
         search.factor("shfit")
     with pytest.raises(NotThereError, match="has not kept the checkpoint of trial 0"):
         search.model(0)
