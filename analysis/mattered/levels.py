@@ -1,0 +1,144 @@
+"""The levels of a factor: its choices, or bins of its numbers; and what came of each."""
+
+import numpy as np
+import pandas as pd
+
+from analysis.mattered.comparable import NOT_ENDED, VALUE, Comparable, is_active
+from analysis.search import Factor, Search
+from cluster.state.outcomes import Outcome
+
+NUM_BINS = 4
+"""Quantile bins of a factor that is a range of numbers."""
+MOST_VALUES = 6
+"""A range of numbers of which no more values than this were tried has its values as levels."""
+
+
+def level_labels(search: Search, factor: Factor, trials: pd.DataFrame) -> pd.Series:
+    """Return the level of each trial as text, an ordered categorical over all levels of the search.
+
+    A trial in which the factor was not searched, because its conditions did not hold, has none (NaN). Numbers fall into
+    quantile bins over all trials of the search, so that a level means the same whichever trials are asked for; a
+    bin's label has the smallest and largest value that was tried in it.
+    """
+    everyone = search.trials.loc[is_active(search, factor, search.trials)]
+    active = is_active(search, factor, trials)
+    if factor.column not in trials.columns:
+        return pd.Series(pd.Categorical([None] * len(trials)), index=trials.index)
+    values = trials[factor.column].where(active)
+    if factor.levels is None:
+        groups = _bins(pd.to_numeric(everyone[factor.column], errors="coerce").dropna())
+        found = pd.to_numeric(values, errors="coerce")
+        codes = np.searchsorted([high for _, high in groups[:-1]], found, side="left")
+        codes = np.where(found.isna(), -1, codes)
+        names = [_bin_name(*ends) for ends in groups]
+    else:
+        names, codes = _choices(factor, everyone[factor.column], values, active)
+    return pd.Series(pd.Categorical.from_codes(codes.astype(int), names, ordered=True), index=trials.index)
+
+
+def _choices(factor: Factor, everyone: pd.Series, values: pd.Series, active: pd.Series) -> tuple[list[str], np.ndarray]:
+    """Return the names of the choices in the given order, and the place of each trial's among them."""
+    assert factor.levels is not None
+    levels = list(factor.levels)
+    levels += [value for value in everyone.unique() if not any(_same(value, one) for one in levels)]
+    names = [_name(level) for level in levels]
+    if len(set(names)) < len(names):  # 1 beside "1": the types tell them apart
+        names = [repr(level) for level in levels]
+    places = {id_: place for place, level in reversed(list(enumerate(levels))) for id_ in [_key(level)]}
+    codes = [places.get(_key(value), -1) if on else -1 for value, on in zip(values, active, strict=True)]
+    return names, np.array(codes, dtype=int)
+
+
+def _key(value: object) -> object:
+    """Return what is equal for equal levels: a table may show 1 as 1.0, and None as NaN, but True is not 1."""
+    if value is None or value is pd.NA or value != value:
+        return None
+    if isinstance(value, bool | np.bool_):
+        return ("bool", bool(value))
+    if isinstance(value, int | float | np.number):
+        return float(value)  # pyright: ignore[reportArgumentType]
+    return str(value)
+
+
+def _same(one: object, other: object) -> bool:
+    return _key(one) == _key(other)
+
+
+def _name(level: object) -> str:
+    if isinstance(level, float | np.floating):
+        return f"{level:.6g}"
+    return str(level)
+
+
+def _bins(values: pd.Series) -> list[tuple[float, float]]:
+    """Return the smallest and largest value of each quantile bin."""
+    tried = np.unique(values.to_numpy(dtype=float))
+    if len(tried) <= MOST_VALUES:
+        return [(value, value) for value in tried]
+    inner = np.quantile(values, np.arange(1, NUM_BINS) / NUM_BINS)
+    places = np.searchsorted(np.unique(inner), tried, side="left")
+    return [(tried[places == place].min(), tried[places == place].max()) for place in np.unique(places)]
+
+
+def _bin_name(low: float, high: float) -> str:
+    digits = next((n for n in range(3, 17) if low == high or f"{low:.{n}g}" != f"{high:.{n}g}"), 16)
+    return f"{low:.6g}" if low == high else f"{low:.{digits}g} to {high:.{digits}g}"
+
+
+def levels_table(search: Search, factor: Factor, among: Comparable) -> pd.DataFrame:
+    """Return a row per level of a factor: what it scored, how often it failed or was stopped early, what it cost.
+
+    Columns: `level`; of the comparable and feasible trials (or configurations, if repeated) `n`, `best`, `best_trial`,
+    `median`, `mean`, `std` and `seed_std`; of all trials of the level `trials`, `failed_share`, `pruned_share` (of
+    those that ended) and `infeasible_share` (of those that are comparable), `core_hours` in all, and
+    `core_hours_mean` and `wall_time_s_mean` of one completed trial. What is not known is NaN.
+    """
+    everyone = search.trials
+    of_trial = level_labels(search, factor, everyone)
+    of_unit = level_labels(search, factor, among.units)
+    rows = []
+    for level in of_trial.cat.categories:
+        units = among.units.loc[of_unit == level]
+        rows.append({"level": level, **_scores(search, units), **_fates(search, everyone.loc[of_trial == level])})
+        if search.constraints:
+            rows[-1]["infeasible_share"] = 1 - units["feasible"].mean() if len(units) else np.nan
+    return pd.DataFrame(rows)
+
+
+def _scores(search: Search, units: pd.DataFrame) -> dict[str, object]:
+    kept = units.loc[units["feasible"]]
+    values, sign = kept[VALUE], search.objective.sign
+    spread = kept["seed_std"].dropna()
+    return {
+        "n": len(kept),
+        "best": sign * (sign * values).min() if len(kept) else np.nan,
+        "best_trial": int(kept["trial"].iloc[0]) if len(kept) else pd.NA,
+        "median": values.median(),
+        "mean": values.mean(),
+        "std": values.std(),
+        "seed_std": float(np.sqrt((spread**2).mean())) if len(spread) else np.nan,
+    }
+
+
+def _fates(search: Search, trials: pd.DataFrame) -> dict[str, object]:
+    """Return what became of a level's trials and what they cost, whatever their end."""
+    outcome = trials["outcome"]
+    ended = ~outcome.isin(NOT_ENDED)
+    completed, pruned = outcome == Outcome.COMPLETED.value, outcome == Outcome.PRUNED.value
+    num = int(ended.sum())
+    cpu, wall = _numbers(trials, "cpu_time_s"), _numbers(trials, "wall_time_s")
+    return {
+        "trials": len(trials),
+        "failed_share": (ended & ~completed & ~pruned).sum() / num if num else np.nan,
+        "pruned_share": pruned.sum() / num if num else np.nan,
+        "core_hours": cpu.sum(min_count=1) / 3600,
+        "core_hours_mean": cpu[completed].mean() / 3600,
+        "wall_time_s_mean": wall[completed].mean(),
+    }
+
+
+def _numbers(trials: pd.DataFrame, column: str) -> pd.Series:
+    """Return a column as numbers; all NaN if the search has none of this name."""
+    if column not in trials.columns:
+        return pd.Series(np.nan, index=trials.index)
+    return pd.to_numeric(trials[column], errors="coerce")
