@@ -50,6 +50,14 @@ class Factor:
     """Whether it is searched over orders of magnitude."""
     conditions: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
     """It is searched only if each of these columns has one of these values."""
+    low: float | None = None
+    """The lower end of its range as it was searched; None if it is a choice, or if the source does not know."""
+    high: float | None = None
+    """The upper end of it, likewise."""
+    step: float | None = None
+    """The distance between neighbouring values of the range; None if all are searched."""
+    is_whole: bool = False
+    """Whether it is a range of whole numbers."""
 
     @property
     def is_number(self) -> bool:

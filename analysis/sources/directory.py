@@ -63,6 +63,10 @@ def _factors(spec: Spec) -> tuple[Factor, ...]:
                 levels=None if given is None else tuple(given),
                 is_log=is_range and parameter.log,
                 conditions={config_column(other): tuple(values) for other, values in parameter.when.items()},
+                low=parameter.low if is_range else None,
+                high=parameter.high if is_range else None,
+                step=parameter.step if is_range else None,
+                is_whole=isinstance(parameter, IntRange),
             )
         )
     return tuple(factors)
