@@ -1,4 +1,4 @@
-"""Faults at random moments of real searches, by the chaos harness; and the harness itself: that it sees a violation."""
+"""The chaos harness itself: it injects what it says, and sees a violation."""
 
 import json
 import os
@@ -17,40 +17,11 @@ from benchmarks.faults.misbehave import give_order
 from cluster.state.outcomes import Outcome
 from cluster.state.paths import SearchPaths
 from cluster.state.records import TrialRecord
-from tests.chaotic import chaos
+from tests.cluster.supervision import test_chaos_disturbed, test_chaos_exhausted
 from tests.waiting import wait_for
 from trainables._shared.conformance import CHECKS, Case
 
 ROOT = Path(__file__).parents[3]
-OTHERS = [kind for kind in FAULTS if kind not in KILLS]
-
-
-@pytest.fixture(scope="module")
-def every_kind(tmp_path_factory):
-    """Every kind of fault once, several in one search; kills have their own tests, in `test_chaos_kills`."""
-    folder = tmp_path_factory.mktemp("every-kind")
-    options = ["--kinds", ",".join(OTHERS), "--per-search", 8, "--samplers", "grid", "--seed", 1]
-    return chaos(folder, "--faults", len(OTHERS), *options)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("kind", OTHERS)
-def test_a_search_survives(kind, every_kind):
-    report, done = every_kind
-    (row,) = [row for row in report["kinds"] if row["kind"] == kind]
-    assert row["injected"] == 1, done.stdout
-    assert row["recovered"] == 1, done.stdout
-    assert row["violations"] == 0, done.stdout
-
-
-@pytest.mark.slow
-def test_no_invariant_is_violated_by_any_fault(every_kind):
-    report, done = every_kind
-    assert [search["violations"] for search in report["searches"]] == [[] for _ in report["searches"]], done.stdout
-    assert done.returncode == 0, done.stdout
-
-
-# -- the harness itself
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
@@ -303,3 +274,8 @@ def test_the_table_is_compared_by_every_trial():
     assert invariants.differing(table, table) == []
     worse = {**table, 1: invariants.table(records(replace(record(1), outcome=Outcome.WORKER_LOST)))[1]}
     assert len(invariants.differing(worse, table)) == 1
+
+
+def test_every_kind_of_fault_strikes_a_search_of_the_tests():
+    struck = [*KILLS, *test_chaos_exhausted.KINDS, *test_chaos_disturbed.KINDS]
+    assert sorted(struck) == sorted(FAULTS)

@@ -1,0 +1,10 @@
+"""A seeded random search, killed at random moments and resumed, ends with the table of an undisturbed one."""
+
+import pytest
+
+from tests.chaotic import Killed
+
+
+@pytest.mark.slow
+class TestRandom(Killed):
+    sampler = "random"
