@@ -1,0 +1,174 @@
+"""Tests by exchange: how often would chance alone, which exchanges labels, give a difference as large as the one seen?
+
+They need no distribution. Few labels are exchanged in every way there is (exact), many ones at random from a fixed seed,
+and then the observed labels count as one of the draws, so that p is never 0 (Phipson and Smyth 2010, "Permutation
+p-values should never be zero"). All are two-sided.
+"""
+
+from collections.abc import Iterator
+from functools import lru_cache
+from itertools import combinations
+from math import comb
+
+import numpy as np
+
+MOST_EXACT = 2**14
+"""The most ways of exchange that are all tried."""
+NUM_RANDOM = 9_999
+"""Random exchanges if there are more ways than that."""
+MOST_NUMBERS = 2 * 10**7
+"""Fewer random exchanges are made of so many units that the labels of all of them would be more numbers than this."""
+FEWEST_RANDOM = 999
+CHUNK = 2 * 10**6
+SEED = 20
+NUM_TOGETHER = 399
+"""Exchanges of seeds, which decide only what is flipped."""
+AS_LARGE = 1 - 1e-9
+"""What reaches this share of the observed statistic counts as large: sums in another order differ in the last digits."""
+
+
+def sign_flips(units: np.ndarray) -> float:
+    """Return the p-value of a mean of independent units against zero: their signs are flipped.
+
+    Exact if every unit is as likely as its opposite, whatever its spread: units may be unequal, and have heavy tails. It
+    still holds approximately, for many units, if they are not symmetric (Romano 1990). Units that are 0 have no sign,
+    and do not count.
+    """
+    units = units[units != 0]
+    if len(units) == 0:
+        return 1.0
+    scale = np.abs(units).max()
+    units = units / scale
+    observed = abs(units.sum()) * AS_LARGE
+    large = total = 0
+    for signs in _signs(len(units)):
+        large += int((np.abs(signs @ units) >= observed).sum())
+        total += len(signs)
+    if _is_exact(len(units)):
+        return large / total
+    return (large + 1) / (total + 1)
+
+
+def least_of_flips(num_units: int) -> float:
+    """Return the least p-value that `sign_flips` can give for so many units."""
+    if num_units < 1:
+        return 1.0
+    return max(2.0 ** (1 - num_units), 0.0 if _is_exact(num_units) else 1 / (_num_random(num_units) + 1))
+
+
+def exchanged(one: np.ndarray, other: np.ndarray) -> float:
+    """Return the p-value of the difference of two groups' means: their members are exchanged, Welch's t is compared.
+
+    Exact if both groups come from one distribution. Because the difference is divided by its own standard error, it
+    also holds for groups of unequal spread and size (Janssen 1997; Chung and Romano 2013), for which exchanging the
+    plain means is wrong.
+    """
+    both = np.concatenate([one, other])
+    both = both - both.mean()
+    spread = np.abs(both).max()
+    if min(len(one), len(other)) < 1 or not spread > 0:
+        return 1.0
+    both = both / spread
+    first = np.arange(len(both)) < len(one)
+    observed = float(_welch(both, first[None])[0]) * AS_LARGE
+    large = total = 0
+    for labels in _labels(len(one), len(other)):
+        large += int((_welch(both, labels) >= observed).sum())
+        total += len(labels)
+    return large / total if comb(len(both), len(one)) <= MOST_EXACT else (large + 1) / (total + 1)
+
+
+def least_of_exchange(num_one: int, num_other: int) -> float:
+    """Return the least p-value that `exchanged` can give for groups of these sizes."""
+    if min(num_one, num_other) < 1:
+        return 1.0
+    ways = comb(num_one + num_other, num_one)
+    least = (2 if num_one == num_other else 1) / ways
+    return least if ways <= MOST_EXACT else max(least, 1 / (_num_random(num_one + num_other) + 1))
+
+
+def moved_together(values: np.ndarray) -> float:
+    """Return the p-value of seeds that move a level in all settings alike: the seeds are exchanged in every setting.
+
+    `values` has the axes level, setting, seed, and NaN where there is none. What all levels of a setting share in a seed
+    is taken out before: pairs are free of it anyway.
+    """
+    present = np.isfinite(values)
+    left = np.where(present, values, 0.0)
+    for _ in range(8):  # taking out one mean disturbs the other if some are missing
+        for axis in (0, 2):
+            means = left.sum(axis, keepdims=True) / np.maximum(present.sum(axis, keepdims=True), 1)
+            left = np.where(present, left - means, 0.0)
+    by_setting = left.transpose(1, 0, 2)
+    if by_setting.shape[0] < 2 or by_setting.shape[2] < 2:
+        return 1.0
+    observed = float((by_setting.sum(0) ** 2).sum())
+    if observed <= 1e-20 * float((left**2).sum()):
+        return 1.0
+    random = np.random.default_rng(SEED)
+    large = 0
+    for _ in range(NUM_TOGETHER):
+        places = random.random((by_setting.shape[0], 1, by_setting.shape[2])).argsort(axis=2)
+        mixed = np.take_along_axis(by_setting, np.broadcast_to(places, by_setting.shape), axis=2)
+        large += float((mixed.sum(0) ** 2).sum()) >= observed * AS_LARGE
+    return (large + 1) / (NUM_TOGETHER + 1)
+
+
+def _is_exact(num_units: int) -> bool:
+    return num_units < 60 and 2 ** (num_units - 1) <= MOST_EXACT
+
+
+def _num_random(num_units: int) -> int:
+    return max(FEWEST_RANDOM, min(NUM_RANDOM, MOST_NUMBERS // num_units))
+
+
+def _signs(num: int) -> Iterator[np.ndarray]:
+    """Yield rows of signs: all there are, up to the opposite of all; or random ones."""
+    if _is_exact(num):
+        yield _all_signs(num)
+        return
+    random, left = np.random.default_rng(SEED), _num_random(num)
+    while left > 0:
+        rows = min(left, max(1, CHUNK // num))
+        yield random.integers(0, 2, size=(rows, num), dtype=np.int8).astype(float) * 2 - 1
+        left -= rows
+
+
+@lru_cache(maxsize=16)
+def _all_signs(num: int) -> np.ndarray:
+    bits = (np.arange(2 ** (num - 1))[:, None] >> np.arange(num)) & 1
+    return 1.0 - 2.0 * bits
+
+
+def _labels(num_one: int, num_other: int) -> Iterator[np.ndarray]:
+    """Yield rows that say who is in the first group: every way there is, or random ones."""
+    num = num_one + num_other
+    ways = comb(num, num_one)
+    if ways <= MOST_EXACT:
+        rows = np.zeros((ways, num), dtype=bool)
+        np.put_along_axis(rows, np.array([*combinations(range(num), num_one)]), True, axis=1)
+        yield rows
+        return
+    random, left = np.random.default_rng(SEED), _num_random(num)
+    first = np.arange(num) < num_one
+    while left > 0:
+        rows = min(left, max(1, CHUNK // num))
+        yield random.permuted(np.broadcast_to(first, (rows, num)), axis=1)
+        left -= rows
+
+
+def _welch(values: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Return |t| of Welch for each row of labels; the plain difference of means if a group has a single member."""
+    num_one = int(labels[0].sum())
+    num_other = len(values) - num_one
+    one = labels.astype(float) @ np.stack([values, values**2], axis=1)
+    other = np.array([values.sum(), (values**2).sum()]) - one
+    difference = np.abs(one[:, 0] / num_one - other[:, 0] / num_other)
+    if min(num_one, num_other) < 2:
+        return difference
+    error = sum(
+        np.maximum(sums[:, 1] - sums[:, 0] ** 2 / num, 0) / (num - 1) / num
+        for sums, num in ((one, num_one), (other, num_other))
+    )
+    tiny = 1e-12
+    return difference / np.sqrt(np.maximum(error, tiny**2))
