@@ -1,10 +1,10 @@
 """Intervals of mean differences, by drawing the independent units anew.
 
-The plain percentile interval is too narrow for few units: it lacks a factor n/(n-1) of variance, and takes the normal for
-Student's distribution. It is expanded by both (Hesterberg 2015, "What teachers should know about the bootstrap", section
-5.3). In 1500 draws of 9 units it covered the truth in 94 % (normal) and 94 % (Student's t with 3 degrees of freedom), the
-plain percentiles in 90 and 88 %, BCa in 90 and 86 %. Fewer than 6 units have too few different draws for any of these:
-there the interval is Student's own.
+The plain percentile interval is too narrow for few units: it lacks a factor n/(n-1) of variance, and takes the normal
+for Student's distribution. It is expanded by both (Hesterberg 2015, "What teachers should know about the bootstrap",
+section 5.3). In 1500 draws of 9 units it covered the truth in 94 % (normal) and 94 % (Student's t with 3 degrees of
+freedom), the plain percentiles in 90 and 88 %, BCa in 90 and 86 %. Fewer than 6 units have too few different draws for
+any of these: there the interval is Student's own.
 """
 
 from math import sqrt

@@ -1,7 +1,7 @@
 """Tests by exchange: how often would chance alone, which exchanges labels, give a difference as large as the one seen?
 
-They need no distribution. Few labels are exchanged in every way there is (exact), many ones at random from a fixed seed,
-and then the observed labels count as one of the draws, so that p is never 0 (Phipson and Smyth 2010, "Permutation
+They need no distribution. Few labels are exchanged in every way there is (exact), many ones at random from a fixed
+seed, and then the observed labels count as one of the draws, so that p is never 0 (Phipson and Smyth 2010, "Permutation
 p-values should never be zero"). All are two-sided.
 """
 
@@ -24,15 +24,16 @@ SEED = 20
 NUM_TOGETHER = 399
 """Exchanges of seeds, which decide only what is flipped."""
 AS_LARGE = 1 - 1e-9
-"""What reaches this share of the observed statistic counts as large: sums in another order differ in the last digits."""
+"""What reaches this share of the observed statistic counts as large: sums in another order differ in the last
+digits."""
 
 
 def sign_flips(units: np.ndarray) -> float:
     """Return the p-value of a mean of independent units against zero: their signs are flipped.
 
-    Exact if every unit is as likely as its opposite, whatever its spread: units may be unequal, and have heavy tails. It
-    still holds approximately, for many units, if they are not symmetric (Romano 1990). Units that are 0 have no sign,
-    and do not count.
+    Exact if every unit is as likely as its opposite, whatever its spread: units may be unequal, and have heavy tails.
+    It still holds approximately, for many units, if they are not symmetric (Romano 1990). Units that are 0 have no
+    sign, and do not count.
     """
     units = units[units != 0]
     if len(units) == 0:
@@ -90,8 +91,8 @@ def least_of_exchange(num_one: int, num_other: int) -> float:
 def moved_together(values: np.ndarray) -> float:
     """Return the p-value of seeds that move a level in all settings alike: the seeds are exchanged in every setting.
 
-    `values` has the axes level, setting, seed, and NaN where there is none. What all levels of a setting share in a seed
-    is taken out before: pairs are free of it anyway.
+    `values` has the axes level, setting, seed, and NaN where there is none. What all levels of a setting share in a
+    seed is taken out before: pairs are free of it anyway.
     """
     present = np.isfinite(values)
     left = np.where(present, values, 0.0)

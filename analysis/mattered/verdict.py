@@ -18,7 +18,8 @@ class Verdict:
     """By how much the better level is better, in the objective's unit, never negative; or, if `scale` is "ratio", the
     ratio of the larger to the smaller (geometric) mean, never below 1."""
     low: float
-    """Lower end of the 95 % interval of the difference; it is negative (a ratio: below 1) if it may be the other way."""
+    """Lower end of the 95 % interval of the difference; it is negative (a ratio: below 1) if it may be the other
+    way."""
     high: float
     """Upper end of it."""
     wins: int
@@ -47,7 +48,8 @@ class Verdict:
     least_p: float = 0.0
     """The least corrected p-value that so many pairs could have given, with the other comparisons as they are."""
     p_settings: float = float("nan")
-    """The p-value if settings are what is independent: whether it is so in other settings too; NaN if there are none."""
+    """The p-value if settings are what is independent: whether it is so in other settings too; NaN if there are
+    none."""
     p_ranks: float = float("nan")
     """Wilcoxon's signed-rank test of the same pairs (of configurations: Mann and Whitney's), as a check by ranks."""
     failed_better: int = 0
