@@ -17,7 +17,7 @@ help:
 	@echo "make search   set up, run the quick-start search, print its table (a few minutes)"
 	@echo "make setup    set up the environment in $(VENV) alone"
 	@echo "make check    the fast loop: ruff, pyright, import rules, unit tests"
-	@echo "make test     everything, with what the tests need installed (SLURM, PostgreSQL: as root)"
+	@echo "make test     everything, with what the tests need installed (SLURM, PostgreSQL, chromium: as root)"
 	@echo "make bundle   one archive to set swell up from on a cluster without internet"
 	@echo "make schema   write anew what is made from the code: the JSON Schema for editors, docs/reference.md, tables"
 
@@ -56,7 +56,7 @@ check: lint
 
 # Real daemons, started by the tests themselves and by nobody else. Only a developer without root gets by without them.
 packages:
-	@slurm/testbed/testbed.sh install postgresql || { \
+	@slurm/testbed/testbed.sh install postgresql chromium fonts-liberation || { \
 		[ "$$(id -u)" != 0 ] && [ -z "$$CI" ] && \
 		echo "make test: not run by root, so the tests that need what is missing are skipped" >&2; }
 

@@ -13,7 +13,8 @@ os.environ.setdefault("PJRT_NPROC", "1")
 ROOT = Path(__file__).parents[1]
 if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))
-from tests.databases import postgres, postgres_url  # noqa: E402, F401 - fixtures for all tests
+from tests.browser import chromium, visit  # noqa: E402, F401 - fixtures for all tests
+from tests.databases import postgres, postgres_url  # noqa: E402, F401 - likewise
 from tests.memory import LARGE_MB, WORTH_MB, forget_programs, resident_mb  # noqa: E402
 
 # Compiling is most of what the tests do: programs are compiled with little optimisation, which takes a fifth less (none
