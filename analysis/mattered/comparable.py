@@ -26,8 +26,8 @@ class Comparable:
 
     Columns: `configuration`, `trials` (their numbers), `trial` (the best of them), `value` (of the objective; the mean
     over seeds), `seed_std` (NaN without repeats), `feasible`, and one per factor."""
-    what: str
-    """Which trials these are, for instance "24 completed trials"."""
+    noun: str
+    """What a unit is: "completed trial", or "configuration"."""
     remarks: tuple[str, ...]
     """Which trials are left out, and why."""
 
@@ -36,111 +36,131 @@ class Comparable:
         """The units that keep all constraints."""
         return self.units.loc[self.units["feasible"]]
 
+    @property
+    def what(self) -> str:
+        """Which trials the numbers are from, for instance "24 completed trials"."""
+        kept = self.feasible
+        text = count(len(kept), self.noun)
+        if self.noun == "configuration":
+            text += f" with all seeds ({count(sum(map(len, kept['trials'])), 'trial')}; a value is the mean over seeds)"
+        infeasible = len(self.units) - len(kept)
+        return f"{text}; {infeasible} more break a constraint" if infeasible else text
+
 
 def comparable(search: Search) -> Comparable:
     """Return the trials of a search that may be compared by its first objective."""
     remarks: list[str] = []
     completed = search.completed
-    values = pd.to_numeric(completed.get(search.objective.column), errors="coerce").astype("float64")
-    finite = np.isfinite(values)
-    if (left := int((~finite).sum())) > 0:
-        remarks.append(f"{count(left, 'completed trial')} without a finite {search.objective.column} left out")
-    trials = completed.assign(**{VALUE: values, "feasible": feasible(search, completed)}).loc[finite]
+    values = numbers(completed, search.objective.column)
+    finite = np.isfinite(values.to_numpy())
+    if not finite.all():
+        without = count(int((~finite).sum()), "completed trial")
+        remarks.append(f"{without} without a finite {search.objective.column} left out")
+    trials = completed.assign(**{VALUE: values}).loc[finite]
     trials = _same_fidelity(search, trials, remarks)
-    if search.seed is not None:
-        units = _complete_sets(search, trials, remarks)
-        what = f"{count(len(units), 'configuration')} with all their seeds"
+    if search.seed is not None and search.seed in trials.columns:
+        units, noun = _complete_sets(search, trials, remarks), "configuration"
     else:
-        units = trials.assign(trials=[(number,) for number in trials["trial"]], seed_std=np.nan)
-        what = count(len(units), "completed trial")
-    if search.constraints:
-        what += f" ({int(units['feasible'].sum())} of them feasible)"
+        kept = feasible(search, trials)
+        units = trials.assign(trials=[(number,) for number in trials["trial"]], seed_std=np.nan, feasible=kept)
+        noun = "completed trial"
     names = [factor.column for factor in search.factors]
     own = ["configuration", "trials", "trial", VALUE, "seed_std", "feasible"]
     units = units.reindex(columns=[*own, *(name for name in names if name not in own)])
-    order = units[VALUE].mul(search.objective.sign).sort_values(kind="stable").index
-    return Comparable(units.loc[order].reset_index(drop=True), what, tuple(remarks))
+    order = np.argsort(search.objective.sign * units[VALUE].to_numpy(dtype=float), kind="stable")
+    return Comparable(units.iloc[order].reset_index(drop=True), noun, tuple(remarks))
+
+
+def numbers(trials: pd.DataFrame, column: str) -> pd.Series:
+    """Return a column as numbers: NaN where it has none, and everywhere if there is no such column."""
+    if column not in trials.columns:
+        return pd.Series(np.nan, index=trials.index, dtype="float64")
+    return pd.Series(np.asarray(pd.to_numeric(trials[column], errors="coerce"), dtype=float), index=trials.index)
 
 
 def feasible(search: Search, trials: pd.DataFrame) -> pd.Series:
-    """Return whether each trial keeps all constraints; a bound metric that was not measured is not kept."""
-    kept = pd.Series(True, index=trials.index)
+    """Return whether each trial keeps all constraints; one whose bound metric was not measured does not."""
+    kept = np.full(len(trials), True)
     for bound in search.constraints:
-        if bound.column not in trials.columns:
-            return pd.Series(False, index=trials.index)
-        values = pd.to_numeric(trials[bound.column], errors="coerce")
-        kept &= values.notna()
+        values = numbers(trials, bound.column).to_numpy()
+        kept &= ~np.isnan(values)
         if bound.min is not None:
             kept &= values >= bound.min
         if bound.max is not None:
             kept &= values <= bound.max
-    return kept
+    return pd.Series(kept, index=trials.index)
 
 
 def is_active(search: Search, factor: Factor, trials: pd.DataFrame) -> pd.Series:
     """Return whether each trial had a value of the factor drawn: whether the factor's conditions held."""
-    active = pd.Series(True, index=trials.index)
-    columns = {one.column: one for one in search.factors}
-    for name, values in factor.conditions.items():
-        if name not in trials.columns:
-            continue
-        active &= trials[name].isin(list(values))
-        if name in columns:
-            active &= is_active(search, columns[name], trials)
     if factor.column not in trials.columns:
         return pd.Series(False, index=trials.index)
+    active = np.full(len(trials), True)
+    columns = {one.column: one for one in search.factors}
+    for name, values in factor.conditions.items():
+        if name in trials.columns:
+            active &= trials[name].isin(list(values)).to_numpy()
+        if name in columns:
+            active &= is_active(search, columns[name], trials).to_numpy()
     if factor.levels is None or None not in factor.levels:
-        active &= trials[factor.column].notna()
-    return active
+        active &= trials[factor.column].notna().to_numpy()
+    return pd.Series(active, index=trials.index)
 
 
 def _same_fidelity(search: Search, trials: pd.DataFrame, remarks: list[str]) -> pd.DataFrame:
     """Return the trials of the commonest number of steps, unless a factor is what sets the steps."""
-    if STEPS not in trials.columns or trials[STEPS].nunique() < 2:
+    steps = numbers(trials, STEPS)
+    found, counts = np.unique(steps.dropna(), return_counts=True)
+    if len(found) < 2:
         return trials
-    setting = next((one.column for one in search.factors if _sets_steps(trials, one.column)), None)
-    steps = trials[STEPS]
+    from_to = f"{found[0]:g} to {found[-1]:g} steps"
+    setting = next((one.column for one in search.factors if _sets(steps, trials, one.column)), None)
     if setting is not None:
-        remarks.append(
-            f"{setting} sets how long a trial trains ({steps.min():g} to {steps.max():g} steps): "
-            f"all completed trials are compared as they are"
-        )
+        remarks.append(f"{setting} sets how long a trial trains ({from_to}): all completed trials are compared as such")
         return trials
-    counts = steps.value_counts()
-    most = counts[counts == counts.max()].index.max()
+    most = found[counts == counts.max()][-1]
     same = steps == most
     remarks.append(
-        f"completed trials trained {steps.min():g} to {steps.max():g} steps: only the {int(same.sum())} of {most:g} "
-        f"steps are compared, {int((~same).sum())} are left out"
+        f"completed trials trained {from_to}: only the {int(same.sum())} of {most:g} steps are compared, the other "
+        f"{int((~same).sum())} are left out"
     )
     return trials.loc[same]
 
 
-def _sets_steps(trials: pd.DataFrame, column: str) -> bool:
-    """Return whether every level of a factor has its own number of steps, which at least two of its trials share."""
-    by_level = trials.groupby(trials[column].astype(str))[STEPS]
-    return bool((by_level.nunique() == 1).all()) and by_level.ngroups * 2 <= len(trials)
+def _sets(steps: pd.Series, trials: pd.DataFrame, column: str) -> bool:
+    """Return whether each level of a factor has one number of steps, which on average two of its trials share."""
+    if column not in trials.columns:
+        return False
+    of_level = steps.groupby(trials[column].astype(str))
+    return bool((of_level.nunique() == 1).all()) and of_level.ngroups * 2 <= len(trials)
 
 
 def _complete_sets(search: Search, trials: pd.DataFrame, remarks: list[str]) -> pd.DataFrame:
-    """Return a row per configuration of which every seed is there: the mean over its seeds."""
-    seed = search.seed
-    assert seed is not None
-    by_seed = trials.groupby(["configuration", seed], sort=False)[VALUE].mean().groupby(level=0, sort=False)
-    found = by_seed.agg(["mean", "std", "count"])
-    wanted = len(search.seeds) or int(found["count"].max() if len(found) else 0)
-    complete = found.loc[found["count"] >= wanted]
-    left = len(found) - len(complete)
+    """Return a row per configuration of which every seed is there: its best trial's, with the means over its seeds."""
+    assert search.seed is not None
+    measured = list(dict.fromkeys([VALUE, *(bound.column for bound in search.constraints)]))
+    trials = trials.assign(**{name: numbers(trials, name) for name in measured}).reset_index(drop=True)
+    sets = {key: trials.loc[places] for key, places in trials.groupby("configuration", sort=False).indices.items()}
+    num_seeds = {key: one[search.seed].nunique() for key, one in sets.items()}
+    wanted = len(search.seeds) or max(num_seeds.values(), default=0)
+    left = sum(number < wanted for number in num_seeds.values())
     if left:
         remarks.append(
-            f"{count(left, 'configuration')} with fewer than {count(wanted, 'completed seed')} left out: "
-            f"a mean over fewer seeds is not compared with one over all"
+            f"{count(left, 'configuration')} without all {wanted} seeds left out: a mean over fewer seeds is not "
+            f"compared with one over all"
         )
-    rows = trials.loc[trials["configuration"].isin(complete.index)]
-    order = rows[VALUE].mul(search.objective.sign).sort_values(kind="stable").index
-    first = rows.loc[order].drop_duplicates("configuration").set_index("configuration", drop=False)
-    grouped = rows.groupby("configuration", sort=False)
-    return first.assign(
-        **{VALUE: complete["mean"], "seed_std": complete["std"], "feasible": grouped["feasible"].all()},
-        trials=grouped["trial"].agg(tuple),
-    ).reset_index(drop=True)
+    rows = [_set_row(search, one, measured) for key, one in sets.items() if num_seeds[key] >= wanted]
+    units = pd.DataFrame(rows, columns=[*trials.columns, "trials", "seed_std"])
+    return units.assign(feasible=feasible(search, units))
+
+
+def _set_row(search: Search, trials: pd.DataFrame, measured: list[str]) -> dict[str, object]:
+    # a seed that was trained twice counts once
+    by_seed = np.array([one[measured].mean().to_numpy() for _, one in trials.groupby(search.seed)])
+    best = int(np.argmin(search.objective.sign * trials[VALUE].to_numpy()))
+    return {
+        **trials.iloc[best].to_dict(),
+        **dict(zip(measured, by_seed.mean(axis=0), strict=True)),
+        "trials": tuple(trials["trial"]),
+        "seed_std": by_seed[:, 0].std(ddof=1) if len(by_seed) > 1 else np.nan,
+    }

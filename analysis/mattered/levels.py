@@ -3,13 +3,13 @@
 import numpy as np
 import pandas as pd
 
-from analysis.mattered.comparable import NOT_ENDED, VALUE, Comparable, is_active
+from analysis.mattered.comparable import NOT_ENDED, VALUE, Comparable, is_active, numbers
 from analysis.search import Factor, Search
 from cluster.state.outcomes import Outcome
 
 NUM_BINS = 4
 """Quantile bins of a factor that is a range of numbers."""
-MOST_VALUES = 6
+MOST_VALUES = 8
 """A range of numbers of which no more values than this were tried has its values as levels."""
 
 
@@ -20,33 +20,32 @@ def level_labels(search: Search, factor: Factor, trials: pd.DataFrame) -> pd.Ser
     quantile bins over all trials of the search, so that a level means the same whichever trials are asked for; a
     bin's label has the smallest and largest value that was tried in it.
     """
-    everyone = search.trials.loc[is_active(search, factor, search.trials)]
-    active = is_active(search, factor, trials)
-    if factor.column not in trials.columns:
-        return pd.Series(pd.Categorical([None] * len(trials)), index=trials.index)
-    values = trials[factor.column].where(active)
+    active = is_active(search, factor, trials).to_numpy()
     if factor.levels is None:
-        groups = _bins(pd.to_numeric(everyone[factor.column], errors="coerce").dropna())
-        found = pd.to_numeric(values, errors="coerce")
-        codes = np.searchsorted([high for _, high in groups[:-1]], found, side="left")
-        codes = np.where(found.isna(), -1, codes)
-        names = [_bin_name(*ends) for ends in groups]
+        tried = numbers(search.trials, factor.column).to_numpy()
+        bins = _bins(tried[is_active(search, factor, search.trials).to_numpy() & ~np.isnan(tried)])
+        found = numbers(trials, factor.column).to_numpy()
+        names = [_bin_name(*ends) for ends in bins]
+        codes = np.searchsorted(np.array([high for _, high in bins[:-1]]), found, side="left")
+        codes[np.isnan(found) | ~active] = -1
     else:
-        names, codes = _choices(factor, everyone[factor.column], values, active)
-    return pd.Series(pd.Categorical.from_codes(codes.astype(int), names, ordered=True), index=trials.index)
+        names, codes = _choices(factor, search.trials, trials)
+        codes[~active] = -1
+    return pd.Series(pd.Categorical.from_codes(codes, names, ordered=True), index=trials.index)
 
 
-def _choices(factor: Factor, everyone: pd.Series, values: pd.Series, active: pd.Series) -> tuple[list[str], np.ndarray]:
-    """Return the names of the choices in the given order, and the place of each trial's among them."""
-    assert factor.levels is not None
-    levels = list(factor.levels)
-    levels += [value for value in everyone.unique() if not any(_same(value, one) for one in levels)]
-    names = [_name(level) for level in levels]
+def _choices(factor: Factor, everyone: pd.DataFrame, trials: pd.DataFrame) -> tuple[list[str], np.ndarray]:
+    """Return the names of the choices, in the given order, and the place of each trial's among them."""
+    levels = {_key(level): level for level in factor.levels or ()}
+    if factor.column not in trials.columns:
+        return [_name(level) for level in levels.values()], np.full(len(trials), -1)
+    for value in everyone[factor.column].dropna().unique():
+        levels.setdefault(_key(value), value)
+    names = [_name(level) for level in levels.values()]
     if len(set(names)) < len(names):  # 1 beside "1": the types tell them apart
-        names = [repr(level) for level in levels]
-    places = {id_: place for place, level in reversed(list(enumerate(levels))) for id_ in [_key(level)]}
-    codes = [places.get(_key(value), -1) if on else -1 for value, on in zip(values, active, strict=True)]
-    return names, np.array(codes, dtype=int)
+        names = [repr(level) for level in levels.values()]
+    places = {key: place for place, key in enumerate(levels)}
+    return names, np.array([places.get(_key(value), -1) for value in trials[factor.column]], dtype=int)
 
 
 def _key(value: object) -> object:
@@ -60,22 +59,19 @@ def _key(value: object) -> object:
     return str(value)
 
 
-def _same(one: object, other: object) -> bool:
-    return _key(one) == _key(other)
-
-
 def _name(level: object) -> str:
     if isinstance(level, float | np.floating):
         return f"{level:.6g}"
     return str(level)
 
 
-def _bins(values: pd.Series) -> list[tuple[float, float]]:
+def _bins(values: np.ndarray) -> list[tuple[float, float]]:
     """Return the smallest and largest value of each quantile bin."""
-    tried = np.unique(values.to_numpy(dtype=float))
+    tried = np.unique(values)
     if len(tried) <= MOST_VALUES:
         return [(value, value) for value in tried]
-    inner = np.quantile(values, np.arange(1, NUM_BINS) / NUM_BINS)
+    # "lower": an end between two values would put them together in a bin or not by the last digit
+    inner = np.quantile(values, np.arange(1, NUM_BINS) / NUM_BINS, method="lower")
     places = np.searchsorted(np.unique(inner), tried, side="left")
     return [(tried[places == place].min(), tried[places == place].max()) for place in np.unique(places)]
 
@@ -112,7 +108,7 @@ def _scores(search: Search, units: pd.DataFrame) -> dict[str, object]:
     return {
         "n": len(kept),
         "best": sign * (sign * values).min() if len(kept) else np.nan,
-        "best_trial": int(kept["trial"].iloc[0]) if len(kept) else pd.NA,
+        "best_trial": kept["trial"].iloc[0] if len(kept) else pd.NA,
         "median": values.median(),
         "mean": values.mean(),
         "std": values.std(),
@@ -125,8 +121,8 @@ def _fates(search: Search, trials: pd.DataFrame) -> dict[str, object]:
     outcome = trials["outcome"]
     ended = ~outcome.isin(NOT_ENDED)
     completed, pruned = outcome == Outcome.COMPLETED.value, outcome == Outcome.PRUNED.value
-    num = int(ended.sum())
-    cpu, wall = _numbers(trials, "cpu_time_s"), _numbers(trials, "wall_time_s")
+    num = np.count_nonzero(ended)
+    cpu, wall = numbers(trials, "cpu_time_s"), numbers(trials, "wall_time_s")
     return {
         "trials": len(trials),
         "failed_share": (ended & ~completed & ~pruned).sum() / num if num else np.nan,
@@ -135,10 +131,3 @@ def _fates(search: Search, trials: pd.DataFrame) -> dict[str, object]:
         "core_hours_mean": cpu[completed].mean() / 3600,
         "wall_time_s_mean": wall[completed].mean(),
     }
-
-
-def _numbers(trials: pd.DataFrame, column: str) -> pd.Series:
-    """Return a column as numbers; all NaN if the search has none of this name."""
-    if column not in trials.columns:
-        return pd.Series(np.nan, index=trials.index)
-    return pd.to_numeric(trials[column], errors="coerce")
