@@ -1,0 +1,212 @@
+"""How much each factor mattered, by Optuna's evaluators, with an interval that says how well the trials support it.
+
+fANOVA (Hutter et al., 2014): the share of the objective's variance over the searched space that a factor explains by
+itself. PED-ANOVA (Watanabe et al., 2023): how much the best tenth of the trials differs in the factor from all of them.
+"""
+
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from analysis.mattered.comparable import VALUE, Comparable, is_active, numbers
+from analysis.mattered.levels import level_labels
+from analysis.search import Factor, Search
+
+FEWEST = 10
+"""Results below which no importance is computed."""
+FEWEST_FOR_TENTH = 50
+"""Results below which the best tenth, which PED-ANOVA looks at, is fewer than five trials."""
+MOST_FOR_FULL_TREES = 300
+"""Results up to which fANOVA has Optuna's own settings; beyond them its trees are bounded, or it would take minutes."""
+DEPTH = 8
+RESAMPLES = 25
+MOST_RESAMPLED = 500
+RESAMPLED_TREES, RESAMPLED_DEPTH = 16, 6
+FANOVA, PED_ANOVA = "fANOVA", "PED-ANOVA"
+
+
+@dataclass(frozen=True)
+class Importance:
+    """The importance of all factors."""
+
+    table: pd.DataFrame | None
+    """One row per evaluator and factor, the most important first: `factor`, `evaluator`, `value` (of all of an
+    evaluator's, 1 together), `low`, `high`, `ahead` (the share of resamples in which it is ahead of the next one), `n`
+    (results it is from), `where` (the condition under which it is searched). None if it cannot be told."""
+    why_not: str = ""
+    remarks: tuple[str, ...] = ()
+    """From which trials and with which settings it was computed."""
+
+
+def importance(search: Search, among: Comparable, seed: int = 0) -> Importance:
+    """Return how much each factor mattered among the feasible comparable trials."""
+    units = among.feasible
+    factors = [one for one in search.factors if _num_levels(search, one, units) > 1]
+    if len(units) < FEWEST:
+        return Importance(None, f"{len(units)} results are too few: importance needs at least {FEWEST}")
+    if not factors:
+        return Importance(None, "no factor has two levels with results")
+    if np.ptp(units[VALUE].to_numpy(dtype=float)) == 0:
+        return Importance(None, "all results are equal")
+    trials = _optuna_trials(search, factors, units)
+    always = [one for one in factors if all(one.column in trial.params for trial in trials)]
+    groups = [(always, "")] if always else []
+    groups += [([*always, one], _condition(one)) for one in factors if one not in always]
+    rows: list[dict[str, object]] = []
+    for members, where in groups:
+        names = [one.column for one in members]
+        there = [trial for trial in trials if all(name in trial.params for name in names)]
+        if len(there) >= FEWEST:
+            found = _with_interval(search, there, names, FANOVA, seed)
+            rows += [{**row, "where": where} for row in found if not where or row["factor"] == names[-1]]
+    rows += [
+        {**row, "where": ""} for row in _with_interval(search, trials, [one.column for one in factors], PED_ANOVA, seed)
+    ]
+    table = pd.DataFrame(rows).sort_values(["evaluator", "value"], ascending=[False, False], ignore_index=True)
+    return Importance(table, remarks=tuple(_remarks(len(units), among)))
+
+
+def _remarks(num: int, among: Comparable) -> list[str]:
+    remarks = [f"importance is from {among.what}; its intervals are the 90 % of {RESAMPLES} resamples of them"]
+    if num > MOST_FOR_FULL_TREES:
+        remarks.append(f"fANOVA's trees are at most {DEPTH} deep, as there are more than {MOST_FOR_FULL_TREES} results")
+    if num > MOST_RESAMPLED:
+        remarks.append(f"each resample has {MOST_RESAMPLED} of the {num} results; the intervals are scaled accordingly")
+    if num < FEWEST_FOR_TENTH:
+        tenth = max(1, -(-num // 10))
+        remarks.append(f"PED-ANOVA looks at the best tenth, which is only {tenth} of {num} results: take it as a hint")
+    return remarks
+
+
+def _num_levels(search: Search, factor: Factor, units: pd.DataFrame) -> int:
+    active = is_active(search, factor, units).to_numpy()
+    if factor.is_number:
+        return len(np.unique(numbers(units, factor.column).to_numpy()[active]))
+    return int(level_labels(search, factor, units).nunique())
+
+
+def _condition(factor: Factor) -> str:
+    texts = [f"{name} = {' or '.join(map(str, values))}" for name, values in factor.conditions.items()]
+    return " and ".join(texts) or f"{factor.column} is given"
+
+
+def optuna_study(search: Search, trials: Sequence) -> "object":
+    """Return an Optuna study in memory of some trials."""
+    import optuna
+
+    with _quiet():
+        study = optuna.create_study(
+            direction="minimize" if search.objective.mode == "min" else "maximize",
+            storage=optuna.storages.InMemoryStorage(),
+        )
+        study.add_trials(trials)
+    return study
+
+
+def _optuna_trials(search: Search, factors: Sequence[Factor], units: pd.DataFrame) -> list:
+    """Return the units as Optuna's trials: a choice by its level's name, a number as itself."""
+    from optuna.trial import create_trial
+
+    columns: dict[str, tuple[object, list[object]]] = {}
+    for factor in factors:
+        active = is_active(search, factor, units).to_numpy()
+        labels = level_labels(search, factor, units)
+        found = numbers(units, factor.column).to_numpy() if factor.is_number else labels.to_numpy(dtype=object)
+        known = active & ~pd.isna(found)
+        distribution = _distribution(factor, found[known], list(labels.cat.categories))
+        columns[factor.column] = (distribution, [value if on else None for value, on in zip(found, known, strict=True)])
+    trials = []
+    for place, value in enumerate(units[VALUE]):
+        params = {name: found[place] for name, (_, found) in columns.items() if found[place] is not None}
+        params = {name: _plain(value, columns[name][0]) for name, value in params.items()}
+        distributions = {name: columns[name][0] for name in params}
+        trials.append(create_trial(params=params, distributions=distributions, value=float(value)))  # pyright: ignore
+    return trials
+
+
+def _plain(value: object, distribution: object) -> object:
+    from optuna.distributions import FloatDistribution, IntDistribution
+
+    if isinstance(distribution, IntDistribution):
+        return int(value)  # pyright: ignore[reportArgumentType]
+    return float(value) if isinstance(distribution, FloatDistribution) else value  # pyright: ignore[reportArgumentType]
+
+
+def _distribution(factor: Factor, values: np.ndarray, levels: list[str]) -> object:
+    """Return what the factor was searched over; the range of what was tried if the source does not know."""
+    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+    if not factor.is_number:
+        return CategoricalDistribution(levels)
+    tried = (float(values.min()), float(values.max()))
+    low = tried[0] if factor.low is None else min(factor.low, tried[0])
+    high = tried[1] if factor.high is None else max(factor.high, tried[1])
+    if factor.is_whole and all(value == round(value) for value in values):
+        return IntDistribution(round(low), round(high), log=factor.is_log, step=round(factor.step or 1))
+    step = factor.step if (low, high) == (factor.low, factor.high) else None
+    return FloatDistribution(low, high, log=factor.is_log and low > 0, step=step)
+
+
+def evaluate(study: object, names: Sequence[str], evaluator: str, **settings: int) -> dict[str, float]:
+    """Return Optuna's importance of each parameter by one of its evaluators, of all 1 together."""
+    from optuna.importance import FanovaImportanceEvaluator, PedAnovaImportanceEvaluator, get_param_importances
+
+    made = PedAnovaImportanceEvaluator() if evaluator == PED_ANOVA else FanovaImportanceEvaluator(**settings)
+    with _quiet():
+        found = get_param_importances(study, evaluator=made, params=list(names))  # pyright: ignore[reportArgumentType]
+    return {name: float(value) for name, value in found.items()}
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep Optuna's warnings of few trials and its messages of new studies quiet: our remarks say it, and once."""
+    from optuna import logging
+
+    before = logging.get_verbosity()
+    logging.set_verbosity(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.set_verbosity(before)
+
+
+def _with_interval(
+    search: Search, trials: list, names: Sequence[str], evaluator: str, seed: int
+) -> list[dict[str, object]]:
+    num = len(trials)
+    full = {} if num <= MOST_FOR_FULL_TREES else {"max_depth": DEPTH}
+    value = evaluate(optuna_study(search, trials), names, evaluator, seed=seed, **full)
+    rng, size = np.random.default_rng(seed), min(num, MOST_RESAMPLED)
+    resamples = []
+    for number in range(RESAMPLES):
+        drawn = [trials[place] for place in rng.integers(num, size=size)]
+        bounds = {"seed": seed + number, "n_trees": RESAMPLED_TREES, "max_depth": RESAMPLED_DEPTH}
+        found = evaluate(optuna_study(search, drawn), names, evaluator, **bounds)
+        resamples.append([found[name] for name in names])
+    spread = np.array(resamples)
+    order = sorted(names, key=lambda name: -value[name])
+    # Around the value, not around the resamples' mean: with fewer and smaller trees that is another one.
+    around = (spread - np.median(spread, axis=0)) * np.sqrt(size / num)
+    low, high = np.quantile(around, [0.05, 0.95], axis=0)
+    rows = []
+    for rank, name in enumerate(order):
+        place = list(names).index(name)
+        behind = [list(names).index(other) for other in order[rank + 1 : rank + 2]]
+        rows.append(
+            {
+                "factor": name,
+                "evaluator": evaluator,
+                "value": value[name],
+                "low": float(np.clip(value[name] + low[place], 0, 1)),
+                "high": float(np.clip(value[name] + high[place], 0, 1)),
+                "ahead": float((spread[:, place] > spread[:, behind[0]]).mean()) if behind else np.nan,
+                "n": num,
+            }
+        )
+    return rows

@@ -1,0 +1,130 @@
+"""Interactions that change a conclusion: one level is better in one setting, and worse in another.
+
+A pair of factors is looked at only if an F test of their interaction (on ranks, beside the additive effects of all
+factors) is beyond chance after correction over all pairs. A statement then needs both differences to be beyond chance,
+in opposite directions (the intersection-union test of Gail and Simon's qualitative interaction), after Bonferroni's
+correction over all that could have been stated of the pair: effects that only differ in size change no conclusion.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+from scipy import stats
+
+from analysis.mattered.chance import FEWEST_LEFT, LEVEL, nested_f, residuals
+from analysis.mattered.crossed import Crossed, dummies
+
+FEWEST_IN_CELL = 3
+MOST_PAIRS = 200
+"""Pairs of factors that are looked at: a search over more factors has the first ones' alone."""
+
+
+@dataclass(frozen=True)
+class Interaction:
+    """A level of a factor that is better than another with one level of a second factor, and worse with another."""
+
+    factor: str
+    one: str
+    other: str
+    second: str
+    wins_with: str
+    """The level of the second factor with which `one` is better than `other`."""
+    loses_with: str
+    win: float
+    """By how much the median is better there, in the objective's unit."""
+    loss: float
+    p: float
+    """Corrected, the larger one of the two differences."""
+    num: int
+    """Results in the four cells."""
+
+
+def interactions(units: Crossed, only: str | None = None) -> tuple[list[Interaction], int]:
+    """Return the interactions that change a conclusion, strongest first, and how many pairs of factors were tested.
+
+    At most one per pair of factors; with `only`, a factor's name, those that are about this factor's levels.
+    """
+    ranks = stats.rankdata(units.scores) if len(units.scores) else units.scores
+    found: list[tuple[str, str, float]] = []
+    for first, second in list(combinations(units.codes, 2))[:MOST_PAIRS]:
+        p = _interaction_p(units, ranks, first, second)
+        if p is not None:
+            found.append((first, second, p))
+    if not found:
+        return [], 0
+    corrected = stats.false_discovery_control([p for _, _, p in found])
+    stated = []
+    for (first, second, _), p in zip(found, corrected, strict=True):
+        if p > LEVEL:
+            continue
+        orders = [(first, second), (second, first)]
+        best = [one for order in orders if only in (None, order[0]) for one in _crossovers(units, ranks, *order)]
+        if best:
+            stated.append(min(best, key=lambda one: one.p))
+    return sorted(stated, key=lambda one: one.p), len(found)
+
+
+def _interaction_p(units: Crossed, ranks: np.ndarray, first: str, second: str) -> float | None:
+    one, other = units.codes[first], units.codes[second]
+    active = (one >= 0) & (other >= 0)
+    if not active.any():
+        return None
+    cells = np.unique(one[active] * (other.max() + 1) + other[active], return_inverse=True)[1]
+    if np.bincount(cells).max() < FEWEST_IN_CELL or cells.max() < 3:
+        return None
+    ones = np.zeros(np.count_nonzero(active), dtype=int)
+    # all factors beside each other if the trials are enough for it, else the two alone
+    for names in (units.codes, (first, second)):
+        additive = dummies([ones, *(units.codes[name][active] for name in names)])
+        p = nested_f(ranks[active], np.hstack([additive, dummies([cells])[:, 1:]]), additive)
+        if p is not None:
+            return p
+    return None
+
+
+def _crossovers(units: Crossed, ranks: np.ndarray, factor: str, second: str) -> Iterator[Interaction]:
+    """Yield each pair of levels of a factor that changes places between two levels of a second factor."""
+    own, other = units.codes[factor], units.codes[second]
+    rest = _without_others(units, ranks, factor, second)
+    places = range(len(units.names[second]))
+    pairs = list(combinations(range(len(units.names[factor])), 2))
+    num_statements = len(pairs) * len(places) * (len(places) - 1)
+    for a, b in pairs:
+        # one-sided p that a is better than b with each level of the second factor, and that it is worse
+        better, worse, gaps = {}, {}, {}
+        for place in places:
+            in_a, in_b = (own == a) & (other == place), (own == b) & (other == place)
+            if min(in_a.sum(), in_b.sum()) < FEWEST_IN_CELL or np.ptp(rest[in_a]) + np.ptp(rest[in_b]) == 0:
+                continue
+            better[place] = _welch(rest[in_a], rest[in_b], "less")
+            worse[place] = _welch(rest[in_a], rest[in_b], "greater")
+            gaps[place] = float(np.median(units.values[in_a]) - np.median(units.values[in_b])) * units.sign
+        for x in better:
+            for y in better:
+                p = max(better[x], worse[y]) * num_statements
+                if x != y and p <= LEVEL and gaps[x] < 0 < gaps[y]:
+                    names, seconds = units.names[factor], units.names[second]
+                    num = int((np.isin(own, [a, b]) & np.isin(other, [x, y])).sum())
+                    yield Interaction(
+                        factor, names[a], names[b], second, seconds[x], seconds[y], -gaps[x], gaps[y], p, num
+                    )
+
+
+def _welch(one: np.ndarray, other: np.ndarray, alternative: str) -> float:
+    test = stats.ttest_ind(one, other, equal_var=False, alternative=alternative)
+    return float(test.pvalue)  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def _without_others(units: Crossed, ranks: np.ndarray, factor: str, second: str) -> np.ndarray:
+    """Return the ranks without the additive effects of all factors but two; as they are if the trials are too few."""
+    others = [codes for name, codes in units.codes.items() if name not in (factor, second)]
+    cells = units.codes[factor] * (units.codes[second].max() + 2) + units.codes[second]
+    design = dummies([np.zeros(len(ranks), dtype=int), cells, *others])
+    rest, rank = residuals(ranks, design)
+    if not others or len(ranks) - rank < max(FEWEST_LEFT, len(ranks) // 4):
+        return ranks
+    ones_and_cells = dummies([np.zeros(len(ranks), dtype=int), cells])
+    effects, *_ = np.linalg.lstsq(design, ranks, rcond=None)
+    return rest + ones_and_cells @ effects[: ones_and_cells.shape[1]]

@@ -1,0 +1,170 @@
+"""A factor's levels with all other factors held: paired in a grid, otherwise by a random forest's partial dependence."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from analysis.mattered.comparable import numbers
+from analysis.mattered.crossed import Crossed
+
+FEWEST_SETTINGS = 3
+SHARE_IN_SETTINGS = 0.5
+"""Levels are paired if at least this share of the results lies in settings in which all of them were tried."""
+FEWEST_FOR_FOREST = 12
+RESAMPLES = 1000
+FORESTS, TREES, LEAF = 40, 8, 3
+MOST_FITTED = 1000
+MOST_BACKGROUND = 150
+PAIRED, FOREST = "paired", "forest"
+
+
+@dataclass(frozen=True)
+class Marginals:
+    """The levels of a factor with all other factors held."""
+
+    table: pd.DataFrame
+    """One row per level, best first: `level`, `n`, `value`, and against the best level `worse_by` (a ratio if
+    `is_ratio`), `low` and `high` (its 95 % interval) and `wins` (settings in which the best is better; paired only)."""
+    method: str
+    """PAIRED, FOREST, or empty if it cannot be told."""
+    is_ratio: bool
+    """Whether `worse_by` is a ratio of values, as they span orders of magnitude, and not a difference."""
+    basis: str
+    """How the other factors were held, and from which results; or why it cannot be told."""
+    order: tuple[str, ...] = ()
+    """The levels, best first."""
+
+    @property
+    def tied(self) -> tuple[str, ...]:
+        """The levels, the best among them, whose distance to the best may be nothing."""
+        none = 1.0 if self.is_ratio else 0.0
+        within = self.table["low"].isna() | (self.table["low"] <= none)
+        return tuple(self.table.loc[within, "level"])
+
+
+def marginals(units: Crossed, name: str, seed: int = 0) -> Marginals:
+    """Return a factor's levels with all other factors held."""
+    levels = units.names[name]
+    active = units.codes[name] >= 0
+    if len(levels) < 2:
+        return _none(units, "fewer than two of its levels have results")
+    rng = np.random.default_rng(seed)
+    grid = _settings(units, name)
+    complete = grid[~np.isnan(grid).any(axis=1)]
+    in_complete = len(complete) * len(levels)
+    if len(complete) >= FEWEST_SETTINGS and in_complete >= SHARE_IN_SETTINGS * np.count_nonzero(~np.isnan(grid)):
+        draws = complete[rng.integers(len(complete), size=(RESAMPLES, len(complete)))].mean(axis=1)
+        held = f"paired over the {len(complete)} settings of the other factors in which every level has a result"
+        return _ranked(units, name, complete.mean(axis=0), draws, PAIRED, held, complete)
+    if np.count_nonzero(active) < FEWEST_FOR_FOREST:
+        why = f"{np.count_nonzero(active)} results that are no grid are too few for a forest ({FEWEST_FOR_FOREST})"
+        return _none(units, why)
+    draws = _partial_dependence(units, name, active, rng)
+    held = (
+        f"by the partial dependence of a random forest fitted to {np.count_nonzero(active)} results, as the settings "
+        f"of the other factors are no grid; intervals from {FORESTS} resamples"
+    )
+    return _ranked(units, name, draws.mean(axis=0), draws, FOREST, held, None)
+
+
+def _none(units: Crossed, why: str) -> Marginals:
+    columns = ["level", "n", "value", "worse_by", "low", "high", "wins"]
+    return Marginals(pd.DataFrame(columns=columns), "", units.is_log, why)
+
+
+def _settings(units: Crossed, name: str) -> np.ndarray:
+    """Return the mean score of each setting of all other factors (rows) and each level; NaN if there is none."""
+    own = units.codes[name]
+    others = [units.raw[other].where(units.codes[other] >= 0).astype(str) for other in units.codes if other != name]
+    keys = pd.concat(others, axis=1).agg("\0".join, axis=1) if others else pd.Series("", index=units.raw.index)
+    settings = pd.factorize(keys)[0]
+    shape = (settings.max(initial=-1) + 1, len(units.names[name]))
+    sums, counts, on = np.zeros(shape), np.zeros(shape), own >= 0
+    np.add.at(sums, (settings[on], own[on]), units.scores[on])
+    np.add.at(counts, (settings[on], own[on]), 1)
+    means = np.full(shape, np.nan)
+    np.divide(sums, counts, out=means, where=counts > 0)
+    return means[(counts > 0).any(axis=1)]
+
+
+def _ranked(
+    units: Crossed,
+    name: str,
+    scores: np.ndarray,
+    draws: np.ndarray,
+    method: str,
+    held: str,
+    settings: np.ndarray | None,
+) -> Marginals:
+    order = np.argsort(scores, kind="stable")
+    best = order[0]
+    behind = scores - scores[best]
+    low, high = np.quantile(draws - draws[:, [best]], [0.025, 0.975], axis=0)
+    rows = []
+    for place in order:
+        gaps = [behind[place], low[place], high[place]]
+        if units.is_log:
+            gaps = [float(10**gap) for gap in gaps]
+        is_best = place == best
+        rows.append(
+            {
+                "level": units.names[name][place],
+                "n": int((units.codes[name] == place).sum()),
+                "value": units.value_of(float(scores[place])),
+                "worse_by": gaps[0],
+                "low": np.nan if is_best else gaps[1],
+                "high": np.nan if is_best else gaps[2],
+                "wins": np.nan
+                if settings is None or is_best
+                else float((settings[:, best] < settings[:, place]).sum()),
+            }
+        )
+    table = pd.DataFrame(rows)
+    return Marginals(table, method, units.is_log, held, tuple(table["level"]))
+
+
+def _partial_dependence(units: Crossed, name: str, active: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Return the mean prediction for each level (columns) by each of several forests, each of its own resample."""
+    from sklearn.ensemble import RandomForestRegressor
+
+    inputs, columns = _inputs(units, active)
+    scores = units.scores[active]
+    own = columns[name]
+    settings = [inputs[units.codes[name][active] == place][:, own] for place in range(len(units.names[name]))]
+    settings = [np.median(one, axis=0) for one in settings]
+    draws = np.empty((FORESTS, len(settings)))
+    for number in range(FORESTS):
+        drawn = rng.integers(len(scores), size=min(len(scores), MOST_FITTED))
+        forest = RandomForestRegressor(TREES, min_samples_leaf=LEAF, max_features=0.8, random_state=number)
+        forest.fit(inputs[drawn], scores[drawn])
+        background = inputs[drawn[:MOST_BACKGROUND]]
+        stacked = np.concatenate([_held(background, own, setting) for setting in settings])
+        draws[number] = forest.predict(stacked).reshape(len(settings), -1).mean(axis=1)
+    shrunk = np.sqrt(min(len(scores), MOST_FITTED) / len(scores))
+    return draws.mean(axis=0) + (draws - draws.mean(axis=0)) * shrunk
+
+
+def _held(background: np.ndarray, columns: slice, setting: np.ndarray) -> np.ndarray:
+    held = background.copy()
+    held[:, columns] = setting
+    return held
+
+
+def _inputs(units: Crossed, active: np.ndarray) -> tuple[np.ndarray, dict[str, slice]]:
+    """Return what the forest sees, numbers as they are and a column per choice; and each factor's columns."""
+    parts, columns, start = [], {}, 0
+    for factor in units.factors:
+        codes = units.codes[factor.column][active]
+        if factor.is_number:
+            found = numbers(units.raw, factor.column).to_numpy()[active]
+            known = found[codes >= 0]
+            # a number that was not searched lies apart from all that were: a tree can split it off
+            apart = known.min() - 1 - np.ptp(known) if len(known) else 0.0
+            part = np.where(codes >= 0, found, apart)[:, None]
+        else:
+            part = (codes[:, None] == np.arange(len(units.names[factor.column]))[None]).astype(float)
+        parts.append(part)
+        columns[factor.column] = slice(start, start + part.shape[1])
+        start += part.shape[1]
+    return np.hstack(parts), columns
