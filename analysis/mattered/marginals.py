@@ -1,4 +1,4 @@
-"""A factor's levels with all other factors held: paired in a grid, otherwise by a random forest's partial dependence."""
+"""A factor's levels with all other factors held: paired in a grid, otherwise by a forest's partial dependence."""
 
 from dataclasses import dataclass
 
