@@ -60,10 +60,10 @@ packages:
 		[ "$$(id -u)" != 0 ] && [ -z "$$CI" ] && \
 		echo "make test: not run by root, so the tests that need what is missing are skipped" >&2; }
 
-# Three at once on two cores: many of these tests wait, for SLURM, for a disk, for a process to die.
+# Four at once on two cores: many of these tests wait, for SLURM, for a disk, for a process to die.
 test:
 	@$(MAKE) --no-print-directory -j 3 packages lint $(VENV)/.compiled
-	$(BIN)/python -m pytest -n 3 $(BY_FILE)
+	$(BIN)/python -m pytest -n 4 $(BY_FILE)
 
 # EXTRAS=gp,postgres brings PyTorch along, for Optuna's Gaussian processes.
 bundle: $(VENV)/.setup
