@@ -12,9 +12,10 @@ from math import sqrt
 import numpy as np
 from scipy import special
 
-NUM_DRAWS = 2_000
+NUM_DRAWS = 10_000
+FEWEST_DRAWS = 2_000
 MOST_NUMBERS = 5 * 10**6
-"""Numbers held at once while units are drawn."""
+"""Fewer draws are made if they would be more numbers than this; so many are held at once."""
 FEWEST_UNITS = 6
 CONFIDENCE = 0.95
 SEED = 21
@@ -36,22 +37,22 @@ def interval_of_difference(one: np.ndarray, other: np.ndarray) -> tuple[float, f
     fewest = min(len(one), len(other))
     if fewest < 2:
         return -np.inf, np.inf
-    errors = [float(group.var(ddof=1)) / len(group) for group in (one, other)]
-    freedom = (
-        sum(errors) ** 2 / sum(error**2 / (len(group) - 1) for error, group in zip(errors, (one, other), strict=True))
-        if sum(errors) > 0
-        else fewest - 1.0
-    )
+    errors = np.array([group.var(ddof=1) / len(group) for group in (one, other)])
+    freedom = fewest - 1.0
+    if errors.any():
+        freedom = float(errors.sum() ** 2 / (errors**2 / (np.array([len(one), len(other)]) - 1)).sum())
     if fewest < FEWEST_UNITS:
-        return _student(float(one.mean() - other.mean()), sqrt(sum(errors)), freedom)
-    return _percentiles(_means(one) - _means(other, SEED + 1), freedom, fewest)
+        return _student(float(one.mean() - other.mean()), sqrt(errors.sum()), freedom)
+    first, second = _means(one), _means(other, SEED + 1)
+    num = min(len(first), len(second))
+    return _percentiles(first[:num] - second[:num], freedom, fewest)
 
 
 def _means(units: np.ndarray, seed: int = SEED) -> np.ndarray:
     """Return the means of units drawn with replacement, again and again."""
     random, num = np.random.default_rng(seed), len(units)
     means = []
-    left = NUM_DRAWS
+    left = max(FEWEST_DRAWS, min(NUM_DRAWS, MOST_NUMBERS // num))
     while left > 0:
         rows = min(left, max(1, MOST_NUMBERS // num))
         means.append(units[random.integers(0, num, size=(rows, num))].mean(axis=1))
@@ -69,3 +70,20 @@ def _percentiles(means: np.ndarray, freedom: float, num: int) -> tuple[float, fl
 def _student(mean: float, error: float, freedom: float) -> tuple[float, float]:
     reach = -float(special.stdtrit(freedom, (1 - CONFIDENCE) / 2)) * error
     return mean - reach, mean + reach
+
+
+def interval_within(one: np.ndarray, other: np.ndarray) -> tuple[float, float]:
+    """Return the ends of the 95 % interval of how much larger the second is, on the mean over settings.
+
+    Both have the axes setting, run, and NaN where there is none. It is Student's: two or three runs of a setting are
+    too few to be drawn anew.
+    """
+    groups = [group[row][np.isfinite(group[row])] for group in (one, other) for row in range(len(one))]
+    gaps = np.nanmean(other, axis=1) - np.nanmean(one, axis=1)
+    if min(map(len, groups)) < 2:
+        return interval_of_mean(gaps)
+    errors = np.array([group.var(ddof=1) / len(group) for group in groups]) / len(gaps) ** 2
+    freedom = np.array([len(group) - 1 for group in groups])
+    if not errors.any():
+        return float(gaps.mean()), float(gaps.mean())
+    return _student(float(gaps.mean()), sqrt(errors.sum()), float(errors.sum() ** 2 / (errors**2 / freedom).sum()))

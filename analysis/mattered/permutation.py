@@ -5,10 +5,10 @@ seed, and then the observed labels count as one of the draws, so that p is never
 p-values should never be zero"). All are two-sided.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from itertools import combinations
-from math import comb
+from math import comb, prod
 
 import numpy as np
 
@@ -23,9 +23,8 @@ CHUNK = 2 * 10**6
 SEED = 20
 NUM_TOGETHER = 399
 """Exchanges of seeds, which decide only what is flipped."""
-AS_LARGE = 1 - 1e-9
-"""What reaches this share of the observed statistic counts as large: sums in another order differ in the last
-digits."""
+LAST_DIGITS = 1e-9
+"""By so much (of numbers scaled to 1) sums may differ because they were added in another order."""
 
 
 def sign_flips(units: np.ndarray) -> float:
@@ -40,7 +39,7 @@ def sign_flips(units: np.ndarray) -> float:
         return 1.0
     scale = np.abs(units).max()
     units = units / scale
-    observed = abs(units.sum()) * AS_LARGE
+    observed = abs(units.sum()) - LAST_DIGITS
     large = total = 0
     for signs in _signs(len(units)):
         large += int((np.abs(signs @ units) >= observed).sum())
@@ -71,7 +70,7 @@ def exchanged(one: np.ndarray, other: np.ndarray) -> float:
         return 1.0
     both = both / spread
     first = np.arange(len(both)) < len(one)
-    observed = float(_welch(both, first[None])[0]) * AS_LARGE
+    observed = float(_welch(both, first[None])[0]) * (1 - LAST_DIGITS)
     large = total = 0
     for labels in _labels(len(one), len(other)):
         large += int((_welch(both, labels) >= observed).sum())
@@ -88,30 +87,69 @@ def least_of_exchange(num_one: int, num_other: int) -> float:
     return least if ways <= MOST_EXACT else max(least, 1 / (_num_random(num_one + num_other) + 1))
 
 
-def moved_together(values: np.ndarray) -> float:
+def exchanged_within(one: np.ndarray, other: np.ndarray) -> float:
+    """Return the p-value of two levels' mean difference over settings: runs are exchanged within each setting.
+
+    Both have the axes setting, run, and NaN where there is none. Exact if the levels differ in no setting. A single
+    setting is left to `exchanged`.
+    """
+    if len(one) == 1:
+        return exchanged(*(group[np.isfinite(group)] for group in (one, other)))
+    strata = [(here[np.isfinite(here)], there[np.isfinite(there)]) for here, there in zip(one, other, strict=True)]
+    strata = [pair for pair in strata if min(map(len, pair))]
+    num = sum(len(here) + len(there) for here, there in strata)
+    if not strata:
+        return 1.0
+    random, rows = np.random.default_rng(SEED), _num_random(num)
+    observed, scale, sums = 0.0, 0.0, np.zeros(rows)
+    for here, there in strata:
+        both = np.concatenate([here, there])
+        both = both - both.mean()
+        weights = np.where(np.arange(len(both)) < len(here), 1 / len(here), -1 / len(there))
+        observed, scale = observed + float(weights @ both), max(scale, float(np.abs(both).max()))
+        sums += random.permuted(np.broadcast_to(weights, (rows, len(both))), axis=1) @ both
+    large = int((np.abs(sums) >= abs(observed) - LAST_DIGITS * scale).sum())
+    return (large + 1) / (rows + 1)
+
+
+def least_of_exchange_within(sizes: Sequence[tuple[int, int]]) -> float:
+    """Return the least p-value that `exchanged_within` can give for settings with so many runs of both levels."""
+    if len(sizes) == 1:
+        return least_of_exchange(*sizes[0])
+    ways = prod(float(comb(sum(pair), pair[0])) for pair in sizes)
+    least = (2 if all(one == other for one, other in sizes) else 1) / ways
+    return min(1.0, max(least, 1 / (_num_random(sum(map(sum, sizes))) + 1)))
+
+
+def moved_together(values: np.ndarray, is_crossed: bool = True) -> float:
     """Return the p-value of seeds that move a level in all settings alike: the seeds are exchanged in every setting.
 
-    `values` has the axes level, setting, seed, and NaN where there is none. What all levels of a setting share in a
-    seed is taken out before: pairs are free of it anyway.
+    `values` has the axes level, setting, seed, and NaN where there is none. What all levels share in a seed is taken
+    out before, because no difference between them has it: within each setting if levels and settings are crossed, else
+    over all settings.
     """
     present = np.isfinite(values)
     left = np.where(present, values, 0.0)
     for _ in range(8):  # taking out one mean disturbs the other if some are missing
-        for axis in (0, 2):
+        for axis in (2, 0 if is_crossed else (0, 1)):
             means = left.sum(axis, keepdims=True) / np.maximum(present.sum(axis, keepdims=True), 1)
             left = np.where(present, left - means, 0.0)
-    by_setting = left.transpose(1, 0, 2)
-    if by_setting.shape[0] < 2 or by_setting.shape[2] < 2:
+    num_settings = present.any(axis=2).sum(axis=1)
+    num_levels, _, num_seeds = values.shape
+    if num_levels < 2 or num_seeds < 2 or num_settings.max() < 2:
         return 1.0
-    observed = float((by_setting.sum(0) ** 2).sum())
+    weights = 1 / np.maximum(num_settings, 1)[:, None]
+    observed = float((left.sum(axis=1) ** 2 * weights).sum())
     if observed <= 1e-20 * float((left**2).sum()):
         return 1.0
     random = np.random.default_rng(SEED)
-    large = 0
-    for _ in range(NUM_TOGETHER):
-        places = random.random((by_setting.shape[0], 1, by_setting.shape[2])).argsort(axis=2)
-        mixed = np.take_along_axis(by_setting, np.broadcast_to(places, by_setting.shape), axis=2)
-        large += float((mixed.sum(0) ** 2).sum()) >= observed * AS_LARGE
+    large, to_draw = 0, NUM_TOGETHER
+    while to_draw > 0:
+        rows = min(to_draw, max(1, CHUNK // left.size))
+        places = random.random((rows, 1, *left.shape[1:])).argsort(axis=-1)
+        mixed = np.take_along_axis(left[None], np.broadcast_to(places, (rows, *left.shape)), axis=-1)
+        large += int(((mixed.sum(axis=2) ** 2 * weights).sum(axis=(1, 2)) >= observed * (1 - LAST_DIGITS)).sum())
+        to_draw -= rows
     return (large + 1) / (NUM_TOGETHER + 1)
 
 
