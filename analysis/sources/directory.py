@@ -1,5 +1,6 @@
 """Reads a search directory of ours, running or finished."""
 
+from collections.abc import Container
 from typing import Any
 
 import pandas as pd
@@ -21,6 +22,7 @@ def load_search(search: str | SearchPaths) -> Search:
     spec, records = load_spec(paths), load_trials(paths)
     table = make_table(spec, records)
     configs = {record.number: record.config for record in records}
+    remarks = [table.mixture, "" if paths.journal.exists() or records else _lost(paths)]
     return Search(
         name=paths.name,
         trials=_whole(table),
@@ -29,10 +31,10 @@ def load_search(search: str | SearchPaths) -> Search:
         constraints=tuple(Bound(_metric(table, one.metric), one.min, one.max) for one in spec.constraints),
         seed=config_column("seed") if spec.repeats else None,
         seeds=tuple(spec.seeds) if spec.repeats else (),
-        remarks=(table.mixture,) if table.mixture else (),
+        remarks=tuple(filter(None, remarks)),
         paths=paths,
         spec=spec,
-        read_histories=lambda: _histories(paths),
+        read_histories=lambda: _histories(paths, configs),
         read_config=lambda trial: dict(configs[trial]),
     )
 
@@ -72,10 +74,18 @@ def _factors(spec: Spec) -> tuple[Factor, ...]:
     return tuple(factors)
 
 
-def _histories(paths: SearchPaths) -> pd.DataFrame:
+def _lost(paths: SearchPaths) -> str:
+    """Return what to say if a search has reports of trials and no study that knows them; empty if it has none."""
+    if next(load_history(paths), None) is None:
+        return ""
+    return "its study is missing: histories/ has reports of trials, of which nothing else is known"
+
+
+def _histories(paths: SearchPaths, known: Container[int]) -> pd.DataFrame:
+    """Return all reports of the known trials; a running search may have begun others since its trials were read."""
     rows: list[dict[str, Any]] = []
     for entry in load_history(paths):
-        if "step" in entry and isinstance(entry.get("metrics"), dict):
+        if entry["trial"] in known and "step" in entry and isinstance(entry.get("metrics"), dict):
             own = {name: entry[name] for name in ("trial", "step", "seconds") if name in entry}
             rows.append({**{f"metric.{n}" if n in own else n: v for n, v in entry["metrics"].items()}, **own})
     if not rows:
