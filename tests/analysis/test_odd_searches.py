@@ -25,9 +25,7 @@ def test_every_odd_search_has_its_trials_histories_and_configs(odd_search):
 def test_a_copy_without_its_study_says_so(made_odd):
     search = analysis.load(str(made_odd("without_study").root))
     assert search.trials.empty
-    assert search.remarks == (
-        "its study is missing: histories/ has reports of 1 trials, of which nothing else is known",
-    )
+    assert search.remarks == ("its study is missing: histories/ has reports of trials, of which nothing else is known",)
 
 
 def test_a_copy_that_was_cut_off_shows_what_has_arrived(made_odd):
