@@ -44,9 +44,10 @@ class Killed:
     sampler: ClassVar[str]
 
     @pytest.fixture(scope="class")
-    def killed(self, tmp_path_factory):
+    @classmethod
+    def killed(cls, tmp_path_factory):
         options = ["--faults", len(KILLS), "--per-search", len(KILLS), "--kinds", ",".join(KILLS), "--seed", 2]
-        return chaos(tmp_path_factory.mktemp("killed"), *options, "--samplers", self.sampler)
+        return chaos(tmp_path_factory.mktemp("killed"), *options, "--samplers", cls.sampler)
 
     def test_killed_and_resumed_again_and_again_it_ends_with_the_table_of_an_undisturbed_one(self, killed):
         report, done = killed
@@ -69,9 +70,10 @@ class Struck:
     kinds: ClassVar[tuple[str, ...]]
 
     @pytest.fixture(scope="class")
-    def struck(self, tmp_path_factory):
-        options = ["--kinds", ",".join(self.kinds), "--per-search", len(self.kinds), "--samplers", "grid", "--seed", 1]
-        return chaos(tmp_path_factory.mktemp("struck"), "--faults", len(self.kinds), *options)
+    @classmethod
+    def struck(cls, tmp_path_factory):
+        options = ["--kinds", ",".join(cls.kinds), "--per-search", len(cls.kinds), "--samplers", "grid", "--seed", 1]
+        return chaos(tmp_path_factory.mktemp("struck"), "--faults", len(cls.kinds), *options)
 
     def test_a_search_survives(self, kind, struck):
         report, done = struck
