@@ -39,8 +39,8 @@ from analysis.search import Factor, Search
 
 MOVED = 0.25
 """Seeds count as moving levels in all settings alike if exchanged seeds agree as much in at most this share."""
-MOST_SEEDS = 1_000
-"""More seeds, or configurations, than this nobody is told to try."""
+MOST_MORE = 200
+"""More further seeds, or configurations, than this nobody is told to try."""
 
 
 def has_repeats(search: Search, among: Comparable) -> bool:
@@ -64,9 +64,8 @@ def verdicts(search: Search, factor: Factor | str, among: Comparable | None = No
     corrected = corrected_together([one.p for one in found])
     means = {level: table.level_mean(level) for one in found for level in (one.better, one.worse)}
     order = sorted(means, key=lambda level: table.sign * means[level])
-    all_p = np.array([one.p for one in found])
     made = [
-        _verdict(search, table, one, float(p), _least(all_p, place, one))
+        _verdict(search, table, one, float(p), _least(found, place))
         for place, (one, p) in enumerate(zip(found, corrected, strict=True))
     ]
     rank = {table.levels[level]: place for place, level in enumerate(order)}
@@ -92,18 +91,25 @@ def _compare_all(table: SeedTable) -> list[Compared]:
     return [one for one in found if one is not None]
 
 
-def _least(all_p: np.ndarray, place: int, one: Compared) -> tuple[float, int | None]:
+def _least(found: Sequence[Compared], place: int) -> tuple[float, int | None]:
     """Return the least corrected p-value that a comparison could have, and how many seeds would make it small enough.
 
-    The other comparisons stay as they are.
+    The other comparisons stay as they are; but those in which all pairs agree are taken to do so with more seeds too.
     """
+    one = found[place]
+    agree = [other.p <= other.least_p(other.num_units) * (1 + 1e-9) for other in found]
 
-    def corrected(num: int) -> float:
-        return float(corrected_together(np.where(np.arange(len(all_p)) == place, one.least_p(num), all_p))[place])
+    def corrected(more: int) -> float:
+        p = [
+            other.least_p(other.num_units + more) if at == place or (more and agree[at]) else other.p
+            for at, other in enumerate(found)
+        ]
+        return float(corrected_together(p)[place])
 
-    least = corrected(one.num_units)
-    enough = range(one.num_units, MOST_SEEDS)
-    return least, next((num for num in enough if corrected(num) <= LEVEL), None) if least > LEVEL else one.num_units
+    least = corrected(0)
+    if least <= LEVEL:
+        return least, one.num_units
+    return least, next((one.num_units + more for more in range(1, MOST_MORE) if corrected(more) <= LEVEL), None)
 
 
 def _verdict(
