@@ -166,11 +166,17 @@ def _signs(num: int) -> Iterator[np.ndarray]:
     if _is_exact(num):
         yield _all_signs(num)
         return
-    random, left = np.random.default_rng(SEED), _num_random(num)
-    while left > 0:
-        rows = min(left, max(1, CHUNK // num))
-        yield random.integers(0, 2, size=(rows, num), dtype=np.int8).astype(float) * 2 - 1
-        left -= rows
+    rows = _num_random(num)
+    if rows * num <= CHUNK:
+        yield _some_signs(num, rows, SEED)
+        return
+    for start in range(0, rows, max(1, CHUNK // num)):
+        yield _some_signs.__wrapped__(num, min(rows - start, max(1, CHUNK // num)), (SEED, start))
+
+
+@lru_cache(maxsize=4)
+def _some_signs(num: int, rows: int, seed: int | tuple[int, int]) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 2, size=(rows, num), dtype=np.int8).astype(float) * 2 - 1
 
 
 @lru_cache(maxsize=16)

@@ -60,7 +60,7 @@ def verdicts(search: Search, factor: Factor | str, among: Comparable | None = No
     if not has_repeats(search, among):
         return []
     table = seed_table(search, factor, among)
-    found = _compare_all(table)
+    found = compare_all(table)
     corrected = corrected_together([one.p for one in found])
     means = {level: table.level_mean(level) for one in found for level in (one.better, one.worse)}
     order = sorted(means, key=lambda level: table.sign * means[level])
@@ -81,7 +81,8 @@ def corrected_together(p: Sequence[float] | np.ndarray) -> np.ndarray:
     return np.asarray(stats.false_discovery_control(p)) if len(p) else np.zeros(0)
 
 
-def _compare_all(table: SeedTable) -> list[Compared]:
+def compare_all(table: SeedTable) -> list[Compared]:
+    """Return every two levels of a factor compared, except those that have nothing to compare."""
     there = np.isfinite(table.scores).any(axis=2)
     is_crossed = bool((there.sum(axis=0) > 1).any())
     moved = table.shares_seeds and moved_together(table.scores, is_crossed) <= MOVED
