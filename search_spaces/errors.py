@@ -28,6 +28,8 @@ UserError                   any of them; all others are faults of ours and keep 
  ├ NoLogError               there is no such log
  ├ RerunError               a trial cannot be run again
  ├ NotThereError            a search does not have what was asked of it
+ ├ NothingToShowError       a search has nothing that a figure could show
+ ├ FigureError              there is no such figure, or it has no such option
  ├ TableError               such a table cannot be made
  └ ExportError              a folder cannot take an export
     └ NoBestTrialError      there is no such trial to export

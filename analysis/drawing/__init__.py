@@ -1,0 +1,1 @@
+"""How figures are found, styled and saved; what each of them shows is in `analysis/figures`."""

@@ -1,0 +1,52 @@
+"""Draws figures to files and to SVG that is part of a page."""
+
+import io
+import re
+from pathlib import Path
+from typing import Any, Literal
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure as Canvas
+
+from analysis.drawing.figure import Data, Figure
+from analysis.drawing.style import GREY, styled
+
+Form = Literal["png", "pdf", "svg"]
+PANEL = (7.2, 4.4)
+"""Inches of a figure with one panel."""
+SMALL_PANEL = (4.6, 3.2)
+"""Inches of each panel if there are several."""
+
+
+def drawn(figure: Figure, data: Data, title: bool = True) -> Canvas:
+    """Return a figure's data drawn on a canvas of its own; matplotlib's global state stays as it is."""
+    rows, columns = figure.panels(data)
+    size = PANEL if rows * columns == 1 else (max(SMALL_PANEL[0] * columns, PANEL[0]), SMALL_PANEL[1] * rows + 0.4)
+    with styled():
+        canvas = Canvas(figsize=getattr(data, "size", None) or size)
+        FigureCanvasAgg(canvas)
+        axes: Any = canvas.subplots(rows, columns)
+        figure.draw(data, axes)
+        if title:
+            canvas.suptitle(figure.title, fontsize=11.5, color=GREY)
+    return canvas
+
+
+def save(figure: Figure, data: Data, path: Path) -> None:
+    """Write a figure to a file; the file's ending says in which format."""
+    canvas = drawn(figure, data)
+    with styled():
+        canvas.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
+
+
+def svg(figure: Figure, data: Data) -> str:
+    """Return a figure as an SVG element for a page: its grey is the page's text colour, its ids are its own."""
+    canvas, out = drawn(figure, data, title=False), io.StringIO()
+    with styled():
+        canvas.savefig(out, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+    text = out.getvalue()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, count=1, flags=re.DOTALL)
+    text = re.sub(r"#7a7a7a", "currentColor", text, flags=re.IGNORECASE)
+    text = re.sub(r'<svg [^>]*?(viewBox="[^"]*")[^>]*>', r'<svg \1 role="img">', text, count=1, flags=re.DOTALL)
+    return re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{figure.name}-", text)

@@ -1,0 +1,60 @@
+"""The one style of all figures: its colours, and axes that suit the values on them."""
+
+import math
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+
+STYLE = Path(__file__).with_name("swell.mplstyle")
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#8c6bb1", "#7a7a7a")
+"""Okabe and Ito's colours (2008), which colour-blind readers tell apart, less those that are lost on white or black."""
+GREY = "#7a7a7a"
+"""Text, axes and whatever stands back; SVGs get the page's own text colour instead."""
+OUTCOME_COLORS = {"completed": "#009E73", "pruned": "#56B4E9", "running": "#7a7a7a", "stopped": "#8c6bb1"}
+"""All other outcomes are failures."""
+FAILED = "#D55E00"
+DECADES = 1.5
+"""Values over more orders of magnitude than this are drawn on a logarithmic axis."""
+
+
+def styled() -> AbstractContextManager[Any]:
+    """Return a context in which matplotlib draws in the style."""
+    return mpl.rc_context(rc=mpl.rc_params_from_file(STYLE, use_default_template=False))
+
+
+def color(index: int) -> str:
+    """Return the colour of a series by its place."""
+    return COLORS[index % len(COLORS)]
+
+
+def outcome_color(outcome: str) -> str:
+    """Return the colour of an outcome: one for every kind of failure."""
+    return OUTCOME_COLORS.get(outcome, FAILED)
+
+
+def spans_decades(values: Iterable[float]) -> bool:
+    """Return whether values are all positive and over orders of magnitude, so that a logarithmic axis suits them."""
+    finite = [value for value in values if value is not None and math.isfinite(value)]
+    return bool(finite) and min(finite) > 0 and math.log10(max(finite) / min(finite)) > DECADES
+
+
+def scale(values: Iterable[float]) -> str:
+    """Return the scale of an axis for values: "log" or "linear"."""
+    return "log" if spans_decades(values) else "linear"
+
+
+def shorten(text: object, most: int = 28) -> str:
+    """Return a label that is not too long to be drawn."""
+    said = f"{text:.4g}" if isinstance(text, float) else str(text)
+    return said if len(said) <= most else f"{said[: most - 1]}…"
+
+
+def finite_share(values: Sequence[float]) -> tuple[np.ndarray, int]:
+    """Return the finite ones among values, and how many are not."""
+    array = np.asarray(values, dtype=float)
+    finite = array[np.isfinite(array)]
+    return finite, len(array) - len(finite)
