@@ -9,11 +9,11 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
 
-import analysis.figures
 from analysis.drawing.figure import Figure, FigureError
 from analysis.search import Search
 from search_spaces.errors import nearest
 
+OURS = "analysis.figures"
 GROUP = "swell.figures"
 """The entry points of installed packages: each names a package whose modules are figures."""
 NEEDED = ("TITLE", "SENTENCE", "info", "draw")
@@ -25,7 +25,7 @@ def figures(*places: str) -> list[Figure]:
     A place is a file, a folder of files, or the name of a package. A folder inside a package of figures is for the
     method of its name. Raises FigureError if a place is none of these, or holds a module that is no figure.
     """
-    found = [*_of_package(analysis.figures)]
+    found = [*_of_package(importlib.import_module(OURS))]
     for point in entry_points(group=GROUP):
         found += _of_package(point.load())
     for place in places:

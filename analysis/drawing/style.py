@@ -48,9 +48,9 @@ def scale(values: Iterable[float]) -> str:
 
 
 def shorten(text: object, most: int = 28) -> str:
-    """Return a label that is not too long to be drawn."""
-    said = f"{text:.4g}" if isinstance(text, float) else str(text)
-    return said if len(said) <= most else f"{said[: most - 1]}…"
+    """Return a label that is not too long to be drawn, and of which nothing is read as mathematics."""
+    said = " ".join((f"{text:.4g}" if isinstance(text, float) else str(text)).split())
+    return (said if len(said) <= most else f"{said[: most - 1]}…").replace("$", r"\$")
 
 
 def finite_share(values: Sequence[float]) -> tuple[np.ndarray, int]:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import pandas as pd
 
 from analysis.drawing.figure import NothingToShowError
-from analysis.drawing.style import GREY, color, scale
+from analysis.drawing.style import GREY, color, scale, shorten
 from analysis.search import Search
 
 TITLE = "Learning curves"
@@ -99,16 +99,16 @@ def draw(data: LearningCurves, axes: Any) -> None:
         curve = by_trial[number].dropna(subset=data.objective)
         style = {"color": color(place), "label": f"trial {number}", "zorder": 3} if is_best else {"color": GREY}
         top.plot(curve[data.x], curve[data.objective], marker="o", alpha=1.0 if is_best else 0.3, **style)
-    top.set(ylabel=data.objective, yscale=scale(data.reports[data.objective]), xlabel=label)
+    top.set(ylabel=shorten(data.objective), yscale=scale(data.reports[data.objective]), xlabel=label)
     handles, labels = top.get_legend_handles_labels()
-    top.legend(handles[::-1], labels[::-1], ncols=min(len(labels), 5), loc="best")
+    top.legend(handles[::-1], labels[::-1], loc="best")
     if data.remark:
         top.set_title(data.remark)
     if not data.losses:
         return
     best, below = by_trial[data.order[0]], axes[1]
     for place, name in enumerate(data.losses):
-        below.plot(best[data.x], best[name], marker="o", color=color(place), label=name)
+        below.plot(best[data.x], best[name], marker="o", color=color(place), label=shorten(name))
     positive = [value for name in data.losses for value in best[name].dropna() if value > 0]
     below.set(yscale=scale(positive), ylabel="training loss", xlabel=label, title=f"trial {data.order[0]}")
     below.legend(ncols=2)
