@@ -25,7 +25,6 @@ from analysis.mattered.seeds import compare_all, corrected_together
 from analysis.mattered.verdict import LEVEL
 
 Random = np.random.Generator
-Draw = Callable[[Random], np.ndarray]
 
 
 def crossed(
@@ -69,6 +68,22 @@ def uncrossed(
     return values + random.normal(size=values.shape) / 3
 
 
+def sought(random: Random, effect: float = 0.0, num: int = 40) -> SeedTable:
+    """Return a search by Optuna's TPE, which tries the better level, and good numbers, ever more often."""
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    sampler = optuna.samplers.TPESampler(seed=int(random.integers(2**31)), multivariate=True, group=True)
+    study = optuna.create_study(sampler=sampler)
+    values, numbers = np.full((2, num, 3), np.nan), np.zeros((num, 1))
+    for place in range(num):
+        trial = study.ask()
+        level, numbers[place] = trial.suggest_categorical("level", [0, 1]), trial.suggest_float("number", 0.0, 1.0)
+        values[level, place] = 32 * (numbers[place] - 0.5) ** 2 + effect * level + random.normal(size=3) / 2
+        study.tell(trial, float(values[level, place].mean()))
+    return table(values, numbers)
+
+
 def table(values: np.ndarray, features: np.ndarray | None = None) -> SeedTable:
     """Return errors as the table that verdicts are made of."""
     present = np.isfinite(values)
@@ -106,7 +121,7 @@ def skewed(random: Random, shape: tuple[int, ...]) -> np.ndarray:
 class Kind:
     """A kind of search, and what is true of it."""
 
-    draw: Draw
+    draw: Callable[[Random], np.ndarray | SeedTable]
     effects: tuple[float, ...] = (0.0, 0.0)
     """The planted effect of each level."""
 
@@ -126,6 +141,7 @@ NONE: Mapping[str, Kind] = {
     "the same with 5 levels, by 1": Kind(lambda random: crossed(random, levels=5, of_seed=1.0), (0.0,) * 5),
     "random search": Kind(uncrossed),
     "random search, 6 wide against 30 narrow": Kind(lambda random: uncrossed(random, (6, 30), spreads=(3.0, 1.0))),
+    "search by TPE": Kind(sought),
     "5 levels, no difference": Kind(lambda random: crossed(random, levels=5), (0.0,) * 5),
 }
 """Kinds of searches in which no level is better."""
@@ -144,6 +160,7 @@ SOME: Mapping[str, Kind] = {
         lambda random: crossed(random, effects=(0.0, 2.0), of_seed=0.5), (0.0, 2.0)
     ),
     "of 1.5 in a random search": Kind(lambda random: uncrossed(random, effect=1.5), (0.0, 1.5)),
+    "of 0.7 in a search by TPE": Kind(lambda random: sought(random, 0.7), (0.0, 0.7)),
     "5 levels, of 2 for two of them": Kind(
         lambda random: crossed(random, levels=5, effects=(0.0, 0.0, 0.0, 2.0, 2.0)), (0.0, 0.0, 0.0, 2.0, 2.0)
     ),
@@ -175,11 +192,14 @@ def rates(kind: Kind, draws: int, seed: int = 0) -> Rates:
     random = np.random.default_rng(seed)
     rows = []
     for _ in range(draws):
-        made = table(kind.draw(random))
+        drawn = kind.draw(random)
+        made = drawn if isinstance(drawn, SeedTable) else table(drawn)
         found = compare_all(made)
         supported = corrected_together([one.p for one in found]) <= LEVEL
         planted = np.array([kind.effects[one.worse] - kind.effects[one.better] for one in found])
         false, true = supported & (planted <= 0), supported & (planted > 0)
+        if not found:  # the sampler has tried a single level
+            continue
         covered = np.mean([one.low <= gap <= one.high for one, gap in zip(found, planted, strict=True)])
         some = sum(1 for one, gap in zip(found, planted, strict=True) if gap != 0)
         counted = (planted != 0) if some else np.ones(len(found), dtype=bool)

@@ -64,8 +64,8 @@ class Compared:
     p_ranks: float
     p_failures: float | None = None
     """If the better level failed more often: the p-value with a failure as the worst result; 1 if it is then worse."""
-    is_adjusted: bool = False
-    """Whether what the other factors explain was taken out."""
+    is_adjusted: bool | None = None
+    """Whether what the other factors explain was taken out; None if they are the same, or there are none."""
 
     @property
     def fails_more(self) -> bool:
@@ -218,7 +218,7 @@ def _unpaired(table: SeedTable, one: int, other: int, moved: bool, forest: "Fore
         sizes=(len(here), len(there)),
         p_settings=np.nan,
         p_ranks=float(stats.mannwhitneyu(here, there).pvalue),
-        is_adjusted=forest.is_used,
+        is_adjusted=forest.is_used if table.features.shape[1] else None,
     )
     failed, failed_other = (int(table.failed[level].any(axis=1).sum()) for level in (one, other))
     return replace(found, p_failures=_failures_as_worst(here, there, failed, failed_other))

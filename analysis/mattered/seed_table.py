@@ -8,7 +8,7 @@ import pandas as pd
 
 from analysis.mattered.comparable import NOT_ENDED, VALUE, Comparable, is_active, numbers
 from analysis.mattered.crossed import spans_orders
-from analysis.mattered.levels import level_labels
+from analysis.mattered.levels import MOST_VALUES, level_labels
 from analysis.search import Factor, Search
 from cluster.state.outcomes import Outcome
 
@@ -57,6 +57,9 @@ def seed_table(search: Search, factor: Factor, among: Comparable) -> SeedTable:
     trials = search.trials.loc[labels.notna()]
     level = labels.loc[trials.index].cat.codes.to_numpy()
     setting, features = _settings(search, factor, trials)
+    if factor.is_number and not _is_crossed(numbers(trials, factor.column), setting, trials["configuration"]):
+        _, first, own = np.unique(trials["configuration"], return_index=True, return_inverse=True)
+        features, setting = features[setting[first]], own
     seed, are_shared = _seeds(trials[search.seed], level, setting)
     shape = len(labels.cat.categories), len(features), int(seed.max(initial=-1)) + 1
     place = np.ravel_multi_index((level, setting, seed), shape) if len(trials) else np.zeros(0, dtype=int)
@@ -87,6 +90,17 @@ def seed_table(search: Search, factor: Factor, among: Comparable) -> SeedTable:
         sign=search.objective.sign,
         features=features,
     )
+
+
+def _is_crossed(values: pd.Series, setting: np.ndarray, configuration: pd.Series) -> bool:
+    """Return whether the same numbers were tried in each setting, so that bins of them may be paired by setting.
+
+    If not, as in a random search, each configuration is a setting of its own, even if the others are but choices.
+    """
+    num_settings = len(np.unique(setting))
+    if num_settings == 1:
+        return values.nunique() <= MOST_VALUES
+    return 4 * configuration.nunique() >= 3 * values.nunique() * num_settings
 
 
 def _seeds(seeds: pd.Series, level: np.ndarray, setting: np.ndarray) -> tuple[np.ndarray, bool]:

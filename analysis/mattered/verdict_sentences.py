@@ -100,8 +100,13 @@ def _evidence(verdict: Verdict, compared: Compared) -> str:
         alike = ", which move a level alike in all of them" if compared.unit is Unit.SEED else ""
         return f"better in {_won(verdict)}{ties}, {where}{alike}"
     one, other = compared.sizes
-    forest = ", the other factors' effect taken out by a random forest" if compared.is_adjusted else ""
-    sizes = f"{one} against {count(other, 'configuration')} of {count(verdict.num_seeds, 'seed')} in other settings"
+    forest = {
+        True: ", the other factors' effect taken out by a random forest",
+        False: ", the other factors' effect not taken out",
+        None: "",
+    }[compared.is_adjusted]
+    settings = "" if compared.is_adjusted is None else " in other settings"
+    sizes = f"{one} against {count(other, 'configuration')} of {count(verdict.num_seeds, 'seed')}{settings}"
     return f"{sizes}, better in {verdict.wins / verdict.pairs:.0%} of their pairs{forest}"
 
 

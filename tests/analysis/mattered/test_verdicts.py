@@ -253,6 +253,27 @@ def test_a_range_of_numbers_is_compared_by_its_bins():
     assert found[0].better.startswith("0.0")
 
 
+def test_bins_are_paired_only_if_the_same_numbers_were_tried_in_each_setting():
+    random = np.random.default_rng(0)
+    rows = []
+    for head in range(2):
+        for place, rate in enumerate(np.arange(8.0)):
+            for seed in range(3):
+                value = 10 + 5 * head + rate // 2 + random.normal() / 9
+                row = {"head": "ab"[head], "rate": rate, "seed": seed, "error": value, "outcome": "completed"}
+                rows.append({"trial": len(rows), "configuration": 8 * head + place, **row})
+    factors = [Factor("head", levels=("a", "b")), Factor("rate")]
+    grid = verdicts(planted_search(rows, factors, seeds=(0, 1, 2)), "rate")
+    assert {(one.is_paired, one.pairs, one.num_settings) for one in grid} == {(True, 6, 2)}
+    for row in rows:
+        row["rate"] += row["configuration"] / 1000
+    drawn = verdicts(planted_search(rows, factors, seeds=(0, 1, 2)), "rate")
+    assert {(one.is_paired, one.pairs) for one in drawn} == {(False, 16)}
+    alone = verdicts(planted_search(rows, factors[1:], seeds=(0, 1, 2)), "rate")
+    assert {(one.is_paired, one.pairs) for one in alone} == {(False, 16)}
+    assert "4 against 4 configurations of 3 seeds, better in" in alone[0].sentence
+
+
 def test_few_configurations_are_too_few():
     verdict = only(random_search(np.random.default_rng(3), 1.0, num=5))
     assert "cannot support any verdict (p is at least" in verdict.sentence
