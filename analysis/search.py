@@ -80,7 +80,8 @@ class Search:
     Always there: `trial` (its number), `configuration` (which ties the repetitions of one configuration), `outcome`
     ("completed", "pruned", "running", or how it failed), `rank` (of completed trials, from 1), a column per factor and
     per measured metric. A search directory also has every config field, and what the trial used: `steps_trained`,
-    `wall_time_s`, `cpu_time_s`, `compile_time_s`, `peak_memory_mb`, `host`, `error` and more."""
+    `wall_time_s`, `cpu_time_s`, `compile_time_s`, `peak_memory_mb`, `host`, `error` and more, and `began_at` and
+    `ended_at` in seconds since 1970."""
     factors: tuple[Factor, ...]
     """What was searched, in the spec's order; the seed of repetitions is not among them."""
     objectives: tuple[Objective, ...]

@@ -17,7 +17,8 @@ from search_spaces.spec import Spec
 FIGURES = figures_of(TrialRecord)
 ORIGINS = {"code": "versions of the code (column code)", "settings": "settings of the libraries (column settings)"}
 """The columns that must be the same in trials that are compared, and what they are called."""
-OUR_COLUMNS = {"rank", "trial", "configuration", "outcome", "feasible", *(one.column for one in FIGURES)}
+TIMES = ("began_at", "ended_at")
+OUR_COLUMNS = {"rank", "trial", "configuration", "outcome", "feasible", *TIMES, *(one.column for one in FIGURES)}
 """Columns that a config field or a metric of the same name must not take: it gets a prefix instead."""
 
 

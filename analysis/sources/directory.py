@@ -1,6 +1,6 @@
 """Reads a search directory of ours, running or finished."""
 
-from collections.abc import Container
+from collections.abc import Container, Sequence
 from typing import Any
 
 import pandas as pd
@@ -8,7 +8,7 @@ import pandas as pd
 from analysis.search import Bound, Factor, Objective, Search, no_histories
 from analysis.table import TrialTable, config_column, make_table
 from cluster.state.paths import SearchPaths, find_search
-from cluster.state.records import load_history, load_spec, load_trials
+from cluster.state.records import TrialRecord, load_history, load_spec, load_trials
 from search_spaces.parameters import FloatRange, IntRange, labels
 from search_spaces.spec import Spec
 
@@ -25,7 +25,7 @@ def load_search(search: str | SearchPaths) -> Search:
     remarks = [table.mixture, "" if paths.journal.exists() or records else _lost(paths)]
     return Search(
         name=paths.name,
-        trials=_whole(table),
+        trials=_whole(table, records),
         factors=_factors(spec),
         objectives=tuple(Objective(_metric(table, one.metric), one.mode) for one in spec.objectives),
         constraints=tuple(Bound(_metric(table, one.metric), one.min, one.max) for one in spec.constraints),
@@ -39,12 +39,16 @@ def load_search(search: str | SearchPaths) -> Search:
     )
 
 
-def _whole(table: TrialTable) -> pd.DataFrame:
+def _whole(table: TrialTable, records: Sequence[TrialRecord]) -> pd.DataFrame:
     """Return the table with the columns that every search has, also if it has no trials yet."""
     frame = table.frame
     if frame.empty:
         frame = pd.DataFrame({"rank": [], "trial": [], "configuration": [], "outcome": []})
         frame = frame.astype({"rank": "Int64", "trial": "int64", "configuration": "int64", "outcome": "str"})
+    times = {record.number: (record.began_at, record.ended_at) for record in records}
+    for place, name in enumerate(("began_at", "ended_at")):
+        found = [times[number][place] for number in frame["trial"]]
+        frame = frame.assign(**{name: pd.Series(found, index=frame.index, dtype="float64")})
     wanted = [*map(config_column, table.spec.space), *(one.metric for one in table.spec.objectives)]
     absent = [name for name in wanted if name not in frame.columns and name not in table.judged]
     return frame.assign(**{name: pd.Series([None] * len(frame), dtype="float64") for name in absent})

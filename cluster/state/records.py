@@ -5,6 +5,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,9 @@ class TrialRecord(Figures):
     """Every time that the machine failed it: `outcome`, `step`, `wave` and `error`."""
     is_open: bool = False
     """Whether it runs, or will be taken up again."""
+    began_at: float | None = None
+    """When it was first started, in seconds since 1970."""
+    ended_at: float | None = None
 
 
 _IN_RESULT = tuple(one.name for one in figures_of(TrialRecord))
@@ -163,8 +167,14 @@ def record_of(trial: Any) -> TrialRecord:
         raised=from_json(result.get("raised", ())),
         failures=FAILURES.of(trial),
         is_open=is_open,
+        began_at=_seconds(trial.datetime_start),
+        ended_at=_seconds(trial.datetime_complete),
         **figures,
     )
+
+
+def _seconds(moment: datetime | None) -> float | None:
+    return moment.timestamp() if moment else None
 
 
 def _as_number(value: Any) -> float:
