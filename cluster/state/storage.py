@@ -22,8 +22,6 @@ from search_spaces.sections import DATABASE, JOURNAL
 
 log = logging.getLogger(__name__)
 
-STUDY_NAME = "swell"
-"""A study's name in a journal, which holds only that study."""
 CONNECT_PATIENCE_S = 10
 
 
@@ -65,18 +63,30 @@ def _open(paths: SearchPaths, address: str, to_write: bool, lock_patience_s: flo
         return None
     if to_write and paths.job is None:
         repaired = repair_last_line(paths.journal)
-        return Storage(optuna.storages.JournalStorage(_journal(paths.journal)), STUDY_NAME, None, repaired)
+        return _in_journal(_journal(paths.journal), paths, None, repaired)
     lock = SharedLock(paths.journal_lock, lock_patience_s)
     journal, repaired = SharedJournal(paths.journal, lock), 0
     if to_write:
         with journal:
             paths.journal.touch()
             repaired = repair_last_line(paths.journal)
-    backend: Any = journal  # it has every method that Optuna calls
-    return Storage(optuna.storages.JournalStorage(backend), STUDY_NAME, journal, repaired)
+    return _in_journal(journal, paths, journal, repaired)
 
 
 # -- journals ---------------------------------------------------------------------------------------------------------
+
+
+def _in_journal(backend: Any, paths: SearchPaths, exclusive: SharedJournal | None, repaired: int) -> Storage:
+    """Return the storage of a journal, which holds one study.
+
+    It is called as the search was when it was made: earlier versions called all studies "swell", and a search's
+    directory may have been renamed since.
+    """
+    from optuna.storages import JournalStorage
+
+    storage = JournalStorage(backend)
+    studies = storage.get_all_studies()
+    return Storage(storage, studies[0].study_name if studies else paths.name, exclusive, repaired)
 
 
 def _journal(path: Path) -> Any:

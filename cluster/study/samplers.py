@@ -3,7 +3,8 @@
 import hashlib
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, cast
 
 import optuna
 from optuna.distributions import BaseDistribution, FloatDistribution
@@ -181,6 +182,24 @@ def build_sampler(spec: Spec, grid: Grid | None) -> BaseSampler:
     return NumberedSampler(of_trial, seed, repeats)
 
 
+@dataclass(frozen=True)
+class _Named:
+    study_name: str
+
+
+_ALWAYS_CALLED = _Named("swell")  # what all studies were called once: brackets of searches from then stay what they are
+
+
+class _Hyperband(optuna.pruners.HyperbandPruner):
+    """Hyperband whose brackets depend on a trial's number alone; Optuna's depend on the study's name too.
+
+    The name is that of the search's directory, so the same search under another name would decide otherwise.
+    """
+
+    def _get_bracket_id(self, study: Study, trial: FrozenTrial) -> int:
+        return super()._get_bracket_id(cast(Study, _ALWAYS_CALLED), trial)
+
+
 def build_pruner(spec: Spec, max_steps: Callable[[], int | None]) -> optuna.pruners.BasePruner:
     """Return the pruner for the spec's early stopping, for at most `max_steps()` steps: only Hyperband asks.
 
@@ -192,7 +211,7 @@ def build_pruner(spec: Spec, max_steps: Callable[[], int | None]) -> optuna.prun
             min_resource=stopping.grace_steps, reduction_factor=stopping.reduction, min_early_stopping_rate=0
         )
     if stopping.name == "hyperband":
-        return optuna.pruners.HyperbandPruner(
+        return _Hyperband(
             min_resource=stopping.grace_steps, max_resource=max_steps() or "auto", reduction_factor=stopping.reduction
         )
     return optuna.pruners.NopPruner()

@@ -27,7 +27,7 @@ from cluster.study.configurations import largest_num_steps
 from cluster.study.inputs import Inputs
 from cluster.study.roster import LOOK_EVERY_S, Roster, SharedRoster, end_order
 from cluster.study.samplers import build_pruner, build_sampler
-from cluster.study.tell_optuna import finish, last_step, score
+from cluster.study.tell_optuna import finish, last_step, name_metrics, score
 from search_spaces.grid import Grid
 from search_spaces.spec import Spec
 from trainables._shared.config import MethodConfig
@@ -90,6 +90,7 @@ class SearchStudy:
             directions=["minimize" if o.mode == "min" else "maximize" for o in spec.objectives],
             sampler=build_sampler(spec, self.grid),
         )
+        name_metrics(self._study, spec)
         self._study.pruner = build_pruner(spec, self._longest_steps)
         self.waits_for = ""
         """What the machine lacked for the next trial when it was last asked for; empty if nothing."""

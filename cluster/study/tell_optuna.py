@@ -1,14 +1,25 @@
 """What the study tells Optuna of a trial, so that samplers and pruners learn what is true of its configuration."""
 
 import math
+import warnings
 from collections.abc import Mapping
 
+from optuna.exceptions import ExperimentalWarning
 from optuna.study import Study
 from optuna.trial import Trial, TrialState
 
 from cluster.state.outcomes import Outcome, Told
 from cluster.state.records import violations
 from search_spaces.spec import Spec
+
+
+def name_metrics(study: Study, spec: Spec) -> None:
+    """Note the objectives' metrics in the study, for tools that show it (optuna-dashboard), unless it has them."""
+    if study.metric_names is not None:
+        return
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        study.set_metric_names([objective.metric for objective in spec.objectives])
 
 
 def score(spec: Spec, metrics: Mapping[str, float]) -> float:

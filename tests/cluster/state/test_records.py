@@ -150,11 +150,12 @@ FULL = """
 import resource, signal, sys
 from pathlib import Path
 from cluster.state.paths import SearchPaths
-from cluster.state.storage import STUDY_NAME, open_storage
+from cluster.state.storage import open_storage
 import optuna
 
 paths = SearchPaths(Path(sys.argv[1]))
-study = optuna.create_study(storage=open_storage(paths, to_write=True).optuna, study_name=STUDY_NAME)
+storage = open_storage(paths, to_write=True)
+study = optuna.create_study(storage=storage.optuna, study_name=storage.study_name)
 study.set_user_attr("before", 1)
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
