@@ -116,6 +116,16 @@ def show_ending(paths: SearchPaths) -> None:
         _warn(table, console)
     console.print(f"all trials: swell table {paths.name}    best model: swell best {paths.name}")
     console.print(f"everything: {paths.root}", soft_wrap=True)
+    if _has_report(paths):
+        console.print(f"report: {paths.report} (open it in a browser, or hand it on)", soft_wrap=True)
+
+
+def _has_report(paths: SearchPaths) -> bool:
+    """Return whether the search has a report of its end, and not only one from before it went on."""
+    try:
+        return paths.report.stat().st_mtime >= paths.status.stat().st_mtime
+    except OSError:
+        return False
 
 
 def show_exported(paths: SearchPaths, exported: Exported) -> None:

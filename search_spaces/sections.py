@@ -268,6 +268,8 @@ class SpecFields(SpecModel):
     """What stays on disk of a finished trial."""
     tracking: Tracking = Tracking()
     """Where runs are shown besides the search's own records."""
+    report: bool = True
+    """Whether a report of the search, one HTML file, is written to its directory when it ends."""
     storage: Annotated[
         str, AfterValidator(_check_storage), Field(json_schema_extra={"pattern": f"^({JOURNAL}|{DATABASE}.+)$"})
     ] = JOURNAL

@@ -12,11 +12,11 @@ class DamagedFileError(UserError):
     """A file of ours is damaged, or was written by a later version."""
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a text file, whole or not at all."""
+def write_text(path: Path, text: str, encoding: str | None = None) -> None:
+    """Write a text file, whole or not at all; in the locale's encoding unless told otherwise."""
     unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        unfinished.write_text(text)
+        unfinished.write_text(text, encoding)
         unfinished.replace(path)
     finally:
         unfinished.unlink(missing_ok=True)

@@ -242,6 +242,16 @@ class SearchPaths:
         """Folder that `swell best` exports to by default."""
         return self.root / "best"
 
+    @property
+    def report(self) -> Path:
+        """The report that is written at the end of the search, one HTML file."""
+        return self.root / "report.html"
+
+    @property
+    def report_log(self) -> Path:
+        """What was said while the report was written at the end of the search."""
+        return self.logs / "report.log"
+
     def make_folders(self) -> None:
         """Create the search directory, private to the user."""
         self.root.parent.mkdir(parents=True, exist_ok=True)

@@ -13,6 +13,7 @@ from cluster.state.paths import SearchPaths
 from cluster.state.records import load_spec
 from cluster.state.snapshot import load_status
 from cluster.supervision.display import Progress, one_line
+from cluster.supervision.report import write_report
 from cluster.supervision.supervisor import Ending, Supervisor
 
 LINE_EVERY_S = 15.0
@@ -33,7 +34,10 @@ def run_search(paths: SearchPaths) -> int:
     another supervisor works on it, and ScratchError or OversubscribedError if this machine cannot run it.
     """
     console = Console(stderr=True)
-    return conclude(paths, supervise(paths, Supervisor(paths), console), console)
+    ending = supervise(paths, Supervisor(paths), console)
+    status = conclude(paths, ending, console)
+    write_report(paths, ending, console)
+    return status
 
 
 def supervise(paths: SearchPaths, supervisor: Supervisor, console: Console) -> Ending:

@@ -22,6 +22,7 @@ from cluster.machine.files import write_json
 from cluster.state.paths import SearchPaths
 from cluster.supervision.foreground import conclude, supervise
 from cluster.supervision.node import LeaderLostError, NodeSupervisor
+from cluster.supervision.report import write_report
 from cluster.supervision.supervisor import Ending, Supervisor, clean_up_after_the_dead
 from search_spaces.errors import UserError
 
@@ -72,6 +73,8 @@ def lead(paths: SearchPaths, place: Place) -> int:
     if queue is not None and goes_on_later(paths, supervisor, ending) and requeue(queue, job, paths, console):
         return 0
     status = conclude(paths, ending, console)
+    if write_report(paths, ending, console):
+        console.print(f"Report: {paths.report}")
     return 0 if ending.state == "stopped" else status  # being stopped on request is no failure
 
 

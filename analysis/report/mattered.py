@@ -1,0 +1,108 @@
+"""What mattered, as the page shows it: sentences first, then each factor's levels, and how sure one can be."""
+
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
+
+from analysis.mattered.compare import Comparison, FactorReport
+from analysis.report.tables import Cell, Table, table_of
+
+SHARES = ("failed_share", "pruned_share", "infeasible_share")
+NAMES = {
+    "n": "n", "best_trial": "its trial", "std": "spread", "seed_std": "spread of seeds", "failed_share": "failed",
+    "pruned_share": "stopped early", "infeasible_share": "infeasible", "core_hours": "core-hours",
+    "core_hours_mean": "core-hours of one", "wall_time_s_mean": "seconds of one",
+}  # fmt: skip
+MOST_VERDICTS = 6
+"""Pairs of levels that are said at once; the others can be unfolded."""
+
+
+@dataclass(frozen=True)
+class FactorView:
+    """One factor on the page."""
+
+    column: str
+    sentence: str
+    basis: str
+    levels: Table
+    marginals: Table | None
+    verdicts: list[str]
+    more_verdicts: list[str]
+
+
+@dataclass(frozen=True)
+class MatteredView:
+    """A comparison on the page."""
+
+    objective: str
+    sentences: list[str]
+    factors: list[FactorView]
+    importance: Table | None
+    no_importance: str
+    interactions: list[str]
+    stability: Table | None
+    remarks: list[str]
+    front: Table | None
+    views: list["MatteredView"] = field(default_factory=list)
+
+
+def view(comparison: Comparison) -> MatteredView:
+    """Return a comparison as the page shows it."""
+    by = f"by {comparison.objective}"
+    return MatteredView(
+        objective=comparison.objective,
+        sentences=list(comparison.sentences),
+        factors=[_factor(report, by) for report in comparison.factors],
+        importance=_importance(comparison.importance, by),
+        no_importance=comparison.no_importance,
+        interactions=list(comparison.interactions),
+        stability=_table(comparison.stability, "How ranks at each rung agree with those at the end"),
+        remarks=list(comparison.remarks),
+        front=_table(comparison.front, "The Pareto front: no trial is better than these by all objectives"),
+        views=[view(one) for one in comparison.views],
+    )
+
+
+def _factor(report: FactorReport, by: str) -> FactorView:
+    levels = report.levels.dropna(axis="columns", how="all")
+    said = [verdict.sentence for verdict in report.verdicts]
+    return FactorView(
+        column=report.column,
+        sentence=report.sentence,
+        basis=report.basis,
+        levels=table_of(levels, f"Levels of {report.column}, {by}", NAMES, bars=SHARES),
+        marginals=_table(report.marginals, f"{report.column} with all other factors held, {by}"),
+        verdicts=said[:MOST_VERDICTS],
+        more_verdicts=said[MOST_VERDICTS:],
+    )
+
+
+def _table(frame: pd.DataFrame | None, caption: str) -> Table | None:
+    return None if frame is None or frame.empty else table_of(frame, caption, NAMES)
+
+
+def _importance(frame: pd.DataFrame | None, by: str) -> Table | None:
+    """Return a row per factor, the most important first: each evaluator's share, with the interval it may lie in."""
+    if frame is None or frame.empty:
+        return None
+    evaluators = list(dict.fromkeys(frame["evaluator"]))
+    factors = list(frame.loc[frame["evaluator"] == evaluators[0]].sort_values("value", ascending=False)["factor"])
+    rows, rows_of = [], frame.to_dict("records")
+    for factor in dict.fromkeys([*factors, *frame["factor"]]):
+        cells = [Cell(str(factor))]
+        for evaluator in evaluators:
+            found = [row for row in rows_of if row["factor"] == factor and row["evaluator"] == evaluator]
+            cells.append(_share(found[0]) if found else Cell(""))
+        rows.append(tuple(cells))
+    caption = f"Share of the variation that each factor explains, {by}, with its 95 % interval"
+    return Table(caption, ("factor", *map(str, evaluators)), (False, *[True] * len(evaluators)), rows)
+
+
+def _share(row: Mapping[Hashable, Any]) -> Cell:
+    value, low, high = (float(row[name]) for name in ("value", "low", "high"))
+    if value != value:
+        return Cell("")
+    interval = "" if low != low else f" ({low:.0%} to {high:.0%})"
+    return Cell(f"{value:.0%}{interval}", min(max(value, 0.0), 1.0))
