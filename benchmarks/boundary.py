@@ -30,6 +30,7 @@ objective: {{metric: val_nothing, mode: min}}
 space:
   x: {{low: 0.0, high: 1.0}}
 sampler: {{name: random, seed: 0}}
+report: false
 budget: {{trials: {trials}}}
 resources: {{cpus: 1}}
 waves: {{trials: {wave_trials}, restart_ray_trials: {restart}}}

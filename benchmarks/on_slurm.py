@@ -35,6 +35,7 @@ base: {{wait_s: {wait_s}}}
 space:
   x: {{low: 0.0, high: 1.0}}
 sampler: {{name: random, seed: 0}}
+report: false
 budget: {{trials: {trials}}}
 """
 BARE = """\

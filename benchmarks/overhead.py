@@ -33,6 +33,7 @@ objective: {{metric: val_nothing, mode: min}}
 space:
   x: {{low: 0.0, high: 1.0}}
 sampler: {{name: {sampler}, seed: 0}}
+report: false
 early_stopping: {{name: {stopping}, grace_steps: 1, reduction: 3}}
 budget: {{trials: {trials}}}
 resources: {{cpus: 1}}

@@ -34,6 +34,7 @@ base: {{artifact_kb: {artifact_kb}}}
 space:
   x: {{low: 0.0, high: 1.0}}
 sampler: {{name: random, seed: 0}}
+report: false
 budget: {{trials: {trials}}}
 resources: {{cpus: {cpus}}}
 keep: {{checkpoints: none}}

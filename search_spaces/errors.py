@@ -31,6 +31,7 @@ UserError                   any of them; all others are faults of ours and keep 
  ├ NothingToShowError       a search has nothing that a figure could show
  ├ FigureError              there is no such figure, or it has no such option
  ├ TableError               such a table cannot be made
+ ├ ReportError              a report cannot be written there
  └ ExportError              a folder cannot take an export
     └ NoBestTrialError      there is no such trial to export
 

@@ -18,11 +18,10 @@ MOST_LEVELS = 8
 RUNNING = "running"
 _SAMPLERS = {"random": "at random", "grid": "on the whole grid"}
 _BOUNDS = {
-    "trials": "{} trials",
-    "hours": "{} hours",
-    "core_hours": "{} core-hours",
-    "target": "an objective of {}",
-    "patience_trials": "{} trials without a better one",
+    "trials": "trial",
+    "hours": "hour",
+    "core_hours": "core-hour",
+    "patience_trials": "trial in a row without a better one",
 }
 
 
@@ -82,14 +81,17 @@ def _how(spec: Spec) -> list[str]:
         sentences.append(
             f"Every configuration was trained with {count(len(spec.seeds), 'seed')} ({listed(map(str, spec.seeds))})"
         )
-    bounds = [
-        text.format(f"{getattr(spec.budget, name):g}")
-        for name, text in _BOUNDS.items()
-        if getattr(spec.budget, name) is not None
-    ]
+    bounds = [_amount(getattr(spec.budget, name), noun) for name, noun in _BOUNDS.items() if getattr(spec.budget, name)]
+    if spec.budget.target is not None:
+        bounds.append(f"an objective of {spec.budget.target:g}")
     if bounds:
         sentences.append(f"The budget was {listed(bounds, 'or')}{', whichever came first' if len(bounds) > 1 else ''}")
     return list(map(hide_passwords, sentences))
+
+
+def _amount(number: float, noun: str) -> str:
+    first, _, rest = noun.partition(" ")
+    return f"{number:g} {first}{'' if number == 1 else 's'}{' ' * bool(rest)}{rest}"
 
 
 def found(search: Search, among: Comparable | None) -> list[str]:
@@ -108,7 +110,7 @@ def found(search: Search, among: Comparable | None) -> list[str]:
     if search.is_multi_objective:
         sentences.append(
             "With several objectives no single trial is best: those on the Pareto front are the trade-offs to choose "
-            "from. The trial that is ranked first is the one to which others are compared below."
+            "from; the one ranked first is what others are compared to below."
         )
     return [*sentences, *_best(search, among)]
 
@@ -146,9 +148,11 @@ def _best(search: Search, among: Comparable | None) -> list[str]:
             f"{text_of(unit['value'])} over its seeds{spread}: {_setting(search, unit)}."
         ]
     best = search.completed.to_dict("records")[0]
-    sentence = (
-        f"The best trial is {best['trial']}, with {column} {text_of(best.get(column))}: {_setting(search, best)}."
-    )
+    reached = listed(f"{one.column} {text_of(best.get(one.column)) or 'not measured'}" for one in search.objectives)
+    what = "Ranked first is trial" if search.is_multi_objective else "The best trial is"
+    sentence = f"{what} {best['trial']}, with {reached}: {_setting(search, best)}."
+    if search.is_multi_objective:
+        return [sentence]
     values = numbers(search.completed, column).dropna()
     if len(values) > 1:
         sentence += f" The median of all {len(values)} completed trials is {text_of(float(np.median(values)))}."

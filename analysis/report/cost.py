@@ -22,7 +22,7 @@ def cost_sentences(search: Search) -> list[str]:
     if wall:
         compiling = _sum(trials, "compile_time_s")
         of_it = f", {compiling / wall:.0%} of it compiling" if compiling else ""
-        sentences.append(f"They ran for {duration(wall)} one after the other{of_it}.")
+        sentences.append(f"Laid end to end, the trials ran for {duration(wall)}{of_it}.")
     memory = numbers(trials, "peak_memory_mb").fillna(0.0).to_numpy()
     if memory.max(initial=0.0) > 0:
         largest = trials["trial"].tolist()[int(memory.argmax())]

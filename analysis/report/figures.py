@@ -54,7 +54,7 @@ def draw_all(search: Search, prefix: str, trials: Sequence[int] | None = None) -
     drawings = Drawings()
     if find_spec("analysis.drawing") is None:
         return drawings
-    from analysis.drawing.discovery import figures
+    from analysis.drawing.discovery import figures  # pyright: ignore[reportMissingImports]
 
     for place, figure in enumerate(figures()):
         try:
@@ -67,7 +67,7 @@ def draw_all(search: Search, prefix: str, trials: Sequence[int] | None = None) -
 
 
 def _draw(figure: Any, data: Any, prefix: str) -> Drawing:
-    from analysis.drawing.render import svg
+    from analysis.drawing.render import svg  # pyright: ignore[reportMissingImports]
 
     table, chart = data.table(), _chart(figure, data)
     drawn = _inline(svg(figure, data), prefix)

@@ -10,9 +10,15 @@ import re
 from functools import cache
 from importlib.resources import files
 
-from analysis.report.packing import Script
+from analysis.report.packing import Script, packed
 
 _EXPORTS = re.compile(r"export ?\{([^{}]*)\}")
+
+
+@cache
+def packed_libraries() -> dict[str, str]:
+    """Return both scripts packed, which takes longer than all else of a small report."""
+    return {"datatables": packed(data_tables().code), "plotly": packed(plotly().code)}
 
 
 @cache

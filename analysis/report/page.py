@@ -8,8 +8,8 @@ import jinja2
 from markupsafe import Markup
 
 from analysis.report.gather import SearchReport
-from analysis.report.libraries import data_tables, plotly
-from analysis.report.packing import Script, packed, policy, shown
+from analysis.report.libraries import data_tables, packed_libraries, plotly
+from analysis.report.packing import Script, policy, shown
 from analysis.report.tables import Table
 from cluster.wording import count
 
@@ -28,16 +28,15 @@ def render_page(reports: Sequence[SearchReport], joint: Table | None, version: s
     )
     environment.filters["count"] = count
     script = Script((TEMPLATES / "report.js").read_text(encoding="utf-8"))
-    libraries = {"datatables": data_tables(), "plotly": plotly()}
     names = [report.name for report in reports]
     return environment.get_template("report.html.j2").render(
         title=names[0] if len(names) == 1 else f"{names[0]} and {count(len(names) - 1, 'other search')}",
         reports=reports,
         joint=joint,
-        policy=policy([script, *libraries.values()]),
+        policy=policy([script, data_tables(), plotly()]),
         style=Markup((TEMPLATES / "report.css").read_text(encoding="utf-8")),
         script=Markup(script.code),
-        libraries={name: packed(one.code) for name, one in libraries.items()},
+        libraries=packed_libraries(),
         version=version,
         written=(now or datetime.now(UTC)).strftime("%Y-%m-%d %H:%M UTC"),
     )

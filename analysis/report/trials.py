@@ -90,6 +90,8 @@ def _number(value: Any) -> float | int | str | None:
 
 
 def _text(value: Any) -> str:
+    if _is_missing(value):
+        return ""
     text = shown(text_of(value) if not isinstance(value, int | float) or isinstance(value, bool) else f"{value:.8g}")
     return text if len(text) <= MOST_CHARACTERS else f"{text[:MOST_CHARACTERS]} [...]"
 

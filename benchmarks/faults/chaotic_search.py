@@ -31,6 +31,7 @@ objective: {{{{metric: val_error}}}}
 base: {{{{steps: {STEPS}, orders: "{{orders}}"}}}}
 space: {{space}}
 sampler: {{{{name: {{sampler}}}}}}
+report: false
 budget: {{{{trials: {NUM_TRIALS}, hours: 1}}}}
 resources: {{{{cpus: 2, memory_gb_per_trial: 1.0}}}}
 waves: {{{{trials: 9}}}}

@@ -27,6 +27,7 @@ space:
   learning_rate: [0.001, 0.002, 0.005, 0.01, 0.05, 0.1]
   shift: [1.0, -2.0]
 sampler: {{name: grid}}
+report: {report}
 {more}
 """
 PATIENCE_S = 600.0
@@ -58,9 +59,9 @@ class Cluster:
         assert done.returncode == code, f"swell {words}:\n{done.stdout}{done.stderr}"
         return done.stdout + done.stderr
 
-    def launch(self, name, *options, steps=20, more="", site=None):
+    def launch(self, name, *options, steps=20, more="", report="false", site=None):
         spec = self.folder / f"{name}.yaml"
-        spec.write_text(SPEC.format(name=name, steps=steps, more=more))
+        spec.write_text(SPEC.format(name=name, steps=steps, more=more, report=report))
         self.swell("launch", spec, "--on", "slurm", "--site", site or self.site, *options)
         return SearchPaths(self.folder / "searches" / name)
 
@@ -111,7 +112,8 @@ def hosts(paths):
 def undisturbed(tmp_path_factory):
     """The table of the long search, run on this machine."""
     folder = tmp_path_factory.mktemp("undisturbed")
-    (folder / "spec.yaml").write_text(SPEC.format(name="undisturbed", steps=200, more="resources: {cpus: 2}"))
+    spec = SPEC.format(name="undisturbed", steps=200, more="resources: {cpus: 2}", report="false")
+    (folder / "spec.yaml").write_text(spec)
     env = {**os.environ, "SWELL_ROOT": str(folder / "searches"), "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-P", "-m", "swell", "run", str(folder / "spec.yaml")]
     subprocess.run(command, env=env, cwd=ROOT, check=True, capture_output=True, timeout=PATIENCE_S)
@@ -119,7 +121,7 @@ def undisturbed(tmp_path_factory):
 
 
 def test_two_nodes_preempted_twice_end_with_the_table_of_an_undisturbed_search(cluster, undisturbed):
-    paths = cluster.launch("twice", "--nodes", 2, "--cpus", 2, steps=200)
+    paths = cluster.launch("twice", "--nodes", 2, "--cpus", 2, steps=200, report="true")
     job = cluster.job(paths)
     cluster.wait_for(lambda: hosts(paths) == {"n1", "n2"}, paths)
     cluster.bed.run("scancel", "--signal=USR2", job)  # as ahead of the limit: every trial saves
@@ -143,6 +145,7 @@ def test_two_nodes_preempted_twice_end_with_the_table_of_an_undisturbed_search(c
     printed = cluster.swell("table", paths.name)
     assert printed.count("completed") == NUM_TRIALS
     assert "finished" in cluster.swell("status", paths.name)
+    assert f"{NUM_TRIALS} completed" in paths.report.read_text(encoding="utf-8"), paths.report_log.read_text()
 
 
 def test_a_node_that_is_lost_in_mid_wave_costs_a_retry(cluster, separate_nodes):

@@ -25,6 +25,7 @@ space:
   learning_rate: {low: 1e-3, high: 1.0, log: true}
 sampler: {name: random}
 budget: {trials: 3}
+report: false
 """
 SITE = """\
 partition: standard

@@ -147,7 +147,8 @@ def searched(tmp_path_factory):
     spec = folder / "mixed.yaml"
     spec.write_text(
         "name: mixed\ntrainable: tests.methods.ripple\nobjective: {metric: val_error}\nresources: {cpus: 2}\n"
-        "space:\n  trouble: [none, nan, exception]\n  learning_rate: [0.03, 0.1]\nsampler: {name: grid}\n"
+        "space:\n  trouble: [none, nan, exception]\n  learning_rate: [0.03, 0.1]\n"
+        "sampler: {name: grid}\nreport: false\n"
     )
     own = {"SWELL_ROOT": str(folder / "searches"), "SWELL_SCRATCH": str(scratch), "PYTHONPATH": str(ROOT)}
     environment = {**os.environ, **own}

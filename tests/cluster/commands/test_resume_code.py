@@ -156,7 +156,7 @@ def test_a_rerun_says_how_its_code_is_not_that_of_the_trial(lab, search):
 def test_each_trial_is_made_by_the_code_that_its_resume_chose(lab, tmp_path, searches):
     (tmp_path / "edited.yaml").write_text(
         f"name: edited\ntrainable: {lab.trainable}\nobjective: {{metric: val_error}}\nresources: {{cpus: 1}}\n"
-        "space: {shift: [0.0, 0.5, 1.0]}\nsampler: {name: grid}\nbudget: {trials: 1}\n"
+        "report: false\nspace: {shift: [0.0, 0.5, 1.0]}\nsampler: {name: grid}\nbudget: {trials: 1}\n"
         "tracking: {wandb: disabled}\n"
     )
 

@@ -22,7 +22,7 @@ from cluster.state.snapshot import load_status
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[3]
-HEAD = "trainable: tests.methods.ripple\nobjective: {metric: val_error}\nresources: {cpus: 2}\n"
+HEAD = "trainable: tests.methods.ripple\nobjective: {metric: val_error}\nresources: {cpus: 2}\nreport: false\n"
 TROUBLES = f"""{HEAD}
 space:
   trouble: [none, nan, solver, exception]
@@ -40,6 +40,7 @@ sampler: {name: grid}
 resources: {cpus: 2, cpus_per_trial: 2}
 retries: 1
 budget: {trials: 3}
+report: false
 """
 STEPS, EVERY = 400, 4
 LONG = f"""{HEAD}
@@ -62,6 +63,7 @@ space:
     - "self.score = lambda *_: {'plain': TestResult({'test_error': None}, {})}"
 sampler: {name: grid}
 resources: {cpus: 1, cpus_per_trial: 1}
+report: false
 """
 BORDER_METHOD = """\
 import threading, time
@@ -410,6 +412,12 @@ def test_a_method_outside_of_the_repository_is_searched_by_its_import_path(front
     done, paths = front
     assert done.code == 0, done.err
     assert {record.outcome for record in load_trials(paths)} == {Outcome.COMPLETED}
+
+
+def test_a_search_ends_with_a_report_and_says_where_it_is(front):
+    done, paths = front
+    assert f"report: {paths.report}" in done.out, paths.report_log.read_text()
+    assert "8 completed" in paths.report.read_text(encoding="utf-8")
 
 
 def test_repeated_configurations_have_equal_params_and_a_trial_per_seed(front):

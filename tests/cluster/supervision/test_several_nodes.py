@@ -33,6 +33,7 @@ space:
   shift: [1.0, -2.0]
 sampler: {name: grid}
 resources: {cpus_per_trial: 2}
+report: false
 """
 JOB = "import sys; from cluster.supervision.job_main import submitted; submitted(sys.argv[1])"
 PATIENCE_S = 600.0

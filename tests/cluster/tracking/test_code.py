@@ -57,6 +57,7 @@ code: wandb:lab/methods/mine:v0
 objective: {metric: val_error}
 space: {steps: [1, 2]}
 sampler: {name: grid}
+report: false
 """
 
 
