@@ -126,6 +126,7 @@ def test_the_command_line_is_frozen():
         "status": {"search"},
         "table": {"search", "--format", "--output", "-o", "--top", "--columns", "--by-configuration"},
         "best": {"search", "--trial", "--output", "-o"},
+        "compare": {"search", "--factor", "--format", "--output", "-o"},
         "report": {"searches", "--output", "-o", "--open"},
         "stop": {"search", "--now", "--wait"},
         "watch": {"search"},

@@ -14,7 +14,7 @@ from scipy import special
 
 NUM_DRAWS = 10_000
 FEWEST_DRAWS = 2_000
-MOST_NUMBERS = 2 * 10**6
+MOST_NUMBERS = 5 * 10**6
 """Fewer draws are made if they would be more numbers than this; so many are held at once."""
 FEWEST_UNITS = 6
 CONFIDENCE = 0.95

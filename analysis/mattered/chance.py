@@ -9,10 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from analysis.mattered.crossed import Crossed, dummies
+from analysis.mattered.crossed import Crossed, depends, dummies
+from analysis.mattered.verdict import LEVEL
 
-LEVEL = 0.05
-"""A claim is made if chance alone would make one as strong in fewer than this share of searches."""
 FEWEST_LEFT = 4
 """Degrees of freedom that a model must leave, or it takes the other factors' effects out no more."""
 
@@ -56,7 +55,9 @@ def _of_factor(units: Crossed, name: str) -> Chance:
     if np.ptp(units.values[active]) == 0:
         return Chance(np.nan, np.nan, False, "all results are equal")
     ranks = stats.rankdata(units.sign * units.values[active])
-    others = [codes[active] for other, codes in units.codes.items() if other != name]
+    # what is searched only under a condition on this factor is part of its levels
+    held = [one.column for one in units.factors if one.column != name and not depends(units.factors, one, name)]
+    others = [units.codes[other][active] for other in held]
     adjusted = added_effect(ranks, [own], others)
     if adjusted is not None:
         return Chance(adjusted, np.nan, bool(others))
@@ -91,5 +92,12 @@ def nested_f(ranks: np.ndarray, full: np.ndarray, reduced: np.ndarray) -> float 
 
 def residuals(ranks: np.ndarray, design: np.ndarray) -> tuple[np.ndarray, int]:
     """Return what a linear model leaves unexplained, and its number of free effects."""
-    effects, _, rank, _ = np.linalg.lstsq(design, ranks, rcond=None)
-    return ranks - design @ effects, int(rank)
+    effects, rank = fitted(ranks, design)
+    return ranks - design @ effects, rank
+
+
+def fitted(ranks: np.ndarray, design: np.ndarray) -> tuple[np.ndarray, int]:
+    """Return the effects of a linear model of levels, and how many of them are free."""
+    # By the normal equations: columns of zeros and ones are well conditioned, and thousands of rows become a few dozen.
+    effects, _, rank, _ = np.linalg.lstsq(design.T @ design, design.T @ ranks, rcond=1e-10)
+    return effects, int(rank)

@@ -14,6 +14,8 @@ from cluster.wording import count
 
 STEPS = "steps_trained"
 VALUE = "value"
+SETS = "configuration"
+"""What a unit is called if trials were repeated over seeds."""
 NOT_ENDED = ("running", Outcome.STOPPED.value)
 
 
@@ -27,7 +29,7 @@ class Comparable:
     Columns: `configuration`, `trials` (their numbers), `trial` (the best of them), `value` (of the objective; the mean
     over seeds), `seed_std` (NaN without repeats), `feasible`, and one per factor."""
     noun: str
-    """What a unit is: "completed trial", or "configuration"."""
+    """What a unit is called: "completed trial", or SETS."""
     remarks: tuple[str, ...]
     """Which trials are left out, and why."""
 
@@ -41,7 +43,7 @@ class Comparable:
         """Which trials the numbers are from, for instance "24 completed trials"."""
         kept = self.feasible
         text = count(len(kept), self.noun)
-        if self.noun == "configuration":
+        if self.noun == SETS:
             text += f" with all seeds ({count(sum(map(len, kept['trials'])), 'trial')}; a value is the mean over seeds)"
         infeasible = len(self.units) - len(kept)
         return f"{text}; {infeasible} more break a constraint" if infeasible else text
@@ -59,7 +61,7 @@ def comparable(search: Search) -> Comparable:
     trials = completed.assign(**{VALUE: values}).loc[finite]
     trials = _same_fidelity(search, trials, remarks)
     if search.seed is not None and search.seed in trials.columns:
-        units, noun = _complete_sets(search, trials, remarks), "configuration"
+        units, noun = _complete_sets(search, trials, remarks), SETS
     else:
         kept = feasible(search, trials)
         units = trials.assign(trials=[(number,) for number in trials["trial"]], seed_std=np.nan, feasible=kept)
@@ -138,29 +140,35 @@ def _sets(steps: pd.Series, trials: pd.DataFrame, column: str) -> bool:
 def _complete_sets(search: Search, trials: pd.DataFrame, remarks: list[str]) -> pd.DataFrame:
     """Return a row per configuration of which every seed is there: its best trial's, with the means over its seeds."""
     assert search.seed is not None
-    measured = list(dict.fromkeys([VALUE, *(bound.column for bound in search.constraints)]))
-    trials = trials.assign(**{name: numbers(trials, name) for name in measured}).reset_index(drop=True)
-    sets = {key: trials.loc[places] for key, places in trials.groupby("configuration", sort=False).indices.items()}
-    num_seeds = {key: one[search.seed].nunique() for key, one in sets.items()}
-    wanted = len(search.seeds) or max(num_seeds.values(), default=0)
-    left = sum(number < wanted for number in num_seeds.values())
-    if left:
+    which, configurations = pd.factorize(trials["configuration"])
+    seed = pd.factorize(trials[search.seed])[0]
+    shape = len(configurations), int(seed.max(initial=-1)) + 1
+    counts = np.zeros(shape)
+    np.add.at(counts, (which, seed), 1)
+    num_seeds = (counts > 0).sum(axis=1)
+    wanted = len(search.seeds) or int(num_seeds.max(initial=0))
+    complete = num_seeds >= wanted
+    if left := int((~complete).sum()):
         remarks.append(
             f"{count(left, 'configuration')} without all {wanted} seeds left out: a mean over fewer seeds is not "
             f"compared with one over all"
         )
-    rows = [_set_row(search, one, measured) for key, one in sets.items() if num_seeds[key] >= wanted]
-    units = pd.DataFrame(rows, columns=[*trials.columns, "trials", "seed_std"])
+    by_score = np.argsort(search.objective.sign * trials[VALUE].to_numpy(dtype=float), kind="stable")
+    best = by_score[np.unique(which[by_score], return_index=True)[1]]
+    means, spread = {}, np.full(shape[0], np.nan)
+    for name in dict.fromkeys([VALUE, *(bound.column for bound in search.constraints)]):
+        by_seed = np.full(shape, np.nan)
+        sums = np.zeros(shape)
+        np.add.at(sums, (which, seed), numbers(trials, name).to_numpy())
+        np.divide(sums, counts, out=by_seed, where=counts > 0)  # a seed that was trained twice counts once
+        there = np.where(counts > 0, by_seed, 0.0)
+        means[name] = there.sum(axis=1) / np.maximum(num_seeds, 1)
+        if name == VALUE:
+            squares = np.where(counts > 0, (by_seed - means[name][:, None]) ** 2, 0.0).sum(axis=1)
+            np.divide(squares, num_seeds - 1, out=spread, where=num_seeds > 1)
+    members: list[list[int]] = [[] for _ in configurations]
+    for place, number in zip(which, trials["trial"], strict=True):
+        members[place].append(int(number))
+    units = trials.iloc[best].assign(**means, seed_std=np.sqrt(spread), trials=[tuple(one) for one in members])
+    units = units.loc[complete]
     return units.assign(feasible=feasible(search, units))
-
-
-def _set_row(search: Search, trials: pd.DataFrame, measured: list[str]) -> dict[str, object]:
-    # a seed that was trained twice counts once
-    by_seed = np.array([one[measured].mean().to_numpy() for _, one in trials.groupby(search.seed)])
-    best = int(np.argmin(search.objective.sign * trials[VALUE].to_numpy()))
-    return {
-        **trials.iloc[best].to_dict(),
-        **dict(zip(measured, by_seed.mean(axis=0), strict=True)),
-        "trials": tuple(trials["trial"]),
-        "seed_std": by_seed[:, 0].std(ddof=1) if len(by_seed) > 1 else np.nan,
-    }

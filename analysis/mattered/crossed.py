@@ -75,3 +75,11 @@ def dummies(codes: Sequence[np.ndarray]) -> np.ndarray:
     for one in codes:
         columns.append((one[:, None] == np.unique(one)[None, 1:]).astype(float))
     return np.hstack(columns)
+
+
+def depends(factors: Sequence[Factor], factor: Factor, column: str) -> bool:
+    """Return whether a factor is searched only under a condition on this column, perhaps by way of other factors."""
+    if column in factor.conditions:
+        return True
+    above = [one for one in factors if one.column in factor.conditions and one.column != factor.column]
+    return any(depends([one for one in factors if one is not factor], one, column) for one in above)

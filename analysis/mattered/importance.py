@@ -5,9 +5,10 @@ itself. PED-ANOVA (Watanabe et al., 2023): how much the best tenth of the trials
 """
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -16,15 +17,21 @@ from analysis.mattered.comparable import VALUE, Comparable, is_active, numbers
 from analysis.mattered.levels import level_labels
 from analysis.search import Factor, Search
 
+if TYPE_CHECKING:  # Optuna takes half a second to import, and a search of few trials needs none
+    from optuna.distributions import BaseDistribution
+    from optuna.study import Study
+    from optuna.trial import FrozenTrial, TrialState
+
 FEWEST = 10
 """Results below which no importance is computed."""
 FEWEST_FOR_TENTH = 50
 """Results below which the best tenth, which PED-ANOVA looks at, is fewer than five trials."""
 MOST_FOR_FULL_TREES = 300
 """Results up to which fANOVA has Optuna's own settings; beyond them its trees are bounded, or it would take minutes."""
-DEPTH = 8
+DEPTH = 6
+MOST_EVALUATED = 2000
 RESAMPLES = 25
-MOST_RESAMPLED = 500
+MOST_RESAMPLED = 300
 RESAMPLED_TREES, RESAMPLED_DEPTH = 16, 6
 FANOVA, PED_ANOVA = "fANOVA", "PED-ANOVA"
 
@@ -52,7 +59,7 @@ def importance(search: Search, among: Comparable, seed: int = 0) -> Importance:
         return Importance(None, "no factor has two levels with results")
     if np.ptp(units[VALUE].to_numpy(dtype=float)) == 0:
         return Importance(None, "all results are equal")
-    trials = _optuna_trials(search, factors, units)
+    trials = optuna_trials(search, factors, units)
     always = [one for one in factors if all(one.column in trial.params for trial in trials)]
     groups = [(always, "")] if always else []
     groups += [([*always, one], _condition(one)) for one in factors if one not in always]
@@ -74,8 +81,10 @@ def _remarks(num: int, among: Comparable) -> list[str]:
     remarks = [f"importance is from {among.what}; its intervals are the 90 % of {RESAMPLES} resamples of them"]
     if num > MOST_FOR_FULL_TREES:
         remarks.append(f"fANOVA's trees are at most {DEPTH} deep, as there are more than {MOST_FOR_FULL_TREES} results")
+    if num > MOST_EVALUATED:
+        remarks.append(f"importance is from {MOST_EVALUATED} results drawn from the {num}, or it would take minutes")
     if num > MOST_RESAMPLED:
-        remarks.append(f"each resample has {MOST_RESAMPLED} of the {num} results; the intervals are scaled accordingly")
+        remarks.append(f"each resample has {MOST_RESAMPLED} results; the intervals are scaled accordingly")
     if num < FEWEST_FOR_TENTH:
         tenth = max(1, -(-num // 10))
         remarks.append(f"PED-ANOVA looks at the best tenth, which is only {tenth} of {num} results: take it as a hint")
@@ -94,24 +103,50 @@ def _condition(factor: Factor) -> str:
     return " and ".join(texts) or f"{factor.column} is given"
 
 
-def optuna_study(search: Search, trials: Sequence) -> "object":
-    """Return an Optuna study in memory of some trials."""
+def optuna_study(search: Search, trials: Sequence["FrozenTrial"]) -> "Study":
+    """Return an Optuna study of some trials, of which one may be there several times."""
     import optuna
 
+    class Given(optuna.Study):
+        """A study that has the trials it was given: to add thousands to a storage takes longer than to judge them."""
+
+        def get_trials(
+            self, deepcopy: bool = True, states: Container["TrialState"] | None = None
+        ) -> list["FrozenTrial"]:
+            return numbered
+
+    direction = "minimize" if search.objective.mode == "min" else "maximize"
+    storage = optuna.storages.InMemoryStorage()
     with _quiet():
-        study = optuna.create_study(
-            direction="minimize" if search.objective.mode == "min" else "maximize",
-            storage=optuna.storages.InMemoryStorage(),
-        )
-        study.add_trials(trials)
+        name = optuna.create_study(direction=direction, storage=storage).study_name
+        study = Given(name, storage)
+    numbered = [_numbered(trial, number) for number, trial in enumerate(trials)]
     return study
 
 
-def _optuna_trials(search: Search, factors: Sequence[Factor], units: pd.DataFrame) -> list:
+def _numbered(trial: "FrozenTrial", number: int) -> "FrozenTrial":
+    from optuna.trial import FrozenTrial
+
+    return FrozenTrial(
+        number=number,
+        state=trial.state,
+        value=trial.value,
+        datetime_start=trial.datetime_start,
+        datetime_complete=trial.datetime_complete,
+        params=trial.params,
+        distributions=trial.distributions,
+        user_attrs={},
+        system_attrs={},
+        intermediate_values={},
+        trial_id=number,
+    )
+
+
+def optuna_trials(search: Search, factors: Sequence[Factor], units: pd.DataFrame) -> list["FrozenTrial"]:
     """Return the units as Optuna's trials: a choice by its level's name, a number as itself."""
     from optuna.trial import create_trial
 
-    columns: dict[str, tuple[object, list[object]]] = {}
+    columns: dict[str, tuple[BaseDistribution, list[object]]] = {}
     for factor in factors:
         active = is_active(search, factor, units).to_numpy()
         labels = level_labels(search, factor, units)
@@ -124,7 +159,7 @@ def _optuna_trials(search: Search, factors: Sequence[Factor], units: pd.DataFram
         params = {name: found[place] for name, (_, found) in columns.items() if found[place] is not None}
         params = {name: _plain(value, columns[name][0]) for name, value in params.items()}
         distributions = {name: columns[name][0] for name in params}
-        trials.append(create_trial(params=params, distributions=distributions, value=float(value)))  # pyright: ignore
+        trials.append(create_trial(params=params, distributions=distributions, value=float(value)))
     return trials
 
 
@@ -136,7 +171,7 @@ def _plain(value: object, distribution: object) -> object:
     return float(value) if isinstance(distribution, FloatDistribution) else value  # pyright: ignore[reportArgumentType]
 
 
-def _distribution(factor: Factor, values: np.ndarray, levels: list[str]) -> object:
+def _distribution(factor: Factor, values: np.ndarray, levels: list[str]) -> "BaseDistribution":
     """Return what the factor was searched over; the range of what was tried if the source does not know."""
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
@@ -151,13 +186,13 @@ def _distribution(factor: Factor, values: np.ndarray, levels: list[str]) -> obje
     return FloatDistribution(low, high, log=factor.is_log and low > 0, step=step)
 
 
-def evaluate(study: object, names: Sequence[str], evaluator: str, **settings: int) -> dict[str, float]:
+def evaluate(study: "Study", names: Sequence[str], evaluator: str, **settings: int) -> dict[str, float]:
     """Return Optuna's importance of each parameter by one of its evaluators, of all 1 together."""
     from optuna.importance import FanovaImportanceEvaluator, PedAnovaImportanceEvaluator, get_param_importances
 
     made = PedAnovaImportanceEvaluator() if evaluator == PED_ANOVA else FanovaImportanceEvaluator(**settings)
     with _quiet():
-        found = get_param_importances(study, evaluator=made, params=list(names))  # pyright: ignore[reportArgumentType]
+        found = get_param_importances(study, evaluator=made, params=list(names))
     return {name: float(value) for name, value in found.items()}
 
 
@@ -177,12 +212,15 @@ def _quiet() -> Iterator[None]:
 
 
 def _with_interval(
-    search: Search, trials: list, names: Sequence[str], evaluator: str, seed: int
+    search: Search, trials: Sequence["FrozenTrial"], names: Sequence[str], evaluator: str, seed: int
 ) -> list[dict[str, object]]:
+    rng = np.random.default_rng(seed)
+    if len(trials) > MOST_EVALUATED:
+        trials = [trials[place] for place in np.sort(rng.choice(len(trials), MOST_EVALUATED, replace=False))]
     num = len(trials)
     full = {} if num <= MOST_FOR_FULL_TREES else {"max_depth": DEPTH}
     value = evaluate(optuna_study(search, trials), names, evaluator, seed=seed, **full)
-    rng, size = np.random.default_rng(seed), min(num, MOST_RESAMPLED)
+    size = min(num, MOST_RESAMPLED)
     resamples = []
     for number in range(RESAMPLES):
         drawn = [trials[place] for place in rng.integers(num, size=size)]
@@ -194,6 +232,7 @@ def _with_interval(
     # Around the value, not around the resamples' mean: with fewer and smaller trees that is another one.
     around = (spread - np.median(spread, axis=0)) * np.sqrt(size / num)
     low, high = np.quantile(around, [0.05, 0.95], axis=0)
+    around = around + np.array([value[name] for name in names])
     rows = []
     for rank, name in enumerate(order):
         place = list(names).index(name)
@@ -205,7 +244,7 @@ def _with_interval(
                 "value": value[name],
                 "low": float(np.clip(value[name] + low[place], 0, 1)),
                 "high": float(np.clip(value[name] + high[place], 0, 1)),
-                "ahead": float((spread[:, place] > spread[:, behind[0]]).mean()) if behind else np.nan,
+                "ahead": float((around[:, place] > around[:, behind[0]]).mean()) if behind else np.nan,
                 "n": num,
             }
         )

@@ -13,8 +13,9 @@ from itertools import combinations
 import numpy as np
 from scipy import stats
 
-from analysis.mattered.chance import FEWEST_LEFT, LEVEL, nested_f, residuals
+from analysis.mattered.chance import FEWEST_LEFT, fitted, nested_f
 from analysis.mattered.crossed import Crossed, dummies
+from analysis.mattered.verdict import LEVEL
 
 FEWEST_IN_CELL = 3
 MOST_PAIRS = 200
@@ -122,9 +123,8 @@ def _without_others(units: Crossed, ranks: np.ndarray, factor: str, second: str)
     others = [codes for name, codes in units.codes.items() if name not in (factor, second)]
     cells = units.codes[factor] * (units.codes[second].max() + 2) + units.codes[second]
     design = dummies([np.zeros(len(ranks), dtype=int), cells, *others])
-    rest, rank = residuals(ranks, design)
+    effects, rank = fitted(ranks, design)
     if not others or len(ranks) - rank < max(FEWEST_LEFT, len(ranks) // 4):
         return ranks
     ones_and_cells = dummies([np.zeros(len(ranks), dtype=int), cells])
-    effects, *_ = np.linalg.lstsq(design, ranks, rcond=None)
-    return rest + ones_and_cells @ effects[: ones_and_cells.shape[1]]
+    return ranks - design[:, ones_and_cells.shape[1] :] @ effects[ones_and_cells.shape[1] :]

@@ -1,5 +1,7 @@
 """The levels of a factor: its choices, or bins of its numbers; and what came of each."""
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 
@@ -9,6 +11,8 @@ from cluster.state.outcomes import Outcome
 
 NUM_BINS = 4
 """Quantile bins of a factor that is a range of numbers."""
+SCORES = ("n", "best", "best_trial", "median", "mean", "std", "seed_std")
+"""The columns of a level that say what it scored."""
 MOST_VALUES = 8
 """A range of numbers of which no more values than this were tried has its values as levels."""
 
@@ -45,7 +49,9 @@ def _choices(factor: Factor, everyone: pd.DataFrame, trials: pd.DataFrame) -> tu
     if len(set(names)) < len(names):  # 1 beside "1": the types tell them apart
         names = [repr(level) for level in levels.values()]
     places = {key: place for place, key in enumerate(levels)}
-    return names, np.array([places.get(_key(value), -1) for value in trials[factor.column]], dtype=int)
+    found, values = pd.factorize(trials[factor.column], use_na_sentinel=False)
+    of_value = np.array([places.get(_key(value), -1) for value in values], dtype=int)
+    return names, of_value[found] if len(values) else np.full(len(trials), -1)
 
 
 def _key(value: object) -> object:
@@ -81,13 +87,16 @@ def _bin_name(low: float, high: float) -> str:
     return f"{low:.6g}" if low == high else f"{low:.{digits}g} to {high:.{digits}g}"
 
 
-def levels_table(search: Search, factor: Factor, among: Comparable) -> pd.DataFrame:
+def levels_table(
+    search: Search, factor: Factor, among: Comparable, early: Mapping[int, float] | None = None
+) -> pd.DataFrame:
     """Return a row per level of a factor: what it scored, how often it failed or was stopped early, what it cost.
 
     Columns: `level`; of the comparable and feasible trials (or configurations, if repeated) `n`, `best`, `best_trial`,
-    `median`, `mean`, `std` and `seed_std`; of all trials of the level `trials`, `failed_share`, `pruned_share` (of
-    those that ended) and `infeasible_share` (of those that are comparable), `core_hours` in all, and
-    `core_hours_mean` and `wall_time_s_mean` of one completed trial. What is not known is NaN.
+    `median`, `mean`, `std` and `seed_std`; of all trials of the level `trials`, `ended`, `failed`, `failed_share` and
+    `pruned_share` (of those that ended), `infeasible_share` (of those that are comparable), `core_hours` in all, and
+    `core_hours_mean` and `wall_time_s_mean` of one completed trial. With `early`, the objective of trials at the first
+    rung, also `early_n` and `early_median` of all that reached it, stopped or not. What is not known is NaN.
     """
     everyone = search.trials
     of_trial = level_labels(search, factor, everyone)
@@ -96,6 +105,9 @@ def levels_table(search: Search, factor: Factor, among: Comparable) -> pd.DataFr
     for level in of_trial.cat.categories:
         units = among.units.loc[of_unit == level]
         rows.append({"level": level, **_scores(search, units), **_fates(search, everyone.loc[of_trial == level])})
+        if early is not None:
+            reached = [early[number] for number in everyone.loc[of_trial == level, "trial"] if number in early]
+            rows[-1] |= {"early_n": len(reached), "early_median": np.median(reached) if reached else np.nan}
         if search.constraints:
             rows[-1]["infeasible_share"] = 1 - units["feasible"].mean() if len(units) else np.nan
     return pd.DataFrame(rows)
@@ -125,6 +137,8 @@ def _fates(search: Search, trials: pd.DataFrame) -> dict[str, object]:
     cpu, wall = numbers(trials, "cpu_time_s"), numbers(trials, "wall_time_s")
     return {
         "trials": len(trials),
+        "ended": num,
+        "failed": np.count_nonzero(ended & ~completed & ~pruned),
         "failed_share": (ended & ~completed & ~pruned).sum() / num if num else np.nan,
         "pruned_share": pruned.sum() / num if num else np.nan,
         "core_hours": cpu.sum(min_count=1) / 3600,

@@ -1,21 +1,26 @@
 """A factor's levels with all other factors held: paired in a grid, otherwise by a forest's partial dependence."""
 
 from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from analysis.mattered.comparable import numbers
-from analysis.mattered.crossed import Crossed
+from analysis.mattered.crossed import Crossed, depends
+
+if TYPE_CHECKING:
+    from sklearn.ensemble import RandomForestRegressor
 
 FEWEST_SETTINGS = 3
 SHARE_IN_SETTINGS = 0.5
 """Levels are paired if at least this share of the results lies in settings in which all of them were tried."""
 FEWEST_FOR_FOREST = 12
 RESAMPLES = 1000
-FORESTS, TREES, LEAF = 40, 8, 3
-MOST_FITTED = 1000
-MOST_BACKGROUND = 150
+FORESTS, TREES, LEAF = 30, 6, 3
+MOST_FITTED = 600
+MOST_BACKGROUND = 100
 PAIRED, FOREST = "paired", "forest"
 
 
@@ -32,8 +37,13 @@ class Marginals:
     """Whether `worse_by` is a ratio of values, as they span orders of magnitude, and not a difference."""
     basis: str
     """How the other factors were held, and from which results; or why it cannot be told."""
-    order: tuple[str, ...] = ()
-    """The levels, best first."""
+    num_settings: int = 0
+    """Settings of the other factors that are paired."""
+
+    @property
+    def order(self) -> tuple[str, ...]:
+        """The levels, best first."""
+        return tuple(self.table["level"])
 
     @property
     def tied(self) -> tuple[str, ...]:
@@ -43,8 +53,53 @@ class Marginals:
         return tuple(self.table.loc[within, "level"])
 
 
-def marginals(units: Crossed, name: str, seed: int = 0) -> Marginals:
-    """Return a factor's levels with all other factors held."""
+class Forests:
+    """Random forests of a search's results, each fitted to a resample of its own; fitted when first needed."""
+
+    def __init__(self, units: Crossed, seed: int = 0) -> None:
+        """Take the results; nothing is fitted yet."""
+        self.units, self.seed = units, seed
+
+    @cached_property
+    def _inputs(self) -> tuple[np.ndarray, dict[str, slice]]:
+        return _inputs(self.units)
+
+    @cached_property
+    def _fitted(self) -> list[tuple["RandomForestRegressor", np.ndarray]]:
+        from sklearn.ensemble import RandomForestRegressor
+
+        inputs, _ = self._inputs
+        scores, rng = self.units.scores, np.random.default_rng(self.seed)
+        fitted = []
+        for number in range(FORESTS):
+            drawn = rng.integers(len(scores), size=min(len(scores), MOST_FITTED))
+            forest = RandomForestRegressor(TREES, min_samples_leaf=LEAF, max_features=0.8, random_state=number)
+            fitted.append((forest.fit(inputs[drawn], scores[drawn]), drawn))
+        return fitted
+
+    def dependence(self, name: str) -> np.ndarray:
+        """Return the mean prediction for each level of a factor (columns) by each of the forests (rows).
+
+        The other factors are as in the results, of which the factor was searched in all.
+        """
+        inputs, columns = self._inputs
+        codes, own = self.units.codes[name], columns[name]
+        levels = range(len(self.units.names[name]))
+        settings = [np.median(inputs[codes == level][:, own], axis=0) for level in levels]
+        draws = np.empty((FORESTS, len(settings)))
+        for row, (forest, drawn) in enumerate(self._fitted):
+            background = inputs[drawn[codes[drawn] >= 0][:MOST_BACKGROUND]]
+            if not len(background):
+                background = inputs[codes >= 0][:MOST_BACKGROUND]
+            stacked = np.concatenate([_held(background, own, setting) for setting in settings])
+            draws[row] = forest.predict(stacked).reshape(len(settings), -1).mean(axis=1)
+        # resamples smaller than the results spread more than the results do
+        shrunk = np.sqrt(min(len(codes), MOST_FITTED) / len(codes))
+        return draws.mean(axis=0) + (draws - draws.mean(axis=0)) * shrunk
+
+
+def marginals(units: Crossed, name: str, forests: Forests, seed: int = 0) -> Marginals:
+    """Return a factor's levels with all other factors held; `forests` are of the same units."""
     levels = units.names[name]
     active = units.codes[name] >= 0
     if len(levels) < 2:
@@ -60,7 +115,7 @@ def marginals(units: Crossed, name: str, seed: int = 0) -> Marginals:
     if np.count_nonzero(active) < FEWEST_FOR_FOREST:
         why = f"{np.count_nonzero(active)} results that are no grid are too few for a forest ({FEWEST_FOR_FOREST})"
         return _none(units, why)
-    draws = _partial_dependence(units, name, active, rng)
+    draws = forests.dependence(name)
     held = (
         f"by the partial dependence of a random forest fitted to {np.count_nonzero(active)} results, as the settings "
         f"of the other factors are no grid; intervals from {FORESTS} resamples"
@@ -74,9 +129,13 @@ def _none(units: Crossed, why: str) -> Marginals:
 
 
 def _settings(units: Crossed, name: str) -> np.ndarray:
-    """Return the mean score of each setting of all other factors (rows) and each level; NaN if there is none."""
+    """Return the mean score of each setting of all other factors (rows) and each level; NaN if there is none.
+
+    Factors that are searched only under a condition on this one are part of its levels, not of the setting.
+    """
     own = units.codes[name]
-    others = [units.raw[other].where(units.codes[other] >= 0).astype(str) for other in units.codes if other != name]
+    held = [one.column for one in units.factors if one.column != name and not depends(units.factors, one, name)]
+    others = [units.raw[other].where(units.codes[other] >= 0).astype(str) for other in held]
     keys = pd.concat(others, axis=1).agg("\0".join, axis=1) if others else pd.Series("", index=units.raw.index)
     settings = pd.factorize(keys)[0]
     shape = (settings.max(initial=-1) + 1, len(units.names[name]))
@@ -121,28 +180,7 @@ def _ranked(
             }
         )
     table = pd.DataFrame(rows)
-    return Marginals(table, method, units.is_log, held, tuple(table["level"]))
-
-
-def _partial_dependence(units: Crossed, name: str, active: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Return the mean prediction for each level (columns) by each of several forests, each of its own resample."""
-    from sklearn.ensemble import RandomForestRegressor
-
-    inputs, columns = _inputs(units, active)
-    scores = units.scores[active]
-    own = columns[name]
-    settings = [inputs[units.codes[name][active] == place][:, own] for place in range(len(units.names[name]))]
-    settings = [np.median(one, axis=0) for one in settings]
-    draws = np.empty((FORESTS, len(settings)))
-    for number in range(FORESTS):
-        drawn = rng.integers(len(scores), size=min(len(scores), MOST_FITTED))
-        forest = RandomForestRegressor(TREES, min_samples_leaf=LEAF, max_features=0.8, random_state=number)
-        forest.fit(inputs[drawn], scores[drawn])
-        background = inputs[drawn[:MOST_BACKGROUND]]
-        stacked = np.concatenate([_held(background, own, setting) for setting in settings])
-        draws[number] = forest.predict(stacked).reshape(len(settings), -1).mean(axis=1)
-    shrunk = np.sqrt(min(len(scores), MOST_FITTED) / len(scores))
-    return draws.mean(axis=0) + (draws - draws.mean(axis=0)) * shrunk
+    return Marginals(table, method, units.is_log, held, 0 if settings is None else len(settings))
 
 
 def _held(background: np.ndarray, columns: slice, setting: np.ndarray) -> np.ndarray:
@@ -151,13 +189,13 @@ def _held(background: np.ndarray, columns: slice, setting: np.ndarray) -> np.nda
     return held
 
 
-def _inputs(units: Crossed, active: np.ndarray) -> tuple[np.ndarray, dict[str, slice]]:
+def _inputs(units: Crossed) -> tuple[np.ndarray, dict[str, slice]]:
     """Return what the forest sees, numbers as they are and a column per choice; and each factor's columns."""
     parts, columns, start = [], {}, 0
     for factor in units.factors:
-        codes = units.codes[factor.column][active]
+        codes = units.codes[factor.column]
         if factor.is_number:
-            found = numbers(units.raw, factor.column).to_numpy()[active]
+            found = numbers(units.raw, factor.column).to_numpy()
             known = found[codes >= 0]
             # a number that was not searched lies apart from all that were: a tree can split it off
             apart = known.min() - 1 - np.ptp(known) if len(known) else 0.0
