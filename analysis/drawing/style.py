@@ -17,7 +17,7 @@ GREY = "#7a7a7a"
 OUTCOME_COLORS = {"completed": "#009E73", "pruned": "#56B4E9", "running": "#7a7a7a", "stopped": "#8c6bb1"}
 """All other outcomes are failures."""
 FAILED = "#D55E00"
-DECADES = 1.5
+DECADES = 1.2
 """Values over more orders of magnitude than this are drawn on a logarithmic axis."""
 
 
@@ -50,7 +50,9 @@ def scale(values: Iterable[float]) -> str:
 def shorten(text: object, most: int = 28) -> str:
     """Return a label that is not too long to be drawn, and of which nothing is read as mathematics."""
     said = " ".join((f"{text:.4g}" if isinstance(text, float) else str(text)).split())
-    return (said if len(said) <= most else f"{said[: most - 1]}…").replace("$", r"\$")
+    if len(said) > most:  # names of a family differ at their ends
+        said = f"{said[: most // 2 - 1]}…{said[-(most - most // 2) :]}"
+    return said.replace("$", r"\$")
 
 
 def finite_share(values: Sequence[float]) -> tuple[np.ndarray, int]:
@@ -58,3 +60,11 @@ def finite_share(values: Sequence[float]) -> tuple[np.ndarray, int]:
     array = np.asarray(values, dtype=float)
     finite = array[np.isfinite(array)]
     return finite, len(array) - len(finite)
+
+
+def time_unit(hours: Sequence[float] | np.ndarray) -> tuple[float, str]:
+    """Return what hours are multiplied by for an axis that reads well, and the unit's name."""
+    longest = max((abs(value) for value in hours if math.isfinite(value)), default=0.0)
+    if longest < 3 / 60:
+        return 3600.0, "seconds"
+    return (60.0, "minutes") if longest < 3 else (1.0, "hours")

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
+from analysis.drawing.columns import best_and_some
 from analysis.drawing.figure import NothingToShowError
 from analysis.drawing.style import GREY, color, scale, shorten
 from analysis.search import Search
@@ -52,7 +53,7 @@ def info(search: Search, trials: Sequence[int] | None = None, x: Literal["step",
     order = [number for number in _best_first(search, reports) if number in wanted]
     if not order:
         raise NothingToShowError("none of these trials has reported anything")
-    shown = order if len(order) <= MOST else order[: MOST // 2] + order[MOST // 2 :: -(-len(order) // (MOST // 2))]
+    shown = [order[place] for place in best_and_some(len(order), MOST)]
     remark = "" if len(shown) == len(order) else f"{len(shown)} of {len(order)} trials: the best and a regular choice"
     losses = [name for name in reports.columns if name.startswith("train_") and len(reports[name].dropna())]
     columns = [name for name in ("trial", "step", "seconds", objective, *losses) if name in reports.columns]

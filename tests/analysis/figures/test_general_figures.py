@@ -1,0 +1,135 @@
+"""The numbers that the general figures show, on tables whose answers can be computed by hand."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from analysis.drawing.discovery import figures
+from analysis.drawing.figure import NothingToShowError
+from analysis.figures.heat_map import trend
+from analysis.figures.pareto_front import on_front
+from analysis.search import Factor, NotThereError, Objective, Search
+
+ERROR = (Objective("error"),)
+BY_NAME = {figure.name: figure for figure in figures()}
+SMALL = [
+    # trial, outcome, head, width, error, wall, compile, began, ended
+    (0, "completed", "a", 8, 4.0, 100.0, 40.0, 0.0, 100.0),
+    (1, "pruned", "a", 16, 9.0, 20.0, 10.0, 0.0, 20.0),
+    (2, "completed", "b", 8, 2.0, 50.0, 10.0, 20.0, 70.0),
+    (3, "crashed", "b", 16, None, 30.0, 5.0, 70.0, 100.0),
+    (4, "completed", "b", 16, 3.0, 200.0, 10.0, 100.0, 300.0),
+]
+
+
+def make(rows=SMALL, objectives=ERROR, histories=None, **more):
+    names = ["trial", "outcome", "head", "width", "error", "wall_time_s", "compile_time_s", "began_at", "ended_at"]
+    frame = pd.DataFrame(rows, columns=names)
+    done = frame["outcome"] == "completed"
+    frame["rank"] = frame["error"].where(done).rank(method="first").astype("Int64")
+    frame["configuration"] = frame["trial"]
+    factors = (Factor("head", ("a", "b")), Factor("width", (8, 16)))
+    if histories is not None:
+        more["read_histories"] = lambda: histories
+    return Search("small", frame, factors, objectives, **more)
+
+
+def look(name, search, **options):
+    return BY_NAME[name].look(search, **options)
+
+
+def test_the_best_so_far_counts_completed_trials_in_the_order_of_their_ends():
+    points = look("best_so_far", make()).points
+    assert points[["trial", "trials", "value", "best"]].values.tolist() == [[2, 2, 2, 2], [0, 3, 4, 2], [4, 5, 3, 2]]
+    assert look("best_so_far", make(), x="hours").points["hours"].tolist() == pytest.approx(
+        [70 / 3600, 100 / 3600, 300 / 3600]
+    )
+    spent = look("best_so_far", make(), x="core_hours").points["core_hours"]
+    assert spent.tolist() == pytest.approx([70 / 3600, 170 / 3600, 400 / 3600])
+    most = look("best_so_far", make(objectives=(Objective("error", "max"),))).points["best"]
+    assert most.tolist() == [2, 4, 4]
+
+
+def test_the_core_hours_add_up():
+    parts = dict(look("core_hours", make()).parts[["part", "core_hours"]].values)
+    seconds = {name: hours * 3600 for name, hours in parts.items()}
+    assert seconds == pytest.approx(
+        {"training": 60 + 40 + 190, "training, stopped early": 10, "compiling": 70, "failed": 30}
+    )
+
+
+def test_outcomes_are_counted_as_they_end():
+    counts = look("outcomes", make()).counts
+    assert counts["hours"].tolist() == pytest.approx([20 / 3600, 70 / 3600, 100 / 3600, 100 / 3600, 300 / 3600])
+    assert counts[["completed", "pruned", "crashed"]].values.tolist()[-1] == [3, 1, 1]
+    assert list(counts.columns) == ["hours", "completed", "pruned", "crashed"]
+
+
+def test_the_fast_and_good_are_on_the_front():
+    points = look("runtime_error", make()).points
+    assert points[["trial", "is_on_front"]].values.tolist() == [[2, True], [0, False], [4, False]]
+
+
+def test_cells_hold_the_best_the_mean_and_the_spread():
+    rows = [(n, "completed", head, width, error, 1, 0, 0, 1) for n, (head, width, error) in enumerate(
+        [("a", 8, 4.0), ("a", 8, 6.0), ("b", 8, 1.0), ("b", 16, 5.0)]
+    )]  # fmt: skip
+    search = make(rows)
+    best = look("four_factors", search).table().set_index(["width", "head"])["best"]
+    assert best.to_dict() == {("8", "a"): 4.0, ("8", "b"): 1.0, ("16", "b"): 5.0}
+    assert look("four_factors", search, cell="mean").table()["mean"].tolist() == [5.0, 1.0, 5.0]
+    spread = look("four_factors", search, cell="spread")
+    assert np.nanmax(spread.values) == pytest.approx(np.std([4, 6], ddof=1))
+    most = make(rows, (Objective("error", "max"),))
+    assert look("four_factors", most).table()["best"].tolist() == [6.0, 1.0, 5.0]
+    assert look("heat_map", search).means.tolist() == [[5.0, 1.0], [pytest.approx(np.nan, nan_ok=True), 5.0]]
+    with pytest.raises(NotThereError, match="has searched no 'heads'"):
+        look("four_factors", search, factors="heads,width")
+
+
+def test_a_trend_is_kendalls():
+    rng = np.random.default_rng(1)
+    x = np.repeat([1.0, 2.0, 3.0, 4.0], 6)
+    values = 3 - 0.5 * x + rng.normal(0, 0.2, len(x))
+    found = stats.kendalltau(x, values)
+    said = trend(x, values, "error")
+    assert said.startswith(f"error falls with it (tau {found.statistic:.2f}, p {found.pvalue:.2g}")
+    assert trend(x, rng.normal(size=len(x)), "error").startswith("no monotonic trend is supported")
+
+
+def test_the_front_is_what_nothing_dominates():
+    costs = np.array([[1.0, 4.0], [2.0, 2.0], [2.0, 3.0], [4.0, 1.0], [0.0, 0.0], [1.0, 4.0]])
+    feasible = np.array([True, True, True, True, False, True])
+    assert on_front(costs, feasible).tolist() == [True, True, False, True, False, True]
+
+
+def test_a_level_counts_its_failures_apart():
+    levels = look("levels", make())
+    assert levels.counts.values.tolist() == [
+        ["head", "a", 1, 1, 0], ["head", "b", 2, 0, 1], ["width", "8", 2, 0, 0], ["width", "16", 1, 1, 1],
+    ]  # fmt: skip
+    assert levels.points.loc[levels.points["factor"] == "head", "value"].tolist() == [4.0, 2.0, 3.0]
+
+
+def test_curves_come_best_first_and_say_if_trials_are_left_out():
+    steps = [(trial, step, step / 10.0, 10.0 - trial % 7 + 1 / step) for trial in range(400) for step in (1, 2)]
+    histories = pd.DataFrame(steps, columns=["trial", "step", "seconds", "error"])
+    rows = [(n, "completed", "a", 8, 10.0 - n % 7, 1, 0, 0, 1) for n in range(400)]
+    curves = look("learning_curves", make(rows, histories=histories))
+    assert curves.order[0] % 7 == 6
+    assert len(curves.order) == 200
+    assert curves.remark.endswith("of 400 trials: the best and a regular choice")
+    assert {*curves.reports["trial"]} == {*curves.order}
+
+
+def test_a_contour_needs_places_that_span_a_plane():
+    rng = np.random.default_rng(0)
+    rows = [(n, "completed", "a", 8, float(n), 1, 0, 0, 1) for n in range(8)]
+    search = make(rows)
+    numbers = rng.uniform(1, 2, (2, 8))
+    plane = Search("p", search.trials.assign(u=numbers[0], v=numbers[1]), (Factor("u"), Factor("v")), search.objectives)
+    assert len(look("contour", plane).points) == 8
+    line = Search("l", search.trials.assign(u=numbers[0], v=2 * numbers[0]), plane.factors, search.objectives)
+    with pytest.raises(NothingToShowError, match="not on one line"):
+        look("contour", line)
