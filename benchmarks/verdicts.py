@@ -93,6 +93,7 @@ def table(values: np.ndarray, features: np.ndarray | None = None) -> SeedTable:
         completed=present,
         failed=~present & False,
         num_failed=np.zeros(len(values), dtype=int),
+        num_pruned=np.zeros(len(values), dtype=int),
         num_trials=present.sum(axis=(1, 2)),
         shares_seeds=True,
         is_ratio=False,

@@ -30,6 +30,8 @@ class SeedTable:
     """Where trials failed and none completed."""
     num_failed: np.ndarray
     """By level: the trials that failed."""
+    num_pruned: np.ndarray
+    """By level: the trials that were stopped early."""
     num_trials: np.ndarray
     """By level: the trials that ended."""
     shares_seeds: bool
@@ -68,7 +70,8 @@ def seed_table(search: Search, factor: Factor, among: Comparable) -> SeedTable:
     outcome = trials["outcome"]
     completed = ((outcome == Outcome.COMPLETED.value) & np.isfinite(values)).to_numpy()
     ended = ~outcome.isin(NOT_ENDED).to_numpy()
-    failed = ended & ~completed & (outcome != Outcome.PRUNED.value).to_numpy()
+    pruned = (outcome == Outcome.PRUNED.value).to_numpy()
+    failed = ended & ~completed & ~pruned
     kept = {number for unit in among.feasible["trials"] for number in unit}
     all_kept = {number for unit in among.units["trials"] for number in unit}
     counts = trials["trial"].isin(kept).to_numpy() & completed
@@ -84,6 +87,7 @@ def seed_table(search: Search, factor: Factor, among: Comparable) -> SeedTable:
         completed=there,
         failed=(_sum(failed, place, shape) > 0) & ~there,
         num_failed=np.bincount(level[failed], minlength=shape[0]),
+        num_pruned=np.bincount(level[pruned], minlength=shape[0]),
         num_trials=np.bincount(level[ended], minlength=shape[0]),
         shares_seeds=are_shared,
         is_ratio=is_ratio,

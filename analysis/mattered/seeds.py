@@ -65,7 +65,7 @@ def verdicts(search: Search, factor: Factor | str, among: Comparable | None = No
     means = {level: table.level_mean(level) for one in found for level in (one.better, one.worse)}
     order = sorted(means, key=lambda level: table.sign * means[level])
     made = [
-        _verdict(search, table, one, float(p), _least(found, place))
+        _verdict(search, factor, table, one, float(p), _least(found, place))
         for place, (one, p) in enumerate(zip(found, corrected, strict=True))
     ]
     rank = {table.levels[level]: place for place, level in enumerate(order)}
@@ -114,7 +114,7 @@ def _least(found: Sequence[Compared], place: int) -> tuple[float, int | None]:
 
 
 def _verdict(
-    search: Search, table: SeedTable, one: Compared, corrected: float, least: tuple[float, int | None]
+    search: Search, factor: Factor, table: SeedTable, one: Compared, corrected: float, least: tuple[float, int | None]
 ) -> Verdict:
     better, worse = table.levels[one.better], table.levels[one.worse]
     ends = np.array([one.difference, one.low, one.high])
@@ -148,6 +148,13 @@ def _verdict(
         failed_better=int(table.num_failed[one.better]),
         failed_worse=int(table.num_failed[one.worse]),
     )
-    trials = int(table.num_trials[one.better]), int(table.num_trials[one.worse])
-    facts = Facts(one, least[1], search.objective.column, trials, is_corrected=corrected != one.p)
+    facts = Facts(
+        compared=one,
+        enough=least[1],
+        factor="" if factor.levels and all(isinstance(level, str) for level in factor.levels) else factor.column,
+        objective=search.objective.column,
+        trials=(int(table.num_trials[one.better]), int(table.num_trials[one.worse])),
+        pruned=(int(table.num_pruned[one.better]), int(table.num_pruned[one.worse])),
+        is_corrected=corrected != one.p,
+    )
     return replace(verdict, sentence=sentence(verdict, facts))

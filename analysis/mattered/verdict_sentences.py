@@ -18,23 +18,27 @@ class Facts:
     compared: Compared
     enough: int | None
     """How many seeds (or configurations of each level) could support a verdict; None if more than anyone would try."""
+    factor: str
+    """The factor's name, if its levels do not say by themselves what they are; empty if they do."""
     objective: str
     trials: tuple[int, int]
     """The trials that ended of the better and of the worse level."""
+    pruned: tuple[int, int]
+    """Those that were stopped early."""
     is_corrected: bool
     """Whether the correction changed the p-value."""
 
 
 def sentence(verdict: Verdict, facts: Facts) -> str:
     """Return a verdict as a sentence."""
-    one, other = verdict.better, verdict.worse
+    one, other = f"{facts.factor} {verdict.better}".strip(), verdict.worse
     if verdict.ties == verdict.pairs:
-        return f"{one} and {other} are equal in all {count(verdict.pairs, 'pair')}{_failures(verdict, facts)}"
+        return f"{one} and {other} are equal in all {count(verdict.pairs, 'pair')}{_left_out(verdict, facts)}"
     if verdict.is_supported:
         return f"{one} beats {other} by {_amount_and_evidence(verdict, facts)}{_reservations(verdict, facts)}"
     if verdict.least_p > LEVEL:
         ahead = f"{one} is ahead of {other} by {_size(verdict, facts.objective)} in {_won(verdict)}"
-        return f"{ahead}, but {_too_few(verdict, facts)}{_failures(verdict, facts)}"
+        return f"{ahead}, but {_too_few(verdict, facts)}{_left_out(verdict, facts)}"
     if verdict.p_corrected <= LEVEL:
         p = show_p(facts.compared.p_failures or 1.0)
         return (
@@ -44,7 +48,7 @@ def sentence(verdict: Verdict, facts: Facts) -> str:
         )
     return (
         f"the seeds do not support a difference between {one} and {other}: {one} is ahead by "
-        f"{_amount_and_evidence(verdict, facts)}{_failures(verdict, facts)}"
+        f"{_amount_and_evidence(verdict, facts)}{_left_out(verdict, facts)}"
     )
 
 
@@ -144,19 +148,18 @@ def _reservations(verdict: Verdict, facts: Facts) -> str:
         found += f"; not better in {_of(verdict.num_settings - compared.settings_won, verdict.num_settings, 'setting')}"
     if verdict.p_ranks > LEVEL:
         found += f"; by ranks it is not supported (p = {show_p(verdict.p_ranks)})"
-    return found + _failures(verdict, facts)
+    return found + _left_out(verdict, facts)
 
 
-def _failures(verdict: Verdict, facts: Facts) -> str:
-    parts = [
-        f"{level} failed in {_of(failed, trials)}"
-        for level, failed, trials in (
-            (verdict.better, verdict.failed_better, facts.trials[0]),
-            (verdict.worse, verdict.failed_worse, facts.trials[1]),
-        )
-        if failed
-    ]
-    return f"; {' and '.join(parts)}, which are in no pair" if parts else ""
+def _left_out(verdict: Verdict, facts: Facts) -> str:
+    """Return which trials of both levels are in no pair."""
+    parts = []
+    levels = (verdict.better, verdict.failed_better), (verdict.worse, verdict.failed_worse)
+    for (level, failed), pruned, trials in zip(levels, facts.pruned, facts.trials, strict=True):
+        ends = [f"{num:,} {how}" for num, how in ((failed, "failed"), (pruned, "stopped early")) if num]
+        if ends:
+            parts.append(f"{' and '.join(ends)} of {count(trials, 'trial')} of {level}")
+    return f"; in no pair are {', '.join(parts)}" if parts else ""
 
 
 def _of(some: int, total: int, noun: str = "trial") -> str:

@@ -139,12 +139,38 @@ def test_failures_are_no_pairs_but_count_against_a_level():
     assert (verdict.pairs, verdict.num_settings) == (27, 9)  # a set without one of its seeds is not complete
     assert (verdict.failed_better, verdict.failed_worse) == (3, 0)
     assert verdict.is_supported
-    assert "a failed in 3 of 36 trials, which are in no pair" in verdict.sentence
+    assert "; in no pair are 3 failed of 36 trials of a" in verdict.sentence
     failed = [(0, setting, seed) for setting in range(7) for seed in range(2)]
     verdict = only(by_difference(np.concatenate([1.2 + SPREAD, 1.2 + SPREAD]), failed=failed))
     assert verdict.p_corrected <= 0.05
     assert not verdict.is_supported
     assert "but not the better choice: it failed in 14 of 36 trials and b in 0 of 36 trials" in verdict.sentence
+
+
+def test_trials_that_were_stopped_early_are_counted_and_in_no_pair():
+    search = by_difference(np.concatenate([1.2 + SPREAD, 1.2 + SPREAD]))
+    trials = search.trials.copy()
+    stopped = (trials["head"] == "b") & (trials["setting"] < 2) & (trials["seed"] == 0)
+    trials.loc[stopped, "outcome"] = "pruned"
+    verdict = only(replace(search, trials=trials))
+    assert (verdict.num_settings, verdict.failed_worse, verdict.is_supported) == (10, 0, True)
+    assert "; in no pair are 2 stopped early of 36 trials of b" in verdict.sentence
+
+
+def test_levels_that_are_no_names_have_the_factors_before_them():
+    rows = [
+        {
+            "trial": trial,
+            "configuration": depth,
+            "outcome": "completed",
+            "depth": depth,
+            "seed": seed,
+            "error": depth + seed,
+        }
+        for trial, (depth, seed) in enumerate((depth, seed) for depth in (2, 3) for seed in range(6))
+    ]
+    verdict = only(planted_search(rows, [Factor("depth", levels=(2, 3))], seeds=tuple(range(6))), "depth")
+    assert verdict.sentence.startswith("depth 2 beats 3 by 1")
 
 
 def test_a_level_that_always_fails_is_in_no_verdict():
