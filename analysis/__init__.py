@@ -7,10 +7,15 @@ reports and the notebooks use what is here.
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # what is heavy (pandas and more) is imported by the first call, so that `import analysis` is cheap
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    import pandas as pd
+
     from analysis.mattered.compare import Comparison
     from analysis.search import Search
 
-__all__ = ["compare", "load"]
+__all__ = ["compare", "from_csv", "from_optuna", "load"]
 
 
 def load(search: str) -> "Search":
@@ -31,3 +36,40 @@ def compare(search: "Search | str", factor: str | None = None) -> "Comparison":
     from analysis.mattered.compare import compare as compare_search
 
     return compare_search(load(search) if isinstance(search, str) else search, factor)
+
+
+def from_csv(
+    path_or_frame: "str | Path | pd.DataFrame",
+    *,
+    objective: "str | Sequence[str] | None" = None,
+    mode: "str | Sequence[str] | None" = None,
+    parameters: "str | Sequence[str] | None" = None,
+    seed: str | None = None,
+    steps: str | None = None,
+    trial: str | None = None,
+    outcome: str | None = None,
+    name: str | None = None,
+) -> "Search":
+    """Return the search in a table with a row per trial: a csv file (a W&B export of runs, for instance), or a frame.
+
+    Each argument names the column, or columns, in that role, and `mode` says whether small ("min") or large ("max") is
+    good; what is not said is guessed from names and values, and `Search.remarks` tell how. If the column `trial`
+    repeats and there are `steps`, rows are reports: the last one of a trial is its result. Raises SourceError, which
+    names the line and the cell, if the table cannot be read.
+    """
+    from analysis.sources.roles import Told
+    from analysis.sources.table import search_of_table
+
+    told = Told(objective, mode, parameters, seed, steps, trial, outcome)
+    return search_of_table(path_or_frame, told, name)
+
+
+def from_optuna(storage_url: "str | Path", study_name: str | None = None) -> "Search":
+    """Return the search in an Optuna study: of a database's URL, of an SQLite file, or of a journal file.
+
+    The name may be left out if the storage has one study. Raises SourceError if the storage cannot be opened, or has no
+    such study; it lists those that are there.
+    """
+    from analysis.sources.optuna_study import search_of_study
+
+    return search_of_study(storage_url, study_name)

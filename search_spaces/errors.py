@@ -30,6 +30,7 @@ UserError                   any of them; all others are faults of ours and keep 
  ├ NotThereError            a search does not have what was asked of it
  ├ NothingToShowError       a search has nothing that a figure could show
  ├ FigureError              there is no such figure, or it has no such option
+ ├ SourceError              a table or a study cannot be read as a search
  ├ TableError               such a table cannot be made
  ├ ReportError              a report cannot be written there
  └ ExportError              a folder cannot take an export
