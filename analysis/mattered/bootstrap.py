@@ -13,8 +13,8 @@ import numpy as np
 from scipy import special
 
 NUM_DRAWS = 10_000
-FEWEST_DRAWS = 2_000
-MOST_NUMBERS = 5 * 10**6
+FEWEST_DRAWS = 1_000
+MOST_NUMBERS = 10**6
 """Fewer draws are made if they would be more numbers than this; so many are held at once."""
 FEWEST_UNITS = 6
 CONFIDENCE = 0.95

@@ -16,9 +16,10 @@ MOST_EXACT = 2**14
 """The most ways of exchange that are all tried."""
 NUM_RANDOM = 9_999
 """Random exchanges if there are more ways than that."""
-MOST_NUMBERS = 2 * 10**7
+MOST_NUMBERS = 10**6
 """Fewer random exchanges are made of so many units that the labels of all of them would be more numbers than this."""
-FEWEST_RANDOM = 999
+FEWEST_RANDOM = 1_999
+"""As many as one of 100 comparisons needs, if it alone is to stay below 5 % after correction."""
 CHUNK = 2 * 10**6
 SEED = 20
 NUM_TOGETHER = 399
@@ -166,17 +167,15 @@ def _signs(num: int) -> Iterator[np.ndarray]:
     if _is_exact(num):
         yield _all_signs(num)
         return
-    rows = _num_random(num)
-    if rows * num <= CHUNK:
-        yield _some_signs(num, rows, SEED)
-        return
-    for start in range(0, rows, max(1, CHUNK // num)):
-        yield _some_signs.__wrapped__(num, min(rows - start, max(1, CHUNK // num)), (SEED, start))
+    flips, rows = _random_flips(num), max(1, CHUNK // num)
+    for start in range(0, len(flips), rows):
+        yield 1.0 - 2.0 * flips[start : start + rows]
 
 
 @lru_cache(maxsize=4)
-def _some_signs(num: int, rows: int, seed: int | tuple[int, int]) -> np.ndarray:
-    return np.random.default_rng(seed).integers(0, 2, size=(rows, num), dtype=np.int8).astype(float) * 2 - 1
+def _random_flips(num: int) -> np.ndarray:
+    """Return rows of zeros and ones; all comparisons of a grid have as many pairs, and share them."""
+    return np.random.default_rng(SEED).integers(0, 2, size=(_num_random(num), num), dtype=np.int8)
 
 
 @lru_cache(maxsize=16)
