@@ -12,8 +12,8 @@ is taken for independent accordingly:
   A seed may move a level in all settings alike: one draw of first weights, or one split of the data, for all of them.
   The pairs of a seed are then one observation, and a test over pairs would see a difference where there is none. So the
   seeds are exchanged within settings first (`permutation.moved_together`); if they agree over settings more than so
-  exchanged ones would (p at most .25, as Bancroft 1964 advises for tests that decide what is pooled), whole seeds are
-  compared.
+  exchanged ones would (p at most .25, as Bancroft and Han 1983, "A note on pooling variances", advise for few seeds),
+  whole seeds are compared.
 
 Where settings of the other factors hardly ever occur with both levels, as in a random search, configurations are
 compared by their means over seeds: a configuration is one observation, however many seeds it has. What the other
