@@ -5,6 +5,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from pydantic_core import from_json
+
 from search_spaces.errors import UserError
 
 
@@ -33,6 +35,14 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text())
     except (FileNotFoundError, IsADirectoryError, ValueError, RecursionError):
         return None
+
+
+def parse(line: bytes) -> Any:
+    """Return the JSON value in a line; raises ValueError if there is none. It takes a third of the time of `json`."""
+    try:
+        return from_json(line)
+    except ValueError:  # also half of a surrogate pair, which Python's own JSON may write
+        return json.loads(line)
 
 
 def read_object(path: Path) -> dict[str, Any] | None:

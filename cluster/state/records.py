@@ -11,8 +11,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from cluster.machine.files import DamagedFileError, read_object
+from cluster.machine.files import DamagedFileError, parse, read_object
 from cluster.state.figures import Figures, figure, figures_of
+from cluster.state.journal_reader import ReadStudy, read_study
 from cluster.state.notes import ASSIGNED, ATTEMPTS, FAILURES, RESULT, Failure, ending
 from cluster.state.outcomes import Outcome
 from cluster.state.paths import SearchPaths
@@ -122,8 +123,19 @@ def open_study(paths: SearchPaths) -> Iterator[tuple[Any, int] | None]:
             storage.close()
 
 
+def _has_journal(paths: SearchPaths) -> bool:
+    return (read_object(paths.spec) or {}).get("storage", JOURNAL) == JOURNAL
+
+
+def _read_journal(paths: SearchPaths) -> ReadStudy:
+    with reaching(JOURNAL):
+        return (read_study(paths.journal) if paths.journal.exists() else None) or ReadStudy()
+
+
 def load_trials(paths: SearchPaths) -> list[TrialRecord]:
     """Return all trials of a search, running or ended, by number; none if no wave has started."""
+    if _has_journal(paths):
+        return [record_of(trial) for trial in _read_journal(paths).trials]
     with open_study(paths) as study:
         return [record_of(trial) for trial in study[0].get_all_trials(study[1], deepcopy=False)] if study else []
 
@@ -133,6 +145,8 @@ def load_waves(paths: SearchPaths) -> list[dict[str, Any]]:
 
     Waves come in the order of their ends. With several jobs, each wave also has the `job` that it is numbered in.
     """
+    if _has_journal(paths):
+        return waves_in(_read_journal(paths).user_attrs)
     with open_study(paths) as study:
         return waves_in(study[0].get_study_user_attrs(study[1])) if study else []
 
@@ -209,7 +223,7 @@ def load_history(paths: SearchPaths) -> Iterator[dict[str, Any]]:
 def _reported(line: bytes) -> dict[str, Any] | None:
     """Return the report in a history's line; None if the line is damaged, torn by a kill, or still being written."""
     try:
-        entry = json.loads(line) if line.endswith(b"\n") else None
+        entry = parse(line) if line.endswith(b"\n") else None
     except (ValueError, RecursionError):
         return None
     return entry if isinstance(entry, dict) and type(entry.get("trial")) is int else None

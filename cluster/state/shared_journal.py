@@ -3,20 +3,17 @@
 import json
 import logging
 import os
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from cluster.machine.files import repair_last_line
+from cluster.state.journal_lines import JournalLines
 from cluster.state.shared_lock import SharedLock
-from cluster.state.storage_errors import StorageError, damaged, reaching
+from cluster.state.storage_errors import reaching
 from search_spaces.sections import JOURNAL
 
 log = logging.getLogger(__name__)
-
-NUM_READS = 5
-"""How often a line that makes no sense is read again: NFS may show a part of another machine's write."""
 
 
 class SharedJournal:
@@ -29,7 +26,7 @@ class SharedJournal:
     def __init__(self, path: Path, lock: SharedLock) -> None:
         self._path = path
         self._lock = lock
-        self._num_read, self._offset = 0, 0
+        self._lines = JournalLines(path)
         self._is_dirty = False
 
     @property
@@ -58,30 +55,8 @@ class SharedJournal:
 
     def read_logs(self, log_number_from: int) -> Iterator[dict[str, Any]]:
         """Yield the entries from number `log_number_from` on."""
-        assert log_number_from == self._num_read, "one storage reads a journal from its beginning to its end"
-        for attempt in range(NUM_READS):
-            for line in self._new_lines():
-                try:
-                    entry = json.loads(line)
-                except ValueError:
-                    if attempt == NUM_READS - 1:
-                        raise StorageError(JOURNAL, damaged(self._path)) from None
-                    break
-                self._num_read += 1
-                self._offset += len(line)
-                yield entry
-            else:
-                return
-            time.sleep(0.1 * 2**attempt)
-
-    @reaching(JOURNAL)
-    def _new_lines(self) -> list[bytes]:
-        with self._path.open("rb") as file:
-            file.seek(self._offset)
-            lines = file.read().splitlines(keepends=True)
-        if lines and not lines[-1].endswith(b"\n"):
-            lines.pop()  # being written, or torn by a kill
-        return lines
+        assert log_number_from == self._lines.num_read, "one storage reads a journal from its beginning to its end"
+        yield from self._lines.read()
 
     @reaching(JOURNAL)
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
