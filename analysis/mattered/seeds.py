@@ -8,12 +8,13 @@ is taken for independent accordingly:
   about them: the seeds are what is drawn anew (so do Agarwal et al. 2021, "Deep reinforcement learning at the edge of
   the statistical precipice": runs are resampled within tasks). Then a test over pairs is on the safe side, since what
   settings differ by widens its spread (and so the interval's) but is no error of the mean. How many settings agree is
-  said; the p-value of whole settings, which asks whether other settings would say the same, is `Verdict.p_settings`. -
-  A seed may move a level in all settings alike: one draw of first weights, or one split of the data, for all of them.
-  The pairs of a seed are then one observation, and a test over pairs would see a difference where there is none. So the
-  seeds are exchanged within settings first (`permutation.moved_together`); if they agree over settings more than so
-  exchanged ones would (p at most .25, as Bancroft and Han 1983, "A note on pooling variances", advise for few seeds),
-  whole seeds are compared.
+  said; the p-value of whole settings, which asks whether other settings would say the same, is `Verdict.p_settings`.
+- A seed may move a level in all settings alike: one draw of first weights, or one split of the data, for all of them.
+  The pairs of a seed are then one observation, and a test over pairs sees a difference where there is none. So the
+  seeds are exchanged within settings first (`permutation.moved_together`). If they agree over settings more than so
+  exchanged ones (p at most .25, as Bancroft and Han 1983, "A note on pooling variances", advise for few seeds),
+  Student's t of whole seeds has to agree too. Three seeds could not support anything by sign flips; but each is a mean
+  over settings, so that Student's distribution fits.
 
 Where settings of the other factors hardly ever occur with both levels, as in a random search, configurations are
 compared by their means over seeds: a configuration is one observation, however many seeds it has. What the other
