@@ -5,8 +5,7 @@ import pandas as pd
 
 from analysis.search import Objective
 from cluster.state.outcomes import Outcome
-
-_ROWS_AT_ONCE = 512
+from cluster.state.records import num_dominating
 
 
 def with_ranks(
@@ -39,18 +38,9 @@ def _order(scores: pd.DataFrame, excess: pd.Series) -> list[object]:
     values = scores.to_numpy()
     dominated = np.zeros(len(values), dtype=int)
     if values.shape[1] > 1:
-        dominated = num_dominating(values, values[excess.to_numpy() == 0])
+        dominated = np.array(num_dominating(values.tolist(), values[excess.to_numpy() == 0].tolist()), dtype=int)
     keys = [np.arange(len(values)), *values.T[::-1], dominated, excess.to_numpy()]
     return list(scores.index[np.lexsort(keys)])
-
-
-def num_dominating(values: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Return how many of the `others` dominate each row of `values`: are nowhere larger and somewhere smaller."""
-    found = np.zeros(len(values), dtype=int)
-    for start in range(0, len(values), _ROWS_AT_ONCE):
-        some = values[start : start + _ROWS_AT_ONCE, None, :]
-        found[start : start + _ROWS_AT_ONCE] = ((others <= some).all(-1) & (others < some).any(-1)).sum(1)
-    return found
 
 
 def _sets_first(done: pd.DataFrame, seed: str, scores: pd.DataFrame, excess: pd.Series) -> list[object]:

@@ -52,6 +52,7 @@ class TrialRecord(Figures):
     ended_at: float | None = None
 
 
+_ROWS_AT_ONCE = 512
 _IN_RESULT = tuple(one.name for one in figures_of(TrialRecord))
 
 
@@ -259,7 +260,7 @@ def ranked(spec: Spec, metrics: Sequence[Mapping[str, float]]) -> list[int]:
     dominated = [0] * len(scores)
     if spec.is_multi_objective:
         feasible = [score for score, amount in zip(scores, excess, strict=True) if amount == 0]
-        dominated = [sum(_dominates(other, score) for other in feasible) for score in scores]
+        dominated = num_dominating(scores, feasible)
     return sorted(range(len(scores)), key=lambda i: (excess[i], dominated[i], scores[i], i))
 
 
@@ -267,8 +268,18 @@ def _worst_if_nan(value: float) -> float:
     return math.inf if math.isnan(value) else value
 
 
-def _dominates(left: Sequence[float], right: Sequence[float]) -> bool:
-    return all(a <= b for a, b in zip(left, right, strict=True)) and left != right
+def num_dominating(scores: Sequence[Sequence[float]], others: Sequence[Sequence[float]]) -> list[int]:
+    """Return how many of the `others` dominate each of the scores: are nowhere larger and somewhere smaller."""
+    if not len(scores) or not len(others):
+        return [0] * len(scores)
+    import numpy as np  # thousands of results have millions of pairs
+
+    found: list[int] = []
+    against = np.asarray(others, dtype=float)
+    for start in range(0, len(scores), _ROWS_AT_ONCE):
+        some = np.asarray(scores[start : start + _ROWS_AT_ONCE], dtype=float)[:, None, :]
+        found += ((against <= some).all(-1) & (against < some).any(-1)).sum(1).tolist()
+    return found
 
 
 def is_feasible(spec: Spec, metrics: Mapping[str, float]) -> bool:
