@@ -133,7 +133,7 @@ def _sets(steps: pd.Series, trials: pd.DataFrame, column: str) -> bool:
     """Return whether each level of a factor has one number of steps, which on average two of its trials share."""
     if column not in trials.columns:
         return False
-    of_level = steps.groupby(trials[column].astype(str))
+    of_level = steps.groupby(pd.factorize(trials[column])[0])
     return bool((of_level.nunique() == 1).all()) and of_level.ngroups * 2 <= len(trials)
 
 

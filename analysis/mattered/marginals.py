@@ -135,9 +135,9 @@ def _settings(units: Crossed, name: str) -> np.ndarray:
     """
     own = units.codes[name]
     held = [one.column for one in units.factors if one.column != name and not depends(units.factors, one, name)]
-    others = [units.raw[other].where(units.codes[other] >= 0).astype(str) for other in held]
-    keys = pd.concat(others, axis=1).agg("\0".join, axis=1) if others else pd.Series("", index=units.raw.index)
-    settings = pd.factorize(keys)[0]
+    others = [pd.factorize(units.raw[other].where(units.codes[other] >= 0))[0] for other in held]
+    keys = np.stack([np.zeros(len(own), dtype=int), *others], axis=1)
+    settings = np.unique(keys, axis=0, return_inverse=True)[1].reshape(-1)
     shape = (settings.max(initial=-1) + 1, len(units.names[name]))
     sums, counts, on = np.zeros(shape), np.zeros(shape), own >= 0
     np.add.at(sums, (settings[on], own[on]), units.scores[on])

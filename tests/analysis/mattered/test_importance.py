@@ -1,0 +1,133 @@
+"""Importance: Optuna's own numbers, planted orders, and a reason where there is none."""
+
+import warnings
+
+import numpy as np
+import optuna
+import pandas as pd
+import pytest
+
+from analysis.mattered.chance import chances
+from analysis.mattered.comparable import comparable
+from analysis.mattered.crossed import crossed
+from analysis.mattered.importance import FANOVA, PED_ANOVA, importance
+from analysis.mattered.sentences import importance_sentence
+from analysis.search import Factor, Objective
+from tests.analysis.mattered.planted import drawn, table
+
+SPACE = (
+    Factor("head", ("a", "b", "c")),
+    Factor("rate", is_log=True, low=1e-4, high=1e-1),
+    Factor("depth", is_whole=True, low=1, high=6),
+    Factor("width", low=0.0, high=1.0, step=0.25),
+)
+CONDITIONAL = Factor("share", low=0.0, high=1.0, conditions={"head": ("a", "b")})
+
+
+def study_of(num, mode, with_condition=False):
+    """Return an Optuna study, and our search of the same trials."""
+
+    def objective(trial):
+        head = trial.suggest_categorical("head", ["a", "b", "c"])
+        rate = trial.suggest_float("rate", 1e-4, 1e-1, log=True)
+        depth = trial.suggest_int("depth", 1, 6)
+        width = trial.suggest_float("width", 0.0, 1.0, step=0.25)
+        share = trial.suggest_float("share", 0.0, 1.0) if with_condition and head != "c" else 0.0
+        return (head == "b") + abs(np.log10(rate) + 2) + 0.1 * depth * width + share
+
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    direction = "minimize" if mode == "min" else "maximize"
+    study = optuna.create_study(direction=direction, sampler=optuna.samplers.RandomSampler(seed=3))
+    study.optimize(objective, n_trials=num)
+    optuna.logging.set_verbosity(before)
+    trials = pd.DataFrame([{**trial.params, "error": trial.value} for trial in study.trials])
+    factors = (*SPACE, CONDITIONAL) if with_condition else SPACE
+    return study, table(trials, factors, objectives=(Objective("error", mode),))
+
+
+@pytest.mark.parametrize("mode", ["min", "max"])
+def test_the_numbers_are_optunas_own(mode):
+    study, search = study_of(40, mode)
+    found = importance(search, comparable(search)).table
+    for name, evaluator in (
+        (FANOVA, optuna.importance.FanovaImportanceEvaluator(seed=0)),
+        (PED_ANOVA, optuna.importance.PedAnovaImportanceEvaluator()),
+    ):
+        own = optuna.importance.get_param_importances(study, evaluator=evaluator)
+        ours = found.loc[found["evaluator"] == name].set_index("factor")["value"].to_dict()
+        assert ours == pytest.approx(own)
+
+
+def test_a_conditional_factor_is_judged_where_it_is_searched():
+    study, search = study_of(60, "min", with_condition=True)
+    found = importance(search, comparable(search)).table.set_index(["evaluator", "factor"])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        ped = optuna.importance.get_param_importances(study, evaluator=optuna.importance.PedAnovaImportanceEvaluator())
+    names = ["head", "rate", "depth", "width", "share"]
+    fanova = optuna.importance.get_param_importances(
+        study, evaluator=optuna.importance.FanovaImportanceEvaluator(seed=0), params=names
+    )
+    assert found.loc[PED_ANOVA]["value"].to_dict() == pytest.approx(ped)
+    assert found.loc[(FANOVA, "share"), "value"] == pytest.approx(fanova["share"])
+    assert found.loc[(FANOVA, "share"), "where"] == "head = a or b"
+    assert found.loc[(FANOVA, "share"), "n"] == sum("share" in trial.params for trial in study.trials)
+    assert found.loc[(FANOVA, "head"), "n"] == 60
+
+
+def test_the_planted_order_is_found_and_its_true_shares_are_within_the_intervals():
+    rng = np.random.default_rng(5)
+    levels = {"first": 4, "second": 3, "third": 2}
+    trials = pd.DataFrame({name: rng.integers(0, num, 80) for name, num in levels.items()})
+    trials["error"] = trials["first"] + 0.7 * trials["second"] + 0.4 * trials["third"] + 0.3 * rng.normal(size=80)
+    search = table(trials, tuple(Factor(name, tuple(range(num))) for name, num in levels.items()))
+    found = importance(search, comparable(search))
+    rows = found.table.loc[found.table["evaluator"] == FANOVA].set_index("factor")
+    variances = np.array([1.0 * 15 / 12, 0.7**2 * 8 / 12, 0.4**2 * 3 / 12])
+    truth = variances / variances.sum()
+    assert list(rows.index) == list(levels)
+    assert ((rows["low"] <= truth) & (truth <= rows["high"])).all()
+    assert (rows["ahead"].dropna() > 0.9).all()
+    sentence = importance_sentence(found, chances(crossed(search, comparable(search))))
+    assert sentence.startswith("Of the variance of the objective, fANOVA gives first ")
+    assert "do not support the order" not in sentence.split(". ")[0]
+
+
+def test_of_two_factors_that_matter_alike_no_order_is_claimed():
+    rng = np.random.default_rng(2)
+    trials = pd.DataFrame({"one": rng.integers(0, 2, 40), "other": rng.integers(0, 2, 40)})
+    trials["error"] = trials["one"] + trials["other"] + 0.4 * rng.normal(size=40)
+    search = table(trials, (Factor("one", (0, 1)), Factor("other", (0, 1))))
+    found = importance(search, comparable(search))
+    sentence = importance_sentence(found, chances(crossed(search, comparable(search))))
+    assert "where the trials do not support the order of" in sentence
+
+
+def test_in_noise_the_importances_rank_nothing():
+    search = drawn(4, 40)
+    among = comparable(search)
+    sentence = importance_sentence(importance(search, among), chances(crossed(search, among)))
+    assert sentence.startswith("No factor's effect is beyond chance (the least p = ")
+
+
+@pytest.mark.parametrize(
+    ("trials", "why"),
+    [
+        ({"head": list("abc") * 3, "error": range(9)}, "9 results are too few: importance needs at least 10"),
+        ({"head": ["a"] * 12, "error": range(12)}, "no factor has two levels with results"),
+        ({"head": list("ab") * 6, "error": [1.0] * 12}, "all results are equal"),
+    ],
+)
+def test_what_has_no_importance_has_a_reason(trials, why):
+    search = table(pd.DataFrame(trials), (Factor("head", ("a", "b", "c")),))
+    found = importance(search, comparable(search))
+    assert (found.table, found.why_not) == (None, why)
+
+
+def test_many_results_are_judged_in_bounded_time_and_it_is_said():
+    search = drawn(0, 2500, effect=0.5)
+    found = importance(search, comparable(search))
+    assert list(found.table.loc[found.table["evaluator"] == FANOVA, "factor"])[0] in ("head", "rate")
+    assert any("from 2000 results drawn from the 2500" in one for one in found.remarks)
+    assert any("each resample has 300 results" in one for one in found.remarks)
