@@ -95,8 +95,10 @@ def compare(search: Search, factor: str | None = None) -> Comparison:
     """
     if factor is not None:
         search.factor(factor)
+    trials = search.trials.reset_index(drop=True)  # of a search made by hand an index may have a label twice
     searches = [
-        replace(search, objectives=(one,), read_histories=lambda: search.histories) for one in search.objectives
+        replace(search, trials=trials, objectives=(one,), read_histories=lambda: search.histories)
+        for one in search.objectives
     ]
     among = [comparable(one) for one in searches]
     first, *further = [_compare(one, there, factor) for one, there in zip(searches, among, strict=True)]

@@ -13,6 +13,17 @@ NUM_BINS = 4
 """Quantile bins of a factor that is a range of numbers."""
 SCORES = ("n", "best", "best_trial", "median", "mean", "std", "seed_std")
 """The columns of a level that say what it scored."""
+FATES = (
+    "trials",
+    "ended",
+    "failed",
+    "failed_share",
+    "pruned_share",
+    "core_hours",
+    "core_hours_mean",
+    "wall_time_s_mean",
+)
+"""The columns that say what became of a level's trials and what they cost."""
 MOST_VALUES = 8
 """A range of numbers of which no more values than this were tried has its values as levels."""
 
@@ -110,6 +121,8 @@ def levels_table(
             rows[-1] |= {"early_n": len(reached), "early_median": np.median(reached) if reached else np.nan}
         if search.constraints:
             rows[-1]["infeasible_share"] = 1 - units["feasible"].mean() if len(units) else np.nan
+    if not rows:  # a range of numbers of which none was tried
+        return pd.DataFrame(columns=["level", *SCORES, *FATES])
     return pd.DataFrame(rows)
 
 

@@ -98,7 +98,8 @@ def _tables_of(found: Comparison) -> Iterator[tuple[str, pd.DataFrame]]:
         yield "Importance", _without_empty(found.importance)
     for report in found.factors:
         levels = report.levels.drop(columns=[name for name in COUNTED if name in report.levels.columns])
-        yield f"{report.column}: its levels ({report.basis})", _without_empty(levels)
+        if len(levels):
+            yield f"{report.column}: its levels ({report.basis})", _without_empty(levels)
         if report.held.method:
             unit = "worse_by: a ratio" if report.held.is_ratio else "worse_by: a difference"
             yield f"{report.column}: other factors held ({report.held.basis}; {unit})", _without_empty(report.marginals)
