@@ -15,7 +15,7 @@ if TYPE_CHECKING:  # what is heavy (pandas and more) is imported by the first ca
     from analysis.mattered.compare import Comparison
     from analysis.search import Search
 
-__all__ = ["compare", "from_csv", "from_optuna", "load"]
+__all__ = ["compare", "from_csv", "from_optuna", "load", "table"]
 
 
 def load(search: str) -> "Search":
@@ -36,6 +36,29 @@ def compare(search: "Search | str", factor: str | None = None) -> "Comparison":
     from analysis.mattered.compare import compare as compare_search
 
     return compare_search(load(search) if isinstance(search, str) else search, factor)
+
+
+def table(
+    searches: "Search | str | Sequence[Search | str]",
+    *,
+    where: str | None = None,
+    sort: str | None = None,
+    by: str | None = None,
+    columns: str | None = None,
+    top: int | None = None,
+    by_configuration: bool = False,
+) -> "pd.DataFrame":
+    """Return the trials of a search, or of several, as `swell table` shows them: chosen, sorted, grouped.
+
+    `where` is a condition such as "depth == 2 and head != 'signed'", `sort`, `by` and `columns` are names of columns
+    separated by commas ("-name" sorts the largest first). Raises TableError if the table cannot be made.
+    """
+    from analysis.search import Search
+    from analysis.tables.make import Request, make
+
+    several = [searches] if isinstance(searches, str | Search) else searches
+    loaded = [load(one) if isinstance(one, str) else one for one in several]
+    return make(loaded, Request(where, sort, columns, by, by_configuration, top)).frame
 
 
 def from_csv(

@@ -124,7 +124,10 @@ def test_the_command_line_is_frozen():
             *("--failed", "--trials", "--hours", "--core-hours", "--target", "--patience-trials", "--code"),
         },
         "status": {"search"},
-        "table": {"search", "--format", "--output", "-o", "--top", "--columns", "--by-configuration"},
+        "table": {
+            *("searches", "--format", "--output", "-o", "--where", "--sort", "--by", "--top", "--columns"),
+            "--by-configuration",
+        },
         "best": {"search", "--trial", "--output", "-o"},
         "compare": {"search", "--factor", "--format", "--output", "-o"},
         "report": {"searches", "--output", "-o", "--open"},

@@ -10,9 +10,9 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from analysis.formats import render
 from analysis.mattered.compare import Comparison, FactorReport
-from analysis.show import terminal_table
+from analysis.tables.formats import render
+from analysis.tables.terminal import terminal_table
 from cluster.console import Console
 from cluster.wording import on_one_line
 

@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from analysis.search import Bound, Factor, Objective, Search, no_histories
-from analysis.table import TrialTable, config_column, make_table
+from analysis.sources.trial_table import TrialTable, config_column, make_table
 from cluster.state.paths import SearchPaths, find_search
 from cluster.state.records import TrialRecord, load_history, load_spec, load_trials
 from search_spaces.parameters import FloatRange, IntRange, labels
@@ -37,6 +37,12 @@ def load_search(search: str | SearchPaths) -> Search:
         read_histories=lambda: _histories(paths, configs),
         read_config=lambda trial: dict(configs[trial]),
     )
+
+
+def load_searches(searches: Sequence[str]) -> list[Search]:
+    """Return searches by their names or paths, each once however often it is named; raises as `load_search` does."""
+    found = {paths.root: paths for paths in map(find_search, searches)}
+    return [load_search(paths) for paths in found.values()]
 
 
 def _whole(table: TrialTable, records: Sequence[TrialRecord]) -> pd.DataFrame:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.table import TrialTable, load_table
+from analysis.sources.trial_table import TrialTable, load_table
 from cluster.state.outcomes import Outcome
 from cluster.state.paths import SearchPaths
 from cluster.state.records import TrialRecord, load_trials

@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 
 import analysis
-from analysis.formats import write
 from analysis.sources.errors import SourceError
-from analysis.table import load_table
+from analysis.sources.trial_table import load_table
+from analysis.tables.formats import write
 
 COLUMNS = [
     "Name",

@@ -6,7 +6,9 @@ import sys
 import pytest
 from filelock import FileLock
 
-from analysis.show import show_table
+from analysis.sources.directory import load_search
+from analysis.tables.make import Request
+from analysis.tables.show import show_table
 from cluster.commands.resume import BusyError, Changes, RefusedError, resume_elsewhere
 from cluster.commands.status_one import show_one
 from cluster.console import Console
@@ -205,7 +207,7 @@ def test_a_search_opens_wherever_its_directory_was_moved_or_copied(elsewhere, ca
     show_one(paths)
     said = capsys.readouterr().out
     assert "another-name  stopped (stopped by SIGUSR2)" in said
-    show_table(paths, "csv", None, None, None, False)
+    show_table([load_search(paths)], Request(), "csv", None)
     assert capsys.readouterr().out.count("completed") == 2
     assert resume_elsewhere(paths, "here", None, Options(), Changes({"trials": 5}), Console()) is False
     study = elsewhere.open()

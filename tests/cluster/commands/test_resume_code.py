@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from analysis.table import load_table
+from analysis.sources.trial_table import load_table
 from cluster.commands.rerun import explain_code
 from cluster.commands.resume import Changes, RefusedError, resume_elsewhere
 from cluster.console import Console

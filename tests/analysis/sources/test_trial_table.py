@@ -1,10 +1,7 @@
-import math
-
 import pandas as pd
 import pytest
 
-from analysis.show import TableError, show_ending, show_table
-from analysis.table import by_configuration, load_table, make_table
+from analysis.sources.trial_table import load_table, make_table, mixed_origins
 from cluster.state.outcomes import Outcome
 from cluster.state.records import TrialRecord
 from tests.searching import make_spec, result
@@ -87,121 +84,6 @@ def test_an_empty_search_has_an_empty_table():
     assert make_table(SPEC, []).frame.empty
 
 
-def test_the_short_table_has_what_was_searched_and_judged():
-    spec = make_spec(space={"shift": [0.5], "size": [2]}, repeats={"seeds": [1, 2]})
-    config = {"shift": 0.5, "size": 2, "seed": 1, "steps": 3}
-    table = make_table(spec, [record(0, 1.0, config=config, params={"shift": 0.5, "size": 2})])
-    columns = ["rank", "trial", "outcome", "val_error", "shift", "size", "seed", "steps_trained", "wall_time_s"]
-    assert list(table.short().columns) == columns
-
-
-# -- by configuration
-
-
-def seeded(rows, **parts):
-    """Return the table of (configuration, seed, value or outcome) rows of two seeds each."""
-    spec = make_spec(space={"shift": [0.5]}, repeats={"seeds": [1, 2]}, **parts)
-    records = []
-    for number, (configuration, seed, value) in enumerate(rows):
-        outcome = value if isinstance(value, Outcome) else Outcome.COMPLETED if value is not None else None
-        measured = value if isinstance(value, float) else None
-        config = {"shift": configuration / 10, "seed": seed}
-        params = {"shift": configuration / 10}
-        records.append(record(number, measured, outcome, configuration=configuration, config=config, params=params))
-    return make_table(spec, records)
-
-
-def test_configurations_are_ranked_by_the_mean_over_complete_sets():
-    crashed = Outcome.CRASHED
-    rows = [(0, 1, 3.0), (0, 2, 5.0), (1, 1, 0.1), (1, 2, crashed), (2, 1, 2.0), (2, 2, 4.5), (3, 1, 0.2), (3, 2, None)]
-    frame = by_configuration(seeded(rows))
-    assert list(frame["configuration"]) == [2, 0, 1, 3]
-    assert list(frame["rank"].dropna()) == [1, 2]
-    assert list(frame["seeds_completed"]) == [2, 2, 1, 1]
-    assert list(frame["val_error_mean"]) == [3.25, 4.0, 0.1, 0.2]
-    assert list(frame["val_error_std"][:2]) == pytest.approx([2.5 / math.sqrt(2), math.sqrt(2)])
-    assert frame["val_error_std"][2:].isna().all()
-    assert list(frame["shift"]) == [0.2, 0.0, 0.1, 0.3]
-    assert list(frame["wall_time_s_sum"]) == [4.0] * 4
-
-
-def test_without_a_complete_set_nothing_has_a_rank():
-    frame = by_configuration(seeded([(0, 1, 3.0), (1, 1, Outcome.DIVERGED)]))
-    assert frame["rank"].isna().all()
-    assert list(frame["seeds_completed"]) == [1, 0]
-
-
-def test_without_repeats_a_configuration_is_a_trial():
-    frame = by_configuration(make_table(SPEC, [record(0, 2.0), record(1, 1.0)]))
-    assert list(frame["configuration"]) == [1, 0]
-    assert list(frame["val_error_mean"]) == [1.0, 2.0]
-
-
-# -- what is printed
-
-
-@pytest.fixture
-def search(make_search):
-    search = make_search(budget={"trials": 4})
-    search.run(lambda config: {"val_error": abs(config["shift"]), "test_error": 2.0})
-    return search
-
-
-def shown(capsys, search, form="terminal", output=None, top=None, columns=None, configurations=False):
-    show_table(search.paths, form, output, top, columns, configurations)
-    return capsys.readouterr().out.splitlines()
-
-
-def test_the_terminals_table_has_the_best_first(search, capsys):
-    rows = [line.split() for line in shown(capsys, search)]
-    searched = ["learning_rate", "shift"]
-    assert rows[0] == ["rank", "trial", "outcome", "val_error", *searched, "steps_trained", "wall_time_s"]
-    values = [float(row[3]) for row in rows[1:]]
-    assert values == sorted(values)
-    assert len(rows) == 5
-
-
-def test_columns_and_rows_can_be_chosen(search, capsys):
-    rows = [line.split() for line in shown(capsys, search, columns="trial, test_error", top=2)]
-    assert rows[0] == ["trial", "test_error"]
-    assert [row[1] for row in rows[1:]] == ["2", "2"]
-
-
-def test_all_columns_are_there_on_request(search, capsys):
-    (header, *_) = shown(capsys, search, columns="all")
-    assert header.split() == list(load_table(search.paths).frame.columns)
-
-
-def test_an_unknown_column_suggests_the_nearest(search, capsys):
-    with pytest.raises(TableError, match=r"no column 'val_eror'\. Did you mean 'val_error'\? Columns: rank, trial"):
-        shown(capsys, search, columns="trial,val_eror")
-
-
-def test_a_search_without_trials_says_so(make_search, capsys):
-    with pytest.raises(TableError, match="try has no trials yet"):
-        shown(capsys, make_search())
-
-
-def test_an_output_needs_a_format(search, capsys, tmp_path):
-    with pytest.raises(TableError, match="--output needs a --format"):
-        shown(capsys, search, output=tmp_path / "table.csv")
-
-
-def test_a_text_in_a_cell_is_printed_as_it_is(make_search, capsys):
-    search = make_search(budget={"trials": 1})
-    study = search.open()
-    study.ask()
-    study.tell(0, Outcome.CRASHED, {**result(), "error": "value[bold] of [/]x"})
-    assert "value[bold] of [/]x" in shown(capsys, search, columns="trial,error")[1]
-
-
-def test_the_end_of_a_search_prints_its_best_and_where_everything_lies(search, capsys):
-    show_ending(search.paths)
-    text = capsys.readouterr().out
-    assert len(text.splitlines()) == 1 + 4 + 2
-    assert f"everything: {search.paths.root}" in text
-
-
 def test_a_running_searchs_table_can_be_read(make_search):
     search = make_search()
     search.open().ask()
@@ -222,7 +104,7 @@ def test_fields_and_metrics_named_like_our_columns_get_a_prefix_and_lose_nothing
     first = table.frame.iloc[0]
     assert (first["config.rank"], first["config.trial"], first["config.host"]) == (8, "pilot", "lab")
     assert (first["metric.error"], first["metric.wave"]) == (7.0, 3.0)
-    assert "config.rank" in table.short().columns
+    assert "config.rank" in table.searched
 
 
 def test_infeasible_trials_are_marked():
@@ -267,20 +149,5 @@ ONE, OTHER = {"code": "aaaa1111", "settings": "jax 1, cpu"}, {"code": "bbbb2222"
 )
 def test_trials_of_several_codes_or_settings_are_told_apart(origins, mixed, said):
     table = make_table(SPEC, [record(number, 1.0, **origin) for number, origin in enumerate(origins)])
-    assert table.mixed == mixed
-    assert [name for name in table.short().columns if name in ("code", "settings")] == mixed
+    assert mixed_origins(table.frame) == mixed
     assert table.mixture == (f"these trials come from {said}: compare them with care" if said else "")
-
-
-@pytest.mark.parametrize("show", [show_ending, lambda paths: show_table(paths, "terminal", None, None, None, False)])
-def test_a_table_of_several_codes_ends_with_a_warning(make_search, capsys, show):
-    search = make_search(budget={"trials": 2})
-    study = search.open()
-    for code in ("aaaa1111", "bbbb2222"):
-        assignment = study.ask()
-        study.tell(assignment.number, Outcome.COMPLETED, {**result(val_error=1.0), "code": code})
-    study.close()
-    show(search.paths)
-    said = capsys.readouterr().out
-    assert "warning: these trials come from 2 versions of the code (column code): compare them with care" in said
-    assert "aaaa1111" in said

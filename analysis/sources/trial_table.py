@@ -1,17 +1,14 @@
 """The trial table: one row per trial, a column per config field and metric, units in the columns' names."""
 
-import math
-import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import pandas as pd
 
 from cluster.state.figures import figures_of
 from cluster.state.outcomes import Outcome
 from cluster.state.paths import SearchPaths
-from cluster.state.records import TrialRecord, is_feasible, load_spec, load_trials, ranked, ranked_trials
+from cluster.state.records import TrialRecord, is_feasible, load_spec, load_trials, ranked_trials
 from search_spaces.spec import Spec
 
 FIGURES = figures_of(TrialRecord)
@@ -45,35 +42,19 @@ class TrialTable:
         return {name: column for name, column in columns.items() if column in self.frame.columns}
 
     @property
-    def mixed(self) -> list[str]:
-        """Which of `code` and `settings` are not the same in all trials that tell theirs."""
-        return [name for name in ORIGINS if self._num_origins(name) > 1]
-
-    def _num_origins(self, name: str) -> int:
-        return len({value for value in self.frame[name] if value}) if name in self.frame.columns else 0
-
-    @property
     def mixture(self) -> str:
         """A warning about numbers that do not come from one code under one set of settings; empty if they do."""
-        if not self.mixed:
-            return ""
-        parts = [f"{self._num_origins(name)} {ORIGINS[name]}" for name in self.mixed]
-        return f"these trials come from {' and '.join(parts)}: compare them with care"
+        parts = [f"{_num_origins(self.frame, name)} {ORIGINS[name]}" for name in mixed_origins(self.frame)]
+        return f"these trials come from {' and '.join(parts)}: compare them with care" if parts else ""
 
-    def short(self) -> pd.DataFrame:
-        """Return the table with only the columns that fit on a page."""
-        names = [
-            "rank",
-            "trial",
-            "outcome",
-            "feasible",
-            *self.judged.values(),
-            *self.searched,
-            "steps_trained",
-            "wall_time_s",
-            *self.mixed,
-        ]
-        return self.frame.filter(items=names)
+
+def mixed_origins(frame: pd.DataFrame) -> list[str]:
+    """Return which of the columns `code` and `settings` are not the same in all trials that tell theirs."""
+    return [name for name in ORIGINS if _num_origins(frame, name) > 1]
+
+
+def _num_origins(frame: pd.DataFrame, name: str) -> int:
+    return len({value for value in frame[name] if isinstance(value, str) and value}) if name in frame.columns else 0
 
 
 def load_table(paths: SearchPaths) -> TrialTable:
@@ -116,38 +97,3 @@ def _row(spec: Spec, record: TrialRecord, rank: int | None) -> dict[str, object]
 def config_column(name: str) -> str:
     """Return the name of a config field's column: the field's name, unless one of our columns has it."""
     return f"config.{name}" if name in OUR_COLUMNS else name
-
-
-def by_configuration(table: TrialTable) -> pd.DataFrame:
-    """Return a row per configuration, with mean and standard deviation over its seeds; complete sets rank first.
-
-    A set is complete if the trials of all seeds completed; only complete sets are compared with each other.
-    """
-    spec = table.spec
-    names = [name for name in table.searched if name != "seed"]
-    sets: dict[int, list[dict[str, Any]]] = {}
-    for trial in table.frame.to_dict("records"):
-        sets.setdefault(trial["configuration"], []).append(trial)
-    rows = []
-    for configuration, trials in sorted(sets.items()):
-        done = [trial for trial in trials if trial["outcome"] == Outcome.COMPLETED.value]
-        row: dict[str, Any] = {
-            "rank": None,
-            "configuration": configuration,
-            "seeds_completed": len(done),
-            **{name: trials[0][name] for name in names},
-        }
-        for metric, column in table.judged.items():
-            values = [trial[column] for trial in done]
-            row[f"{metric}_mean"] = statistics.fmean(values) if values else math.nan
-            row[f"{metric}_std"] = statistics.stdev(values) if len(values) > 1 else math.nan
-        row["wall_time_s_sum"] = sum(trial["wall_time_s"] for trial in trials)
-        rows.append(row)
-    complete = [row for row in rows if row["seeds_completed"] == len(spec.seeds)]
-    order = ranked(spec, [{metric: row[f"{metric}_mean"] for metric in table.judged} for row in complete])
-    best_first = [complete[index] for index in order]
-    for place, row in enumerate(best_first, start=1):
-        row["rank"] = place
-    frame = pd.DataFrame([*best_first, *(row for row in rows if row["rank"] is None)])
-    frame["rank"] = frame["rank"].astype("Int64")
-    return frame

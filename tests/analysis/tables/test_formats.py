@@ -4,7 +4,7 @@ import re
 import pandas as pd
 import pytest
 
-from analysis.formats import render, write
+from analysis.tables.formats import render, write
 
 
 @pytest.fixture
