@@ -104,9 +104,7 @@ def _joined(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
     columns = list(dict.fromkeys(name for frame in frames for name in frame.columns))
     used = [one.column for one in FIGURES if one.column in columns] + [name for name in TIMES if name in columns]
     columns = [name for name in columns if name not in used] + used
-    whole = {
-        name for name in columns if all(_is_whole(frame.loc[:, name]) for frame in frames if name in frame.columns)
-    }
+    whole = [name for name in columns if all(_is_whole(one, name) for one in frames if name in one.columns)]
     parts = [frame.astype({name: "Int64" for name in whole if name in frame.columns}) for frame in frames]
     rows = [row for frame in parts for row in frame.to_dict("records")]
     joined = {name: [row.get(name) for row in rows] for name in columns}
