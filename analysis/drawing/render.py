@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure as Canvas
 
@@ -16,6 +17,14 @@ PANEL = (7.2, 4.4)
 """Inches of a figure with one panel."""
 SMALL_PANEL = (4.6, 3.2)
 """Inches of each panel if there are several."""
+
+MOST_SHAPES = 1_500
+"""Points of a panel that a page draws one by one; if there are more, they become a picture within the figure."""
+FEW_SHAPES = 20
+"""Points that stay shapes all the same: marks among the others."""
+MOST_CORNERS = 10_000
+"""The corners of a line, likewise."""
+PIXELS_PER_INCH = 200
 
 
 def drawn(figure: Figure, data: Data, title: bool = True) -> Canvas:
@@ -42,11 +51,34 @@ def save(figure: Figure, data: Data, path: Path) -> None:
 def svg(figure: Figure, data: Data) -> str:
     """Return a figure as an SVG element for a page: its grey is the page's text colour, its ids are its own."""
     canvas, out = drawn(figure, data, title=False), io.StringIO()
+    _as_pixels(canvas)
     with styled():
-        canvas.savefig(out, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+        nothing = {"Date": None, "Creator": None, "Format": None, "Type": None}
+        canvas.savefig(out, format="svg", dpi=PIXELS_PER_INCH, metadata=nothing)
     text = out.getvalue()
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>", "", text, count=1, flags=re.DOTALL)
+    text = re.sub(r' d="[^"]*"', lambda path: re.sub(r"(\.\d\d)\d+", r"\1", path[0]), text)
     text = re.sub(r"#7a7a7a", "currentColor", text, flags=re.IGNORECASE)
     text = re.sub(r'<svg [^>]*?(viewBox="[^"]*")[^>]*>', r'<svg \1 role="img">', text, count=1, flags=re.DOTALL)
     return re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{figure.name}-", text)
+
+
+def _as_pixels(canvas: Canvas) -> None:
+    """Have what has thousands of points drawn as pixels: as shapes they take megabytes, and a browser seconds."""
+    for axes in canvas.axes:
+        scattered = [
+            (points, max(np.size(points.get_offsets()) // 2, len(points.get_paths()))) for points in axes.collections
+        ]
+        marked = [
+            (line, np.size(line.get_xdata())) for line in axes.lines if str(line.get_marker()) not in ("None", "", " ")
+        ]
+        if sum(num for _, num in scattered + marked) > MOST_SHAPES:
+            for artist, num in scattered + marked:
+                artist.set_rasterized(num > FEW_SHAPES)
+        for line in axes.lines:
+            if np.size(line.get_xdata()) > MOST_CORNERS:
+                line.set_rasterized(True)
+        for points in axes.collections:
+            if sum(np.size(path.vertices) // 2 for path in points.get_paths()) > MOST_CORNERS:
+                points.set_rasterized(True)
