@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:  # what is heavy (pandas and more) is imported by the first call, so that `import analysis` is cheap
     from collections.abc import Sequence
     from pathlib import Path
+    from typing import Literal
 
     import pandas as pd
 
     from analysis.mattered.compare import Comparison
     from analysis.search import Search
 
-__all__ = ["compare", "from_csv", "from_optuna", "load", "table"]
+__all__ = ["compare", "export", "from_csv", "from_optuna", "load", "table"]
 
 
 def load(search: str) -> "Search":
@@ -59,6 +60,25 @@ def table(
     several = [searches] if isinstance(searches, str | Search) else searches
     loaded = [load(one) if isinstance(one, str) else one for one in several]
     return make(loaded, Request(where, sort, columns, by, by_configuration, top)).frame
+
+
+def export(
+    search: "Search | str",
+    to: 'Literal["tensorboard", "csv", "parquet"]',
+    folder: "str | Path | None" = None,
+    trials: "Sequence[int] | None" = None,
+) -> "Path":
+    """Write the histories of a search, or of some trials, for another tool; return the folder.
+
+    TensorBoard gets a run for each trial, csv and parquet a row for each trial and step. By default the folder is
+    `export` in the search directory. Raises ExportError if other files are in the way.
+    """
+    from pathlib import Path
+
+    from analysis.tables.export import export_histories
+
+    loaded = load(search) if isinstance(search, str) else search
+    return export_histories(loaded, to, Path(folder) if folder is not None else None, trials).folder
 
 
 def from_csv(

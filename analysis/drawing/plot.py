@@ -10,6 +10,7 @@ from analysis.drawing.discovery import figures, find_figures
 from analysis.drawing.figure import Figure, FigureError, NothingToShowError
 from analysis.drawing.render import Form, save
 from analysis.search import Search
+from analysis.tables.trial_numbers import numbers_in
 from cluster.console import Console
 
 
@@ -85,17 +86,3 @@ def _value(text: str) -> Any:
         return json.loads(text)
     except ValueError:
         return text
-
-
-def numbers_in(text: str) -> list[int]:
-    """Return the trials in a list such as "3,15,20-24".
-
-    Raises FigureError if it is no such list.
-    """
-    numbers: list[int] = []
-    for part in text.split(","):
-        first, dash, last = part.strip().partition("-")
-        if not first.isdecimal() or (dash and not last.isdecimal()) or (dash and int(last) - int(first) > 100_000):
-            raise FigureError(f"--trials {text}: {part.strip()!r} is no trial; allowed: numbers and ranges, 3,15,20-24")
-        numbers += range(int(first), int(last or first) + 1)
-    return numbers

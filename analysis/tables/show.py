@@ -7,10 +7,12 @@ from typing import Literal
 
 from analysis.search import Search
 from analysis.tables.errors import TableError
+from analysis.tables.export import Handed
 from analysis.tables.formats import Format, render, write
 from analysis.tables.make import Request, make
 from analysis.tables.terminal import table_console, terminal_table, warn
 from cluster.console import Console
+from cluster.wording import count
 
 
 def show_table(
@@ -39,3 +41,13 @@ def show_table(
         sys.stdout.buffer.write(content)
     else:
         sys.stdout.write(content)
+
+
+def show_handed(handed: Handed) -> None:
+    """Print what `swell export` has written, and how many trials had nothing to hand over."""
+    console, num_files = Console(), len(handed.files)
+    name = handed.files[0] if num_files == 1 else f"{num_files} runs (tensorboard --logdir {handed.folder})"
+    console.print(f"histories of {count(handed.num_trials, 'trial')}: {name} in", soft_wrap=True)
+    console.print(str(handed.folder), soft_wrap=True)
+    if handed.without:
+        console.print(f"note: {count(len(handed.without), 'trial')} without reports left out", style="dim")

@@ -243,6 +243,11 @@ class SearchPaths:
         return self.root / "best"
 
     @property
+    def export(self) -> Path:
+        """Folder that `swell export` writes histories to by default, one folder for each tool."""
+        return self.root / "export"
+
+    @property
     def report(self) -> Path:
         """The report that is written at the end of the search, one HTML file."""
         return self.root / "report.html"

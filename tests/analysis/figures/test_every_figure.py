@@ -9,7 +9,7 @@ import pytest
 import analysis
 from analysis.drawing.discovery import figures, find_figures
 from analysis.drawing.figure import FigureError, NothingToShowError
-from analysis.drawing.plot import numbers_in, plot_figures
+from analysis.drawing.plot import plot_figures
 from analysis.drawing.render import save, svg
 from tests.analysis.odd_searches import make_odd
 
@@ -83,9 +83,6 @@ def test_what_is_asked_for_wrongly_is_said(tmp_path, searches):
         plot_figures(search, ["learning_curves"], "png", None, ["z=1"], [], tmp_path)
     with pytest.raises(FigureError, match="x must be one of step, seconds"):
         plot_figures(search, ["learning_curves"], "png", None, ["x=hours"], [], tmp_path)
-    with pytest.raises(FigureError, match="'4-' is no trial"):
-        numbers_in("3,4-")
-    assert numbers_in("3,15,20-22") == [3, 15, 20, 21, 22]
 
 
 def test_files_are_written_in_every_format_and_read_on_any_ground(tmp_path, searches):
