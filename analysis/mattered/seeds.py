@@ -158,4 +158,5 @@ def _verdict(
         pruned=(int(table.num_pruned[one.better]), int(table.num_pruned[one.worse])),
         is_corrected=corrected != one.p,
     )
-    return replace(verdict, sentence=sentence(verdict, facts))
+    below = sentence(verdict, replace(facts, factor=""))
+    return replace(verdict, sentence=sentence(verdict, facts), below_factor=below)

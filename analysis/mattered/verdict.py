@@ -35,6 +35,8 @@ class Verdict:
     """Which test gave `p`, and what it takes for independent."""
     sentence: str
     """The verdict as a supervisor can read it."""
+    below_factor: str = ""
+    """The same where the factor's name stands before it or above it."""
     is_supported: bool = False
     """Whether the sentence says that one level beats the other."""
     scale: Literal["difference", "ratio"] = "difference"

@@ -53,7 +53,10 @@ def sentence(verdict: Verdict, facts: Facts) -> str:
 
 
 def conclusion(factor: str, found: Sequence[Verdict]) -> str:
-    """Return what all verdicts of a factor say together: which level is best, what it beats, what it does not."""
+    """Return what all verdicts of a factor say together: which level is best, what it beats, what it does not.
+
+    It is to stand where the factor's name does.
+    """
     if not found:
         return f"no two levels of {factor} can be compared"
     if all(one.ties == one.pairs for one in found):
@@ -64,9 +67,9 @@ def conclusion(factor: str, found: Sequence[Verdict]) -> str:
     if not wins:
         few = all(one.least_p > LEVEL for one in untold)
         why = "so few pairs cannot support any verdict" if few else "the seeds do not support that it is best"
-        lead = f"{best} is ahead, but {why}: {untold[0].sentence}"
-        return "; ".join([lead, *(one.sentence for one in found if one.is_supported)])
-    text = wins[0].sentence
+        lead = f"{best} is ahead, but {why}: {untold[0].below_factor}"
+        return "; ".join([lead, *(one.below_factor for one in found if one.is_supported)])
+    text = wins[0].below_factor
     if wins[1:]:
         text += f"; it beats {', '.join(str(one.worse) for one in wins[1:])} too"
     if untold:

@@ -171,6 +171,7 @@ def test_levels_that_are_no_names_have_the_factors_before_them():
     ]
     verdict = only(planted_search(rows, [Factor("depth", levels=(2, 3))], seeds=tuple(range(6))), "depth")
     assert verdict.sentence.startswith("depth 2 beats 3 by 1")
+    assert conclusion("depth", [verdict]).startswith("2 beats 3 by 1")
 
 
 def test_a_level_that_always_fails_is_in_no_verdict():
