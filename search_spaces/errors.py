@@ -31,6 +31,7 @@ UserError                   any of them; all others are faults of ours and keep 
  ├ NothingToShowError       a search has nothing that a figure could show
  ├ FigureError              there is no such figure, or it has no such option
  ├ SourceError              a table or a study cannot be read as a search
+ ├ DashboardError           the dashboard cannot be served
  ├ TableError               such a table cannot be made
  │  └ ExpressionError       a condition cannot be read, or does not fit the table
  ├ ReportError              a report cannot be written there

@@ -1,0 +1,109 @@
+"""The dashboard in a real browser, served as people serve it."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from tests.analysis.odd_searches import make_odd
+from tests.browser import DESKTOP, PHONE, chromium, visit  # noqa: F401 - fixtures
+from tests.conftest import ROOT
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def serve(searches):
+    """Return a function that serves `swell dashboard` with arguments; returns its first lines and the address."""
+    started = []
+
+    def start(*arguments):
+        command = [sys.executable, "-u", "-P", "-m", "swell", "dashboard", *arguments]
+        process = subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env={**os.environ, "COLUMNS": "200"},
+            cwd=ROOT,
+        )
+        started.append(process)
+        lines = []
+        for line in process.stdout:
+            lines.append(line)
+            if "Ctrl-C" in line:
+                break
+        said = "".join(lines)
+        return process, said, re.search(r"http://127\S+token=\S+", said)[0]
+
+    yield start
+    for process in started:
+        if process.poll() is None:
+            process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+@pytest.mark.parametrize("width", [PHONE, DESKTOP])
+def test_a_search_is_shown_and_follows_its_files(serve, visit, tmp_path, width):  # noqa: F811
+    paths = make_odd("running", tmp_path)
+    make_odd("all_crashed", tmp_path)
+    _, said, address = serve(paths.name)
+    assert re.search(r"ssh -L (\d+):127.0.0.1:\1 ", said)
+    seen = visit(address, width)
+    page = seen.page
+    page.wait_for_selector("[data-best] tr, [data-failures] p")
+    assert "token" not in page.url
+    assert page.text_content("h1") == paths.name
+    page.wait_for_selector(".plot .main-svg")
+    before = page.text_content("[data-counts]")
+    paths.status.write_text(paths.status.read_text().replace('"outcomes": {', '"outcomes": {"crashed": 7, ', 1)) if (
+        paths.status.exists()
+    ) else paths.status.write_text('{"outcomes": {"crashed": 7}, "running": []}')
+    page.wait_for_function("before => document.querySelector('[data-counts]').textContent !== before", arg=before)
+    assert "7 crashed" in page.text_content("[data-counts]")
+    page.click("#home")
+    page.wait_for_selector("[data-rows] tr")
+    assert len(page.query_selector_all("[data-rows] tr")) == 2
+    assert seen.overflow == 0
+    assert seen.faults == []
+
+
+def test_what_methods_say_is_shown_as_text(serve, visit, tmp_path):  # noqa: F811
+    paths = make_odd("all_crashed", tmp_path)
+    _, _, address = serve(paths.name)
+    seen = visit(address)
+    seen.page.wait_for_selector(".failure")
+    assert "</script>" in seen.page.text_content("[data-failures]")
+    assert seen.page.query_selector("[data-failures] b") is None
+    assert seen.faults == []
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_it_ends_without_a_traceback_and_takes_optunas_page_along(serve, tmp_path, how):
+    import psutil
+
+    paths = make_odd("repeated", tmp_path)
+    before = paths.journal.read_bytes()
+    process, said, _ = serve(paths.name, "--optuna")
+    assert "on a copy of the study: http://127.0.0.1:" in said
+    children = psutil.Process(process.pid).children(recursive=True)
+    assert children
+    process.send_signal(how)
+    rest, _ = process.communicate(timeout=600)
+    assert (process.returncode, rest) == (0, "")
+    assert not any(child.is_running() and child.status() != psutil.STATUS_ZOMBIE for child in children)
+    assert paths.journal.read_bytes() == before
+
+
+def test_a_taken_port_is_said(serve, tmp_path):
+    make_odd("repeated", tmp_path)
+    _, _, address = serve()
+    port = re.search(r":(\d+)/", address)[1]
+    command = [sys.executable, "-P", "-m", "swell", "dashboard", "--port", port]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 2
+    assert done.stderr == f"--port {port}: Address already in use; without it a free one is taken\n"
