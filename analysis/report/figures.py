@@ -1,29 +1,36 @@
 """The figures of a search for the page: a drawing that reads in light and dark, its data, and a chart if it has one."""
 
+import html
 import json
 import re
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from importlib.util import find_spec
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
-from analysis.report.packing import packed, packed_json
+from analysis.report.packing import packed, packed_json, shown
 from analysis.search import Search
 
+if TYPE_CHECKING:
+    from analysis.drawing.figure import Data, Figure
+
 LARGEST_SVG = 400_000
-"""A larger drawing is left out where there is a chart of the same: paper shows less than the screen anyway."""
-UNDER_POLICY = {"scatter", "bar", "box", "violin", "heatmap", "contour", "histogram", "histogram2d", "pie", "table"}
+"""A larger drawing is left out where there is a chart of the same."""
+UNDER_POLICY = {"scatter", "bar", "box", "violin", "heatmap", "contour", "histogram", "histogram2d", "pie"}
 """Charts that Plotly draws as SVG. It makes code at run time for those that need WebGL, which the page forbids."""
-_HEAD = re.compile(r"^.*?(?=<svg)", re.DOTALL)
-_METADATA = re.compile(r"<metadata>.*?</metadata>", re.DOTALL)
+NUM_OF_TRIALS = 3
+"""Of so many of the best trials, the page shows figures of their own."""
+PATIENCE_S = 30.0
+"""After so long, no further figures of single trials are drawn: a report at the end of a search must not take long."""
 _ID = re.compile(r'(\bid="|href="#|url\(#)')
+_TEMPLATES = ("hovertemplate", "texttemplate")
 
 
 @dataclass(frozen=True)
 class Drawing:
-    """One figure of a search."""
+    """One figure of a search, or of one trial."""
 
     name: str
     title: str
@@ -43,31 +50,60 @@ class Drawings:
     """All figures that have something to show, and why others could not be made."""
 
     shown: list[Drawing] = field(default_factory=list)
+    of_trials: dict[int, list[Drawing]] = field(default_factory=dict)
+    """Figures of the best trials, by trial."""
     broken: list[str] = field(default_factory=list)
 
 
-def draw_all(search: Search, prefix: str, trials: Sequence[int] | None = None) -> Drawings:
-    """Return all figures of a search, or of some of its trials; `prefix` keeps the ids of two drawings apart.
+def draw_all(search: Search, prefix: str, clock: Callable[[], float] = time.monotonic) -> Drawings:
+    """Return all figures of a search; `prefix` keeps the ids of two searches' drawings apart.
 
     A figure that fails, which may be the user's own, does not keep the others away: it is named with its error.
     """
-    drawings = Drawings()
-    if find_spec("analysis.drawing") is None:
-        return drawings
-    from analysis.drawing.discovery import figures  # pyright: ignore[reportMissingImports]
+    from analysis.drawing.discovery import find_figures
 
-    for place, figure in enumerate(figures()):
-        try:
-            data = figure.info(search, trials)
-            if data is not None:
-                drawings.shown.append(_draw(figure, data, f"{prefix}f{place}"))
-        except Exception as error:
-            drawings.broken.append(f"{figure.name}: {type(error).__name__}: {error}")
+    drawings = Drawings()
+    try:
+        figures = find_figures(search)
+    except Exception as error:  # a package of the user's, which cannot be imported
+        drawings.broken.append(f"The figures could not be found: {_said(error)}")
+        return drawings
+    begun = clock()
+    for figure in figures:
+        if drawing := _drawn(figure, search, None, prefix, drawings.broken):
+            drawings.shown.append(drawing)
+    for trial in search.completed["trial"].tolist()[:NUM_OF_TRIALS]:
+        for figure in filter(_is_of_trials, figures):
+            if clock() - begun > PATIENCE_S:
+                return drawings
+            if drawing := _drawn(figure, search, [trial], f"{prefix}t{trial}", drawings.broken):
+                drawings.of_trials.setdefault(trial, []).append(drawing)
     return drawings
 
 
-def _draw(figure: Any, data: Any, prefix: str) -> Drawing:
-    from analysis.drawing.render import svg  # pyright: ignore[reportMissingImports]
+def _is_of_trials(figure: "Figure") -> bool:
+    """Return whether a figure says something of one trial alone: a method's, or one that says so by PER_TRIAL."""
+    return getattr(figure.module, "PER_TRIAL", bool(figure.method))
+
+
+def _drawn(
+    figure: "Figure", search: Search, trials: Sequence[int] | None, prefix: str, broken: list[str]
+) -> Drawing | None:
+    try:
+        data = figure.info(search, trials)
+        return None if data is None else _draw(figure, data, prefix)
+    except Exception as error:
+        which = f" of trial {trials[0]}" if trials else ""
+        broken.append(f"The figure {figure.name}{which} could not be drawn: {_said(error)}")
+        return None
+
+
+def _said(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
+
+
+def _draw(figure: "Figure", data: "Data", prefix: str) -> Drawing:
+    from analysis.drawing.render import svg
 
     table, chart = data.table(), _chart(figure, data)
     drawn = _inline(svg(figure, data), prefix)
@@ -83,24 +119,30 @@ def _draw(figure: Any, data: Any, prefix: str) -> Drawing:
     )
 
 
-def _chart(figure: Any, data: Any) -> str:
+def _chart(figure: "Figure", data: "Data") -> str:
     """Return a figure's chart, packed; empty if it has none, or if the page could not draw it."""
-    if figure.chart is None or (chart := figure.chart(data)) is None:
+    if not figure.is_interactive or (chart := figure.chart(data)) is None:
         return ""
     if not {trace.get("type", "scatter") for trace in chart["data"]} <= UNDER_POLICY:
         return ""
-    return packed_json(_plain(chart))
-
-
-def _plain(value: Any) -> Any:
-    """Return data of NumPy and pandas as JSON has it: no number where there is none."""
     from plotly.utils import PlotlyJSONEncoder
 
-    return json.loads(json.dumps(value, cls=PlotlyJSONEncoder))
+    plain = json.loads(json.dumps(chart, cls=PlotlyJSONEncoder))  # no number of NumPy, and null for NaN
+    return packed_json(_as_text(plain))
+
+
+def _as_text(value: Any, key: str = "") -> Any:
+    """Return a chart's data in which no text is read as a tag: Plotly knows some, links among them."""
+    if isinstance(value, dict):
+        return {name: _as_text(one, name) for name, one in value.items()}
+    if isinstance(value, list):
+        return [_as_text(one, key) for one in value]
+    if not isinstance(value, str) or key in _TEMPLATES:
+        return value
+    return html.escape(shown(value), quote=False).replace("&lt;br&gt;", "<br>")
 
 
 def _inline(svg: str, prefix: str) -> str:
-    """Return an SVG file as an element of a page with others, hidden from screen readers, which get its sentence."""
-    element = _METADATA.sub("", _HEAD.sub("", svg, count=1))
-    element = _ID.sub(rf"\g<1>{prefix}-", element)
-    return element.replace("<svg ", '<svg aria-hidden="true" focusable="false" ', 1)
+    """Return an SVG as an element of a page with others, hidden from screen readers, which get its sentence."""
+    element = _ID.sub(rf"\g<1>{prefix}-", svg)
+    return element.replace(' role="img"', ' aria-hidden="true" focusable="false"', 1)

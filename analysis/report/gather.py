@@ -103,7 +103,7 @@ def gather(search: Search, place: int = 0) -> SearchReport:
         num_trials=len(search.trials),
         thinned=lines["points"] if lines["isThinned"] else 0,
         remarks=list(search.remarks),
-        troubles=[*troubles, *(f"The figure {said}" for said in drawings.broken)],
+        troubles=[*troubles, *drawings.broken],
     )
 
 

@@ -299,7 +299,8 @@
   function addFigures(place, of, trial) {
     const found = [...document.querySelectorAll(`template[data-of="${of.place} ${trial}"]`)];
     if (!found.length) return;
-    place.append(make("h3", {}, "Figures"), ...found.map((one) => one.content.cloneNode(true)));
+    place.append(...found.map((one) => one.content.cloneNode(true)));
+    place.querySelectorAll(".live").forEach(enliven);
   }
 
   /* -- charts */
@@ -359,8 +360,15 @@
   });
   document.querySelectorAll(".live").forEach((holder) => near.observe(holder));
   document.addEventListener("click", async (event) => {
-    const button = event.target.closest("button.download");
-    if (button) save(await unpack(button.dataset.source), button.dataset.file);
+    const button = event.target.closest("button.download, button.toggle");
+    if (!button) return;
+    if (button.matches(".download")) {
+      save(await unpack(button.dataset.source), button.dataset.file);
+      return;
+    }
+    const figure = button.closest(".figure");
+    button.setAttribute("aria-pressed", String(figure.classList.toggle("is-print")));
+    if (!figure.matches(".is-print")) Plotly.Plots.resize(figure.querySelector(".live"));
   });
   let opened = [];
   addEventListener("beforeprint", () => {
