@@ -5,6 +5,7 @@ It notes what a page prints as errors, what it raises, and everything that it as
 
 import contextlib
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -52,6 +53,13 @@ class Visit:
     def faults(self) -> list[str]:
         """All that must be empty: errors on the console, uncaught exceptions, requests elsewhere."""
         return [*self.console, *self.raised, *(f"asked for {url}" for url in self.elsewhere)]
+
+    def wait_for(self, expression: str) -> None:
+        """Wait until an expression of JavaScript is true; playwright's own way needs pages that allow `eval`."""
+        until = time.monotonic() + PATIENCE_MS / 1000
+        while not self.page.evaluate(expression):
+            assert time.monotonic() < until, f"never true: {expression}; {self.faults}"
+            self.page.wait_for_timeout(30)
 
     @property
     def overflow(self) -> int:

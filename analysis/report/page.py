@@ -10,10 +10,12 @@ from markupsafe import Markup
 from analysis.report.gather import SearchReport
 from analysis.report.libraries import data_tables, packed_libraries, plotly
 from analysis.report.packing import Script, policy, shown
-from analysis.report.tables import Table
+from analysis.report.tables import Table, listed
 from cluster.wording import count
 
 TEMPLATES = Path(__file__).parent / "templates"
+MOST_NAMED = 4
+"""Searches that the title names."""
 
 
 def render_page(reports: Sequence[SearchReport], joint: Table | None, version: str, now: datetime | None = None) -> str:
@@ -30,7 +32,9 @@ def render_page(reports: Sequence[SearchReport], joint: Table | None, version: s
     script = Script((TEMPLATES / "report.js").read_text(encoding="utf-8"))
     names = [report.name for report in reports]
     return environment.get_template("report.html.j2").render(
-        title=names[0] if len(names) == 1 else f"{names[0]} and {count(len(names) - 1, 'other search')}",
+        title=listed(
+            names if len(names) <= MOST_NAMED else [*names[: MOST_NAMED - 1], f"{len(names) - MOST_NAMED + 1} more"]
+        ),
         reports=reports,
         joint=joint,
         policy=policy([script, data_tables(), plotly()]),

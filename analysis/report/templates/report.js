@@ -196,7 +196,7 @@
 
   function filterOf(column, rows, set) {
     if (column.isNumber) {
-      const ends = ["from", "to"].map((name) => make("input", { type: "number", step: "any", placeholder: name, "aria-label": `${column.name} ${name}` }));
+      const ends = ["from", "to"].map((name) => make("input", { type: "number", step: "any", placeholder: name, "aria-label": `Filter ${column.name} ${name}` }));
       const change = () => {
         const [low, high] = ends.map((end) => end.value === "" ? null : Number(end.value));
         set(low === null && high === null ? null : (row) => {
@@ -210,17 +210,34 @@
     }
     const values = [...new Set(rows.map((row) => column.get(row) ?? ""))].sort();
     if (values.length > MOST_CHOICES) {
-      return make("label", {}, column.name, make("input", { type: "text", placeholder: "contains", oninput: (event) => {
+      return make("label", {}, column.name, make("input", { type: "text", placeholder: "contains", "aria-label": `Filter ${column.name}`, oninput: (event) => {
         const part = event.target.value.toLowerCase();
         set(part ? (row) => String(column.get(row) ?? "").toLowerCase().includes(part) : null);
       } }));
     }
-    const choice = make("select", { onchange: () => {
+    const choice = make("select", { "aria-label": `Filter ${column.name}`, onchange: () => {
       const at = choice.selectedIndex - 1;
       set(at < 0 ? null : (row) => (column.get(row) ?? "") === values[at]);
     } }, make("option", {}, "any"), ...values.map((value) => make("option", {}, value === "" ? "(none)" : String(value))));
     return make("label", {}, column.name, choice);
   }
+
+  /* -- the trials named in the table of the best */
+
+  document.querySelectorAll("table.best").forEach((table) => {
+    const heads = [...table.tHead.rows[0].cells].map((cell) => cell.textContent);
+    const at = heads.findIndex((head) => head === "trial" || head === "trials");
+    if (at < 0) return;
+    for (const row of table.tBodies[0].rows) {
+      const cell = row.cells[at];
+      const links = cell.textContent.split(", ").map((trial) => make("button", { type: "button", class: "link", "aria-haspopup": "dialog",
+        "aria-label": `Trial ${trial}`, onclick: async () => {
+          const of = await search(table.dataset.search);
+          openTrial(of, of.rowOf.get(Number(trial)));
+        } }, trial));
+      cell.replaceChildren(...links);
+    }
+  });
 
   /* -- one trial */
 
@@ -308,7 +325,7 @@
   const drawn = new Set();
   const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
-  function themed(layout) {
+  function themed(layout, width) {
     const text = colour("--text"), line = colour("--line");
     const found = { ...layout, autosize: true, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", colorway: layout.colorway ?? COLOURS };
     delete found.width;
@@ -317,6 +334,9 @@
     delete found.template;
     found.font = { ...layout.font, color: text, size: 12, family: "system-ui, sans-serif" };
     found.margin = layout.margin ?? { l: 60, r: 15, t: 20, b: 50 };
+    if (width < 520 && layout.showlegend !== false) {
+      found.legend = { ...layout.legend, orientation: "h", x: 0, y: -0.25, yanchor: "top" };
+    }
     const axes = new Set(["xaxis", "yaxis", ...Object.keys(layout).filter((key) => /^[xy]axis\d*$/.test(key))]);
     for (const name of axes) {
       found[name] = { ...layout[name], gridcolor: line, zerolinecolor: line, linecolor: line, automargin: true };
@@ -327,7 +347,7 @@
 
   async function drawChart(holder, chart) {
     await library("plotly");
-    await Plotly.newPlot(holder, chart.data, themed(chart.layout ?? {}), { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["lasso2d", "select2d"] });
+    await Plotly.newPlot(holder, chart.data, themed(chart.layout ?? {}, holder.clientWidth), { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["lasso2d", "select2d"] });
     holder.chart = chart;
     drawn.add(holder);
   }
@@ -341,7 +361,7 @@
 
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
     for (const holder of drawn) {
-      if (holder.isConnected) Plotly.react(holder, holder.chart.data, themed(holder.chart.layout ?? {}));
+      if (holder.isConnected) Plotly.react(holder, holder.chart.data, themed(holder.chart.layout ?? {}, holder.clientWidth));
       else drawn.delete(holder);
     }
   });
