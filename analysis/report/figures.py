@@ -24,7 +24,21 @@ NUM_OF_TRIALS = 3
 """Of so many of the best trials, the page shows figures of their own."""
 PATIENCE_S = 30.0
 """After so long, no further figures of single trials are drawn: a report at the end of a search must not take long."""
+FIRST = (
+    "best_so_far",
+    "learning_curves",
+    "levels",
+    "four_factors",
+    "heat_map",
+    "slices",
+    "pareto_front",
+    "runtime_error",
+)
+"""The figures that a reader wants before the others."""
 _ID = re.compile(r'(\bid="|href="#|url\(#)')
+_VIEW_BOX = re.compile(r'viewBox="[\d.]+ [\d.]+ ([\d.]+) ([\d.]+)"')
+WIDE = 2.2
+"""A drawing that is wider than so many times its height would be too small beside another."""
 _TEMPLATES = ("hovertemplate", "texttemplate")
 
 
@@ -43,6 +57,12 @@ class Drawing:
     csv: str
     """Packed."""
     num_rows: int
+
+    @property
+    def is_wide(self) -> bool:
+        """Whether it needs the width of two others."""
+        found = _VIEW_BOX.search(self.svg)
+        return found is not None and float(found[1]) > WIDE * float(found[2])
 
 
 @dataclass(frozen=True)
@@ -64,7 +84,9 @@ def draw_all(search: Search, prefix: str, clock: Callable[[], float] = time.mono
 
     drawings = Drawings()
     try:
-        figures = find_figures(search)
+        figures = sorted(
+            find_figures(search), key=lambda one: FIRST.index(one.name) if one.name in FIRST else len(FIRST)
+        )
     except Exception as error:  # a package of the user's, which cannot be imported
         drawings.broken.append(f"The figures could not be found: {_said(error)}")
         return drawings

@@ -23,7 +23,7 @@ from cluster.wording import count
 BEST = 10
 """Trials, or configurations, in the table of the best."""
 HEADLINES = 3
-"""Sentences on what mattered that are said at the top already."""
+"""Sentences on what mattered that are said at the top already, after the first, which says what is known there."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def gather(search: Search, place: int = 0) -> SearchReport:
         asked=asked(search),
         varied=varied(search),
         found=found(search, among),
-        headlines=mattered.sentences[:HEADLINES] if mattered else [],
+        headlines=mattered.sentences[1 : HEADLINES + 1] if mattered else [],
         tally=_tally(search),
         best=best_table(search, among),
         mattered=mattered,

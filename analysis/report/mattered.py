@@ -1,7 +1,7 @@
 """What mattered, as the page shows it: sentences first, then each factor's levels, and how sure one can be."""
 
-from collections.abc import Hashable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pandas as pd
@@ -9,11 +9,14 @@ import pandas as pd
 from analysis.mattered.compare import Comparison, FactorReport
 from analysis.report.tables import Cell, Table, table_of
 
-SHARES = ("failed_share", "pruned_share", "infeasible_share")
+SHARES = ("failed_share", "pruned_share", "infeasible_share", "kept_share")
 NAMES = {
-    "n": "n", "best_trial": "its trial", "std": "spread", "seed_std": "spread of seeds", "failed_share": "failed",
-    "pruned_share": "stopped early", "infeasible_share": "infeasible", "core_hours": "core-hours",
-    "core_hours_mean": "core-hours of one", "wall_time_s_mean": "seconds of one",
+    "best_trial": "its trial", "std": "spread", "seed_std": "spread of seeds", "failed_share": "share failed",
+    "pruned_share": "share stopped early", "infeasible_share": "share infeasible", "core_hours": "core-hours",
+    "core_hours_mean": "core-hours of one", "wall_time_s_mean": "seconds of one", "early_n": "n at the first rung",
+    "early_median": "median at the first rung", "spearman": "Spearman's rho", "low": "95 % from", "high": "to",
+    "kendall": "Kendall's tau", "top": "best at the end", "kept_share": "share of them kept", "reached": "reached it",
+    "reduction": "one kept in",
 }  # fmt: skip
 MOST_VERDICTS = 6
 """Pairs of levels that are said at once; the others can be unfolded."""
@@ -46,11 +49,17 @@ class MatteredView:
     remarks: list[str]
     front: Table | None
     views: list["MatteredView"] = field(default_factory=list)
+    title: str = ""
+    """Its heading, if it is not the search's first view."""
 
 
-def view(comparison: Comparison) -> MatteredView:
-    """Return a comparison as the page shows it."""
-    by = f"by {comparison.objective}"
+def view(comparison: Comparison, title: str = "") -> MatteredView:
+    """Return a comparison as the page shows it, with its further views: at the first rung, by other objectives."""
+    by = f"by {comparison.objective}" + (f" at step {comparison.step:g}" if comparison.step is not None else "")
+    further = [view(one, f"By {one.objective}") for one in comparison.views]
+    if comparison.early is not None:
+        rung = view(comparison.early, f"At the first rung, step {comparison.early.step:g}")
+        further.insert(0, replace(rung, sentences=[]))  # they are among the search's own
     return MatteredView(
         objective=comparison.objective,
         sentences=list(comparison.sentences),
@@ -58,29 +67,36 @@ def view(comparison: Comparison) -> MatteredView:
         importance=_importance(comparison.importance, by),
         no_importance=comparison.no_importance,
         interactions=list(comparison.interactions),
-        stability=_table(comparison.stability, "How ranks at each rung agree with those at the end"),
+        stability=_table(comparison.stability, "How the ranks at each rung agree with those at the end", SHARES),
         remarks=list(comparison.remarks),
-        front=_table(comparison.front, "The Pareto front: no trial is better than these by all objectives"),
-        views=[view(one) for one in comparison.views],
+        front=_table(comparison.front, "The Pareto front: no trial is better than one of these by all objectives"),
+        views=further,
+        title=title,
     )
 
 
 def _factor(report: FactorReport, by: str) -> FactorView:
-    levels = report.levels.dropna(axis="columns", how="all")
+    levels = report.levels.drop(columns=["ended", "failed"], errors="ignore").dropna(axis="columns", how="all")
     said = [verdict.sentence for verdict in report.verdicts]
+    held = report.held
+    worse = "worse by a factor of" if held.is_ratio else "worse by"
+    how = f" ({held.basis})" if held.basis else ""
     return FactorView(
         column=report.column,
-        sentence=report.sentence,
+        sentence=report.sentence.removeprefix(f"{report.column}: "),
         basis=report.basis,
         levels=table_of(levels, f"Levels of {report.column}, {by}", NAMES, bars=SHARES),
-        marginals=_table(report.marginals, f"{report.column} with all other factors held, {by}"),
+        marginals=_table(
+            report.marginals.rename(columns={"worse_by": worse, "wins": "settings in which the best is better"}),
+            f"{report.column} with all other factors held, {by}{how}",
+        ),
         verdicts=said[:MOST_VERDICTS],
         more_verdicts=said[MOST_VERDICTS:],
     )
 
 
-def _table(frame: pd.DataFrame | None, caption: str) -> Table | None:
-    return None if frame is None or frame.empty else table_of(frame, caption, NAMES)
+def _table(frame: pd.DataFrame | None, caption: str, bars: Sequence[str] = ()) -> Table | None:
+    return None if frame is None or frame.empty else table_of(frame, caption, NAMES, bars)
 
 
 def _importance(frame: pd.DataFrame | None, by: str) -> Table | None:
@@ -96,7 +112,7 @@ def _importance(frame: pd.DataFrame | None, by: str) -> Table | None:
             found = [row for row in rows_of if row["factor"] == factor and row["evaluator"] == evaluator]
             cells.append(_share(found[0]) if found else Cell(""))
         rows.append(tuple(cells))
-    caption = f"Share of the variation that each factor explains, {by}, with its 95 % interval"
+    caption = f"How important each factor is, {by}: its share, and the interval in which it may lie"
     return Table(caption, ("factor", *map(str, evaluators)), (False, *[True] * len(evaluators)), rows)
 
 
