@@ -94,7 +94,7 @@ def test_a_click_on_a_head_sorts_and_what_is_missing_comes_last(visit, files, wi
     head = seen.page.locator("table.all thead th", has_text="val_error")
     for direction, sign in (("ascending", 1), ("descending", -1)):
         head.click()
-        assert head.get_attribute("aria-sort") == direction
+        seen.page.locator(f"table.all thead th[aria-sort={direction}]", has_text="val_error").wait_for()
         values = column(seen.page, "val_error")
         numbers = [float(value) for value in values if value]
         assert len(values) == NUM
@@ -108,6 +108,7 @@ def test_the_keyboard_sorts_opens_a_trial_and_comes_back_to_where_it_was(visit, 
     page = table_of(visit, files[0]).page
     page.locator("table.all thead th", has_text="learning_rate").locator("[tabindex='0']").first.focus()
     page.keyboard.press("Enter")
+    page.locator("table.all thead th[aria-sort=ascending]", has_text="learning_rate").wait_for()
     values = [float(value) for value in column(page, "learning_rate")]
     assert values == sorted(values)
     button = page.locator("table.all tbody button").nth(2)
