@@ -36,27 +36,34 @@ def serve(paths: SearchPaths | None, port: int, open_browser: bool, with_optuna:
 
     Raises DashboardError if the port is taken, or if optuna-dashboard is asked for and is not there.
     """
-    console, token = Console(), secrets.token_urlsafe(24)
+    token = secrets.token_urlsafe(24)
     root = paths.root.parent if paths is not None else searches_root().resolve()
     for one in (signal.SIGINT, signal.SIGTERM):  # either tidies up, also before the server runs
         signal.signal(one, signal.default_int_handler)
     with suppress(KeyboardInterrupt), _listening(port) as listener, _optuna(paths, with_optuna) as optuna:
-        at = listener.getsockname()[1]
-        address = f"http://{LOOPBACK}:{at}/?token={token}"
-        console.print(f"Dashboard of {root}", soft_wrap=True)
-        console.print(f"  {address}", soft_wrap=True)
-        console.print("From your own machine, first:")
-        console.print(f"  ssh -L {at}:{LOOPBACK}:{at} {user_name()}@{socket.gethostname()}", soft_wrap=True)
-        if optuna.startswith("http"):
-            console.print(f"Optuna's own dashboard, on a copy of the study: {optuna}", soft_wrap=True)
-        console.print("It only reads. Ctrl-C ends it.")
-        if open_browser:
-            webbrowser.open(address)
         app = make_app(root, token, paths.name if paths is not None else "", optuna)
         config = uvicorn.Config(
             app, log_level="warning", access_log=False, lifespan="off", timeout_graceful_shutdown=GRACE_S
         )
-        _Server(config).run(sockets=[listener])
+        server = _Server(config)
+        with server.capture_signals():  # from here on a signal is noted, and nothing is cut short
+            at = listener.getsockname()[1]
+            address = f"http://{LOOPBACK}:{at}/?token={token}"
+            _introduce(root, at, address, optuna)
+            if open_browser:
+                webbrowser.open(address)
+            server.run(sockets=[listener])
+
+
+def _introduce(root: Path, port: int, address: str, optuna: str) -> None:
+    console = Console()
+    console.print(f"Dashboard of {root}", soft_wrap=True)
+    console.print(f"  {address}", soft_wrap=True)
+    console.print("From your own machine, first:")
+    console.print(f"  ssh -L {port}:{LOOPBACK}:{port} {user_name()}@{socket.gethostname()}", soft_wrap=True)
+    if optuna.startswith("http"):
+        console.print(f"Optuna's own dashboard, on a copy of the study: {optuna}", soft_wrap=True)
+    console.print("It only reads. Ctrl-C ends it.")
 
 
 class _Server(uvicorn.Server):
