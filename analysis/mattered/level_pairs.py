@@ -198,16 +198,17 @@ def _unpaired(table: SeedTable, one: int, other: int, moved: bool, forest: "Fore
     if unit is Unit.SEED:
         by_seed = np.nanmean(scores[1], axis=0) - np.nanmean(scores[0], axis=0)
         p, low, high = _of_whole_seeds(by_seed, p, low, high)
-    gaps = there[:, None] - here[None]
+    ordered = np.sort(here)
+    below, up_to = (np.searchsorted(ordered, there, side=side) for side in ("left", "right"))
     found = Compared(
         better=one,
         worse=other,
         difference=float(there.mean() - here.mean()),
         low=low,
         high=high,
-        wins=int((gaps > 0).sum()),
-        ties=int((gaps == 0).sum()),
-        pairs=gaps.size,
+        wins=int(below.sum()),
+        ties=int((up_to - below).sum()),
+        pairs=len(here) * len(there),
         num_seeds=num_seeds,
         num_settings=0,
         settings_won=0,

@@ -134,6 +134,7 @@ def _settings(search: Search, factor: Factor, trials: pd.DataFrame) -> tuple[np.
 def _column(search: Search, factor: Factor, trials: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     """Return a factor in each trial, as a code that is equal for equal values, and as a number for a forest."""
     active = is_active(search, factor, trials).to_numpy()
+    trials = trials if factor.column in trials.columns else trials.assign(**{factor.column: None})
     values = numbers(trials, factor.column) if factor.is_number else trials[factor.column]
     code, known = pd.factorize(values.where(active))
     code = np.where(active & (code < 0), len(known), code)  # null, as a choice, is a value too

@@ -103,9 +103,11 @@ def _evidence(verdict: Verdict, compared: Compared) -> str:
     if verdict.is_paired:
         ties = f", equal in {verdict.ties}" if verdict.ties else ""
         seeds = count(verdict.num_seeds, "seed")
-        where = f"{seeds} in {count(verdict.num_settings, 'setting')}"
-        alike = ", which move a level alike in all of them" if compared.unit is Unit.SEED else ""
-        return f"better in {_won(verdict)}{ties}, {where}{alike}"
+        settings = count(verdict.num_settings, "setting")
+        where = f"{seeds} in {settings}"
+        if compared.unit is Unit.SEED:
+            where = f"{seeds}, which move a level alike in all {settings}"
+        return f"better in {_won(verdict)}{ties}, {where}"
     one, other = compared.sizes
     forest = {
         True: ", the other factors' effect taken out by a random forest",

@@ -129,7 +129,7 @@ def test_seeds_that_move_a_level_in_all_settings_are_one_observation_each():
     verdict = only(by_difference(np.array([2.0, 1.0, -0.2]) + noise))
     assert verdict.p == pytest.approx(stats.ttest_1samp((np.array([2.0, 1.0, -0.2]) + noise).mean(axis=0), 0).pvalue)
     assert not verdict.is_supported  # 18 of 24 pairs, and sign flips of pairs would give less than .001
-    assert "which move a level alike in all of them" in verdict.sentence
+    assert "which move a level alike in all 8 settings" in verdict.sentence
 
 
 def test_failures_are_no_pairs_but_count_against_a_level():
@@ -269,6 +269,7 @@ def test_a_random_search_is_compared_by_configurations_with_the_others_effect_ta
     assert "taken out by a random forest" in verdict.sentence
     among = comparable(search)
     means = among.units.groupby("head")["value"]
+    assert verdict.pairs == means.size().prod()
     plain = stats.ttest_ind(means.get_group("a"), means.get_group("b"), equal_var=False).pvalue
     assert plain > 0.05 > verdict.p  # what a plain test of the same configurations does not see
 
@@ -339,6 +340,13 @@ def test_null_is_a_setting_of_its_own():
             rows.append({"trial": len(rows), **row, "seed": seed, "error": level + (limit or 0) + seed / 10})
     factors = [Factor("head", levels=("a", "b")), Factor("limit", levels=(None, 1.0))]
     assert only(planted_search(rows, factors, seeds=(0, 1, 2))).num_settings == 2
+
+
+def test_a_factor_that_no_trial_has_a_column_of_is_in_no_setting():
+    search = by_difference(1.2 + SPREAD)
+    search = replace(search, factors=(*search.factors, Factor("later", levels=(1, 2)), Factor("number")))
+    assert only(search).num_settings == 6
+    assert verdicts(search, "later") == verdicts(search, "number") == []
 
 
 def test_nothing_repeated_no_trials_or_another_name():
