@@ -16,7 +16,7 @@ if TYPE_CHECKING:  # what is heavy (pandas and more) is imported by the first ca
     from analysis.mattered.compare import Comparison
     from analysis.search import Search
 
-__all__ = ["compare", "export", "from_csv", "from_optuna", "load", "table"]
+__all__ = ["compare", "diff", "export", "from_csv", "from_optuna", "load", "table"]
 
 
 def load(search: str) -> "Search":
@@ -60,6 +60,18 @@ def table(
     several = [searches] if isinstance(searches, str | Search) else searches
     loaded = [load(one) if isinstance(one, str) else one for one in several]
     return make(loaded, Request(where, sort, columns, by, by_configuration, top)).frame
+
+
+def diff(*sides: "str | Path | Search | tuple[Search, int]", all_: bool = False) -> "pd.DataFrame":
+    """Return what differs between trials, searches or specs: a row for each field, outcome, metric or version.
+
+    A trial is "quickstart/3" or a search with its number, a spec is a file. With `all_`, what is the same is there too.
+    Raises DiffError if they are of several kinds.
+    """
+    from analysis.differences.diff import differences
+    from analysis.differences.sides import read_side
+
+    return differences([read_side(side) for side in sides], all_=all_)
 
 
 def export(

@@ -32,6 +32,7 @@ UserError                   any of them; all others are faults of ours and keep 
  ├ FigureError              there is no such figure, or it has no such option
  ├ SourceError              a table or a study cannot be read as a search
  ├ DashboardError           the dashboard cannot be served
+ ├ DiffError                such things cannot be compared
  ├ TableError               such a table cannot be made
  │  └ ExpressionError       a condition cannot be read, or does not fit the table
  ├ ReportError              a report cannot be written there
