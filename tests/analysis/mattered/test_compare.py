@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 import analysis
+from analysis.mattered import importance
 from analysis.mattered.compare import compare
 from analysis.mattered.show import as_text, show_comparison, tables
 from analysis.search import Bound, Factor, NotThereError, Objective
@@ -19,6 +20,15 @@ CLAIMS = ("is best", "are best", "beats", "mattered most", " depends on ")
 
 def sentence_of(found, column):
     return next(one.sentence for one in found.factors if one.column == column)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def coarse_importance():
+    """Let importance take few and small forests: its numbers are test_importance.py's matter."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(importance, "RESAMPLES", 3)
+        patch.setattr(importance, "MOST_FOR_FULL_TREES", 0)
+        yield
 
 
 @pytest.fixture(scope="module")
