@@ -87,8 +87,7 @@ def _bins(values: np.ndarray) -> list[tuple[float, float]]:
     tried = np.unique(values)
     if len(tried) <= MOST_VALUES:
         return [(value, value) for value in tried]
-    # "lower": an end between two values would put them together in a bin or not by the last digit
-    inner = np.quantile(values, np.arange(1, NUM_BINS) / NUM_BINS, method="lower")
+    inner = np.quantile(values, np.arange(1, NUM_BINS) / NUM_BINS)
     places = np.searchsorted(np.unique(inner), tried, side="left")
     return [(tried[places == place].min(), tried[places == place].max()) for place in np.unique(places)]
 

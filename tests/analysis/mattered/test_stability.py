@@ -74,7 +74,7 @@ def test_without_rungs_ranks_are_compared_at_shares_of_the_steps():
 
 
 def test_what_stopping_saved_and_risked_is_counted_by_hand():
-    curves = [[5.0, 4.0, 3.0], [6.0, 5.0, 4.0], [7.0, 6.0, 5.0], [8.0, 7.0, 6.0], [4.0], [9.0, 9.0]]
+    curves = [[5.0, 4.0, 3.0], [6.0, 5.0, 4.0], [7.0, 6.0, 5.0], [8.0, 7.0, 6.0], [4.0], [9.0, 4.5]]
     used = {
         "outcome": ["completed"] * 4 + ["pruned"] * 2,
         "cpu_time_s": [3600.0] * 4 + [700.0, 1900.0],
