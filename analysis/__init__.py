@@ -16,7 +16,7 @@ if TYPE_CHECKING:  # what is heavy (pandas and more) is imported by the first ca
     from analysis.mattered.compare import Comparison
     from analysis.search import Search
 
-__all__ = ["compare", "diff", "export", "from_csv", "from_optuna", "load", "table"]
+__all__ = ["compare", "diff", "export", "from_csv", "from_optuna", "load", "table", "write_report"]
 
 
 def load(search: str) -> "Search":
@@ -91,6 +91,22 @@ def export(
 
     loaded = load(search) if isinstance(search, str) else search
     return export_histories(loaded, to, Path(folder) if folder is not None else None, trials).folder
+
+
+def write_report(searches: "Search | str | Sequence[Search | str]", path: "str | Path | None" = None) -> "Path":
+    """Write what searches (or their names or paths) asked and found as one HTML file; return the file.
+
+    Without `path` the report of one search directory lies in it, and any other in the working directory. What could not
+    be made is named in the report. Raises ReportError if the file cannot be written.
+    """
+    from pathlib import Path
+
+    from analysis.report.write import write_report as write
+    from analysis.search import Search
+
+    several = [searches] if isinstance(searches, str | Search) else searches
+    loaded = [load(one) if isinstance(one, str) else one for one in several]
+    return write(loaded, Path(path) if path is not None else None)[0]
 
 
 def from_csv(

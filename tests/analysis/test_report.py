@@ -114,6 +114,19 @@ def test_several_searches_have_a_section_each_and_one_joint_table(make_search, t
     assert [len(json.loads(unpacked(page, f"data-{n}"))["columns"][0]["values"]) for n in (0, 1)] == [3, 2]
 
 
+def test_a_search_from_elsewhere_has_a_report_too(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rows = [f"{1 / rate},{rate},{head}" for rate in (0.1, 0.2, 0.4) for head in ("a", "b")]
+    (tmp_path / "runs.csv").write_text("\n".join(["loss,rate,head", *rows]) + "\n")
+    found = analysis.from_csv(tmp_path / "runs.csv", objective="loss", parameters=["rate", "head"])
+    path = analysis.write_report(found)
+    assert path.resolve() == tmp_path / "report.html"
+    text = visible_text(path.read_text(encoding="utf-8"))
+    assert "6 trials: 6 completed" in text
+    assert "no spec of ours belongs to them" in text
+    assert "rate = 0.4" in text
+
+
 def test_headings_step_down_one_level_at_a_time(make_search, tmp_path):
     search = make_search(budget={"trials": 3})
     search.run(lambda config: {"val_error": abs(config["shift"])})
