@@ -136,8 +136,8 @@ def _column(search: Search, factor: Factor, trials: pd.DataFrame) -> tuple[np.nd
     active = is_active(search, factor, trials).to_numpy()
     trials = trials if factor.column in trials.columns else trials.assign(**{factor.column: None})
     values = numbers(trials, factor.column) if factor.is_number else trials[factor.column]
-    code, known = pd.factorize(values.where(active))
-    code = np.where(active & (code < 0), len(known), code)  # null, as a choice, is a value too
+    # a choice of null has the code of what is not searched: the factors of its conditions tell the two apart
+    code, _ = pd.factorize(values.where(active))
     if not factor.is_number:
         return code, np.where(code < 0, np.nan, code)
     column = values.where(active).to_numpy(dtype=float, copy=True)
