@@ -146,3 +146,12 @@ def load_method(name: str) -> "Method[Any]":
             name, Fault("must define `method`, an instance of a Method subclass", _place(module))
         )
     return method
+
+
+def load_pictures(name: str) -> ModuleType | None:
+    """Return what a method computes for its figures, its module `pictures`; None if it has none.
+
+    Each of the module's functions takes a SavedModel, and returns NumPy arrays by name.
+    """
+    module = _part(name, "pictures")
+    return module if module.__name__.endswith(".pictures") else None

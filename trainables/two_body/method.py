@@ -76,7 +76,7 @@ class TwoBody(Method[Config]):
     ) -> Loss:
         """Return the error of the segments integrated from their first samples."""
         y, t, mask = batch
-        solution = _solve(config, hyper, model, y[0], t, config.max_steps)
+        solution = solve(config, hyper, model, y[0], t, config.max_steps)
         errors = (y[1:], solution.y, mask[1:])
         parts = {
             "percent_error": losses.percent_error(*errors),
@@ -106,7 +106,7 @@ class TwoBody(Method[Config]):
         y, t, _ = _samples_first(_joined(tests))
         # A whole orbit gets the steps of as many segments as it has.
         max_steps = config.max_steps * -(-NUM_SAMPLES // config.segment_length)
-        solution = _solve(config, hyper, model, y[0], t, max_steps)
+        solution = solve(config, hyper, model, y[0], t, max_steps)
         # Zeros are what the solver leaves of samples it never reached.
         reached = jnp.isfinite(solution.y).all(1) & (solution.y != 0).any(1)
         propagated = jnp.concatenate([y[:1], jnp.where(reached[:, None], solution.y, jnp.nan)])
@@ -148,7 +148,8 @@ def _samples_first(segments: Segments) -> tuple[Array, Array, Array]:
     return jnp.transpose(segments.y, (1, 2, 0)), jnp.transpose(segments.t), jnp.transpose(segments.mask)
 
 
-def _solve(config: Config, hyper: Hyper, model: Any, y0: Array, t: Array, max_steps: int) -> Solution:
+def solve(config: Config, hyper: Hyper, model: Any, y0: Array, t: Array, max_steps: int) -> Solution:
+    """Return orbits or segments of a field from their first states, by the config's solver."""
     field = Dynamics(model)
     if config.solver == "adaptive":
         return adaptive(field, y0, t, hyper["rtol"], hyper["atol"], max_steps)

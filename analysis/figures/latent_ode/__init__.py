@@ -1,0 +1,1 @@
+"""Figures of searches of latent_ode; what they need of a model is in `trainables/latent_ode/pictures.py`."""
