@@ -36,9 +36,11 @@ FIRST = (
 )
 """The figures that a reader wants before the others."""
 _ID = re.compile(r'(\bid="|href="#|url\(#)')
-_VIEW_BOX = re.compile(r'viewBox="[\d.]+ [\d.]+ ([\d.]+) ([\d.]+)"')
-WIDE = 2.2
-"""A drawing that is wider than so many times its height would be too small beside another."""
+_VIEW_BOX = re.compile(r'viewBox="[\d.]+ [\d.]+ ([\d.]+) [\d.]+"')
+WIDE = 650.0
+"""Points: the text of a drawing that is wider would be too small beside another drawing."""
+LARGEST = 1.8
+"""Pixels per point at most: the text of a drawing that is narrow would be too large."""
 _TEMPLATES = ("hovertemplate", "texttemplate")
 
 
@@ -62,7 +64,7 @@ class Drawing:
     def is_wide(self) -> bool:
         """Whether it needs the width of two others."""
         found = _VIEW_BOX.search(self.svg)
-        return found is not None and float(found[1]) > WIDE * float(found[2])
+        return found is not None and float(found[1]) > WIDE
 
 
 @dataclass(frozen=True)
@@ -166,5 +168,6 @@ def _as_text(value: Any, key: str = "") -> Any:
 
 def _inline(svg: str, prefix: str) -> str:
     """Return an SVG as an element of a page with others, hidden from screen readers, which get its sentence."""
-    element = _ID.sub(rf"\g<1>{prefix}-", svg)
-    return element.replace(' role="img"', ' aria-hidden="true" focusable="false"', 1)
+    element, width = _ID.sub(rf"\g<1>{prefix}-", svg), _VIEW_BOX.search(svg)
+    most = f' style="max-width:{LARGEST * float(width[1]):.0f}px"' if width else ""
+    return element.replace(' role="img"', f' aria-hidden="true" focusable="false"{most}', 1)
