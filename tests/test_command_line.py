@@ -134,6 +134,7 @@ def test_the_command_line_is_frozen():
         "diff": {"sides", "--format", "--output", "-o", "--all"},
         "export": {"search", "--to", "--output", "-o", "--trials"},
         "report": {"searches", "--output", "-o", "--open"},
+        "dashboard": {"search", "--port", "--open", "--optuna"},
         "stop": {"search", "--now", "--wait"},
         "watch": {"search"},
         "logs": {"search", "--follow", "-f", "--lines", "-n", "--job", "--node", "--driver"},
