@@ -4,19 +4,24 @@ It reads a search directory, running or finished, without Ray; JAX is needed onl
 reports and the notebooks use what is here.
 """
 
+import warnings
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # what is heavy (pandas and more) is imported by the first call, so that `import analysis` is cheap
     from collections.abc import Sequence
     from pathlib import Path
-    from typing import Literal
+    from typing import Any, Literal
 
     import pandas as pd
 
+    from analysis.drawing.picture import Picture
     from analysis.mattered.compare import Comparison
     from analysis.search import Search
 
-__all__ = ["compare", "diff", "export", "from_csv", "from_optuna", "load", "table", "write_report"]
+__all__ = ["compare", "diff", "export", "figure", "from_csv", "from_optuna", "load", "table", "write_report"]
+
+# In a notebook without ipywidgets, importing Optuna imports a progress bar that complains; nothing here shows one.
+warnings.filterwarnings("ignore", message="IProgress not found")
 
 
 def load(search: str) -> "Search":
@@ -107,6 +112,17 @@ def write_report(searches: "Search | str | Sequence[Search | str]", path: "str |
     several = [searches] if isinstance(searches, str | Search) else searches
     loaded = [load(one) if isinstance(one, str) else one for one in several]
     return write(loaded, Path(path) if path is not None else None)[0]
+
+
+def figure(search: "Search | str", name: str, trials: "Sequence[int] | None" = None, **options: "Any") -> "Picture":
+    """Return a figure of a search, or of some of its trials: a notebook shows it, `save` writes it to a file.
+
+    `swell plot SEARCH --list` has the names and options. Raises FigureError if there is no such figure or option, and
+    NothingToShowError if the search has nothing for it.
+    """
+    from analysis.drawing.picture import picture
+
+    return picture(load(search) if isinstance(search, str) else search, name, trials, **options)
 
 
 def from_csv(
