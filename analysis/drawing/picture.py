@@ -16,7 +16,7 @@ from analysis.search import Search
 _PIXELS_PER_INCH = 90
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Picture:
     """A figure of a search; a notebook shows it as a picture."""
 
@@ -30,6 +30,9 @@ class Picture:
     def save(self, path: str | Path) -> None:
         """Write it to a file, whose ending says in which format: png, pdf or svg."""
         save(self.figure, self.data, Path(path))
+
+    def __repr__(self) -> str:
+        return f"Picture({self.figure.name!r})"
 
     def _repr_png_(self) -> bytes:
         out = io.BytesIO()
