@@ -79,7 +79,7 @@ def importance_sentence(found: Importance, chances: Mapping[str, Chance]) -> str
         f"Of the variance of the objective, {texts[0]}." if texts[0] else "",
         f"For getting into the best tenth, {texts[1]}." if texts[1] else "",
         "The two do not agree on what mattered most." if all(firsts) and firsts[0] != firsts[1] else "",
-        f"No effect beyond chance: {listed(rest)}." if rest else "",
+        f"Over all levels together, no effect beyond chance: {listed(rest)} (pairs of levels: below)." if rest else "",
     ]
     return " ".join(part for part in parts if part)
 
