@@ -6,10 +6,13 @@ import html
 import json
 import re
 from itertools import pairwise
+from types import SimpleNamespace
 
 import pytest
 
 import analysis
+from analysis.drawing.figure import Figure
+from analysis.report.command import report_command
 from analysis.report.packing import Script, packed, packed_json, policy
 from analysis.report.tables import table_of, text_of
 from analysis.report.trials import POINTS, curves, trial_data
@@ -135,6 +138,33 @@ def test_headings_step_down_one_level_at_a_time(make_search, tmp_path):
         assert levels[0] == 1
         assert levels.count(1) == 1
         assert all(after - before <= 1 for before, after in pairwise(levels))
+
+
+def test_a_part_that_fails_is_named_and_the_rest_is_there(make_search, tmp_path, monkeypatch):
+    search = make_search(budget={"trials": 3})
+    search.run(lambda config: {"val_error": abs(config["shift"])})
+    own = SimpleNamespace(name="own", TITLE="Own", SENTENCE="A figure of the user's.", info=lambda *_: 1 / 0)
+    monkeypatch.setattr("analysis.drawing.discovery.find_figures", lambda search: [Figure("own", own)])
+    monkeypatch.setattr("analysis.report.gather.compare", lambda search: {}["nothing"])
+    path, troubles = write_report([analysis.load(str(search.paths.root))], tmp_path / "r.html")
+    assert troubles == [
+        "try: What mattered could not be computed: KeyError: 'nothing'",
+        "try: The figure own could not be drawn: ZeroDivisionError: division by zero",
+    ]
+    text = visible_text(path.read_text(encoding="utf-8"))
+    assert all(trouble.removeprefix("try: ") in text for trouble in troubles)
+    assert "The best trial is" in text
+
+
+@pytest.mark.parametrize("found", [True, False])
+def test_the_command_says_where_the_report_is_and_opens_it(make_search, monkeypatch, capsys, found):
+    paths, opened = make_search().paths, []
+    monkeypatch.setattr("webbrowser.open", lambda url: opened.append(url) or found)
+    assert report_command(["try", "try"], None, is_opened=True) == (0 if found else 1)
+    assert opened == [paths.report.as_uri()]
+    said = capsys.readouterr()
+    assert f"report: {paths.report}" in said.out
+    assert ("no browser was found" in said.err) is not found
 
 
 def test_where_it_cannot_be_written_one_message_says_so(make_search, tmp_path):
