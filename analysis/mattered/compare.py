@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+import numpy as np
 import pandas as pd
 
 from analysis.mattered.chance import Chance, chances
@@ -96,6 +97,8 @@ def compare(search: Search, factor: str | None = None) -> Comparison:
     if factor is not None:
         search.factor(factor)
     trials = search.trials.reset_index(drop=True)  # of a search made by hand an index may have a label twice
+    absent = [one.column for one in search.factors if one.column not in trials.columns]
+    trials = trials.assign(**dict.fromkeys(absent, np.nan))
     searches = [
         replace(search, trials=trials, objectives=(one,), read_histories=lambda: search.histories)
         for one in search.objectives

@@ -38,6 +38,10 @@ much. Of 40 to 100 results with planted effects of choices the intervals cover t
 (of 96), of ranges of numbers in 58 %, which forests of so few results flatten: they are about chance, not about the
 evaluator."""
 RESAMPLED_TREES, RESAMPLED_DEPTH = 16, 6
+LARGEST_VALUE = 1e120
+"""Of results; their squares and the sums of these must be finite."""
+LARGEST_INPUT = 1e37
+"""Of factors: forests hold them in 32 bits."""
 FANOVA, PED_ANOVA = "fANOVA", "PED-ANOVA"
 
 
@@ -58,13 +62,16 @@ def importance(search: Search, among: Comparable, seed: int = 0) -> Importance:
     """Return how much each factor mattered among the feasible comparable trials."""
     # in the order in which Optuna has them: which results a tree's resample has depends on it
     units = among.feasible.sort_values("trial", ignore_index=True)
-    factors = [one for one in search.factors if _num_levels(search, one, units) > 1]
+    factors = [one for one in search.factors if _num_levels(search, one, units) > 1 and _is_moderate(one, units)]
     if len(units) < FEWEST:
         return Importance(None, f"{len(units)} results are too few: importance needs at least {FEWEST}")
     if not factors:
         return Importance(None, "no factor has two levels with results")
-    if np.ptp(units[VALUE].to_numpy(dtype=float)) == 0:
+    values = units[VALUE].to_numpy(dtype=float)
+    if values.min() == values.max():
         return Importance(None, "all results are equal")
+    if np.abs(values).max() > LARGEST_VALUE:
+        return Importance(None, f"variances of results as large as {np.abs(values).max():.0e} are no finite numbers")
     trials = optuna_trials(search, factors, units)
     always = [one for one in factors if all(one.column in trial.params for trial in trials)]
     groups = [(always, "")] if always else []
@@ -102,6 +109,11 @@ def _num_levels(search: Search, factor: Factor, units: pd.DataFrame) -> int:
     if factor.is_number:
         return len(np.unique(numbers(units, factor.column).to_numpy()[active]))
     return int(level_labels(search, factor, units).nunique())
+
+
+def _is_moderate(factor: Factor, units: pd.DataFrame) -> bool:
+    """Return whether the forest can hold all values of a factor."""
+    return not factor.is_number or bool((numbers(units, factor.column).abs().dropna() < LARGEST_INPUT).all())
 
 
 def _condition(factor: Factor) -> str:
@@ -197,9 +209,18 @@ def evaluate(study: "Study", names: Sequence[str], evaluator: str, **settings: i
     from optuna.importance import FanovaImportanceEvaluator, PedAnovaImportanceEvaluator, get_param_importances
 
     made = PedAnovaImportanceEvaluator() if evaluator == PED_ANOVA else FanovaImportanceEvaluator(**settings)
+    # a resample may have no trial in which a conditional factor was searched
+    there = [name for name in names if any(name in trial.params for trial in study.get_trials(deepcopy=False))]
     with _quiet():
-        found = get_param_importances(study, evaluator=made, params=list(names))
-    return {name: float(value) for name, value in found.items()}
+        try:
+            found = get_param_importances(study, evaluator=made, params=there)
+        except (
+            RuntimeError
+        ) as error:  # in a resample a factor may have a single level, so that nothing splits its trees
+            if "zero total variance" not in str(error):
+                raise
+            found = {}
+    return {name: float(found.get(name, 0.0)) for name in names}
 
 
 @contextmanager

@@ -195,11 +195,12 @@ def _inputs(units: Crossed) -> tuple[np.ndarray, dict[str, slice]]:
     for factor in units.factors:
         codes = units.codes[factor.column]
         if factor.is_number:
+            # Trees see only the order of numbers, and hold no more than 32 bits of them. A number that was not searched
+            # lies apart from all that were: a tree can split it off.
             found = numbers(units.raw, factor.column).to_numpy()
-            known = found[codes >= 0]
-            # a number that was not searched lies apart from all that were: a tree can split it off
-            apart = known.min() - 1 - np.ptp(known) if len(known) else 0.0
-            part = np.where(codes >= 0, found, apart)[:, None]
+            order = np.unique(found[codes >= 0], return_inverse=True)[1]
+            part = np.full((len(codes), 1), -float(len(codes)))
+            part[codes >= 0, 0] = order
         else:
             part = (codes[:, None] == np.arange(len(units.names[factor.column]))[None]).astype(float)
         parts.append(part)

@@ -235,10 +235,10 @@ def _saving(search: Search, pruned: pd.DataFrame, curves: Curves | None, final: 
     with np.errstate(divide="ignore", invalid="ignore"):
         saved = np.maximum(whole - steps, 0) * np.maximum(cpu - compiling, 0) / steps
     known = np.isfinite(saved)
-    hours = float(saved[known].sum() / 3600) if known.any() else np.nan
     spent = float(numbers(search.trials, "cpu_time_s").sum() / 3600)
+    hours = float(saved[known].sum() / 3600) if known.any() and spent > 0 else np.nan
     ahead, level = _ahead(pruned, curves, final) if curves is not None and len(final) else (None, 0)
-    share = hours / (hours + spent) if hours + spent > 0 else np.nan
+    share = hours / (hours + spent)
     return Saving(len(pruned), hours, share, ahead, level, _num_top(len(final)))
 
 

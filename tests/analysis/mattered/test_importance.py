@@ -1,6 +1,7 @@
 """Importance: Optuna's own numbers, planted orders, and a reason where there is none."""
 
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import optuna
@@ -123,6 +124,23 @@ def test_what_has_no_importance_has_a_reason(trials, why):
     search = table(pd.DataFrame(trials), (Factor("head", ("a", "b", "c")),))
     found = importance(search, comparable(search))
     assert (found.table, found.why_not) == (None, why)
+
+
+def test_numbers_that_forests_cannot_hold_are_no_fault():
+    search = drawn(0, 40, effect=1.0)
+    wide = search.trials.assign(rate=np.where(search.trials["depth"] > 2, 1e300, 1e-300))
+    found = importance(replace(search, trials=wide), comparable(replace(search, trials=wide)))
+    assert set(found.table["factor"]) == {"head", "data", "depth"}
+    huge = replace(search, trials=search.trials.assign(error=search.trials["error"] * 1e200))
+    assert "no finite numbers" in importance(huge, comparable(huge)).why_not
+    assert importance_sentence(importance(huge, comparable(huge)), {}).startswith("Which factor mattered most cannot")
+
+
+def test_a_resample_without_a_conditional_factor_is_no_fault():
+    trials = pd.DataFrame({"head": ["c"] * 18 + ["a", "a"], "share": np.arange(20) / 20, "error": np.arange(20.0)})
+    search = table(trials, (SPACE[0], CONDITIONAL))
+    found = importance(search, comparable(search)).table
+    assert "share" in set(found.loc[found["evaluator"] == PED_ANOVA, "factor"])
 
 
 def test_many_results_are_judged_in_bounded_time_and_it_is_said():

@@ -92,6 +92,13 @@ def test_what_stopping_saved_and_risked_is_counted_by_hand():
     assert "2 were stopped" in found.basis
 
 
+def test_a_cost_that_is_not_known_is_said():
+    used = {"outcome": ["completed"] * 4 + ["pruned"], "cpu_time_s": 0.0}
+    search = search_of([*random_curves(4, steps=3), [1.0]], used, spec=ASHA)
+    said = saving_sentence(search, stability(search, comparable(search)).saving)
+    assert said.startswith("asha stopped 1 trial early, at a cost that is not known")
+
+
 def test_at_the_first_rung_stopped_trials_are_compared_with_the_others_as_equals():
     # every b was stopped early, though at step 10 it was as good as any
     curves = [[5.0 + place, 4.0, 3.0] if place % 2 == 0 else [1.0 + place] for place in range(24)]
