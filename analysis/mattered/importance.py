@@ -91,7 +91,7 @@ def importance(search: Search, among: Comparable, seed: int = 0) -> Importance:
 
 
 def _remarks(num: int, among: Comparable) -> list[str]:
-    remarks = [f"importance is from {among.what}; its intervals are the 90 % of {RESAMPLES} resamples of them"]
+    remarks = [f"importance is from {among.what}; its intervals are of {RESAMPLES} resamples of them"]
     if num > MOST_FOR_FULL_TREES:
         remarks.append(f"fANOVA's trees are at most {DEPTH} deep, as there are more than {MOST_FOR_FULL_TREES} results")
     if num > MOST_EVALUATED:
