@@ -115,7 +115,7 @@ def draw(data: ForceLaw, axes: Any) -> None:
     if any(one.fails_inside or one.fails_outside for one in data.laws.values()):
         axes.plot([], [], "X", color=GREY, markersize=8, linestyle="none", label="attraction fails")
     strengths = data.curves["strength"].to_numpy()
-    positive = strengths[strengths > 0]
+    positive = np.extract(strengths > 0, strengths)
     bottom, top = min(positive.min(), r[1] ** -2.0), max(positive.max(), r[0] ** -2.0)
     axes.set(xscale="log", yscale="log", xlim=tuple(r), ylim=(max(bottom / 2, 1e-6), min(top * 2, 1e6)))
     axes.set(xlabel="radius (geostationary radii)", ylabel="|a| (median over directions)", title=data.remark)

@@ -1,11 +1,15 @@
-"""Results pages: their tables say what the trials' records say, and a model that was not kept is trained again."""
+"""Figures of methods' searches: what they show is what the trials' records and kept models say."""
 
 import json
 
+import numpy as np
 import pytest
 
-from benchmarks.results import jacobian_ode, latent_ode
-from benchmarks.results.finished import Finished
+from analysis.drawing.discovery import figures
+from analysis.drawing.figure import NothingToShowError
+from analysis.drawing.models import pictures
+from analysis.drawing.render import save
+from analysis.sources.directory import load_search
 from cluster.state.records import load_trials
 from cluster.study.study import SearchStudy
 from tests.tracking import end, say
@@ -18,9 +22,10 @@ pytestmark = pytest.mark.slow
 
 
 def train(search):
-    """Train every trial of a search in this process, and tell its study."""
+    """Train every trial of a search in this process, tell its study, and keep its checkpoint."""
     method, programs = load_method(search.spec.trainable), ProgramCache()
     wave = search.wave(SearchStudy(search.paths, search.spec, method.config_type))
+    search.paths.checkpoint(0).parent.mkdir(exist_ok=True)
     for _ in range(search.spec.budget.trials):
         task = json.loads(wave.next()["task"])
         config = method.config_type.model_validate(task["config"], strict=False)
@@ -29,9 +34,10 @@ def train(search):
             say(wave, task["trial"], report.step, 1.0, **report.metrics)
         tests = {name: value for result in training.test().values() for name, value in result.metrics.items()}
         metrics = {**tests, **training.best.metrics}
+        training.save(search.paths.checkpoint(task["trial"]), {"trainable": search.spec.trainable})
         end(wave, task["trial"], report.step, 2.0, metrics=metrics, last=report.metrics)
     wave.close()
-    return Finished(str(search.paths.root))
+    return load_search(str(search.paths.root))
 
 
 def small(name, *searched):
@@ -39,6 +45,17 @@ def small(name, *searched):
     config = load_method(name).smoke()
     values = json.loads(config.model_dump_json(exclude_defaults=True))
     return {field: value for field, value in values.items() if field not in searched}
+
+
+def of(search, tmp_path):
+    """Return what every figure of a search's method shows, by name, each drawn to a file."""
+    found = {one.name: one.look(search) for one in figures() if one.method == search.spec.trainable}
+    for one in figures():
+        if one.name in found:
+            save(one, found[one.name], tmp_path / f"{one.name}.png")
+            assert (tmp_path / f"{one.name}.png").stat().st_size > 10_000
+            assert len(found[one.name].table()) > 0
+    return found
 
 
 def test_of_each_model_the_feasible_trial_with_the_least_error_is_shown_and_drawn(make_search, tmp_path):
@@ -51,20 +68,21 @@ def test_of_each_model_the_feasible_trial_with_the_least_error_is_shown_and_draw
         sampler={"name": "grid"},
         budget={"trials": 4},
     )
-    finished = train(search)
-    rows = {row["model"]: row for row in jacobian_ode.chosen_table(finished).to_dict("records")}
-    for model, name in jacobian_ode.MODELS.items():
+    found = of(train(search), tmp_path)
+    points = found["jacobian_noise"].table()
+    for model in ("jacobian", "neural_ode"):
+        rows = points.loc[points["model"] == model]
         trials = [one for one in load_trials(search.paths) if one.config["model"] == model]
         feasible = [one for one in trials if one.metrics["val_loop_loss_over_sqrt_n"] <= 0.05]
-        assert rows[name]["feasible"] == f"{len(feasible)} of 2"
+        assert set(rows.loc[rows["feasible"], "trial"]) == {one.number for one in feasible}
         if feasible:
             best = min(feasible, key=lambda one: one.metrics["val_free_running_mse"])
-            assert rows[name]["trial"] == best.number
-            assert rows[name]["error of J, %"] == best.metrics["test_frobenius_error_pct"]
-    assert "4 completed" in finished.took()
-    jacobian_ode.draw_noise(finished, tmp_path / "noise.png")
-    jacobian_ode.draw_entries(finished, tmp_path / "entries.png")
-    assert min((tmp_path / name).stat().st_size for name in ("noise.png", "entries.png")) > 10_000
+            chosen = rows.loc[rows["is_chosen"]].iloc[0]
+            assert chosen["trial"] == best.number
+            assert chosen["error_pct"] == best.metrics["test_frobenius_error_pct"]
+    entries = found["jacobian_entries"]
+    assert len(entries.names) == 2
+    assert len(entries.entries) == 3
 
 
 def test_the_best_latent_odes_are_shown_beside_the_baselines_and_by_their_kl_term(make_search, tmp_path):
@@ -79,18 +97,24 @@ def test_the_best_latent_odes_are_shown_beside_the_baselines_and_by_their_kl_ter
         sampler={"name": "grid"},
         budget={"trials": 2},
     )
-    finished = train(search)
+    loaded = train(search)
+    found = of(loaded, tmp_path)
     trials = {one.config["deterministic"]: one for one in load_trials(search.paths)}
     best = min(trials.values(), key=lambda one: one.metrics["val_extrapolation_error_pct"])
-    shown = {row["trial"]: row for row in latent_ode.best_table(finished).to_dict("records")}
-    assert [shown[trials[kind].number]["kl_weight"] for kind in (True, False)] == ["", 0.01]
-    errors = dict(latent_ode.baseline_table(finished).itertuples(index=False, name=None))
-    assert errors["latent ODE"] == best.metrics["test_extrapolation_error_pct"]
+    errors = found["baselines"].table().set_index("what")["error_pct"]
+    assert errors[f"trial {best.number}"] == best.metrics["test_extrapolation_error_pct"]
     assert errors["persistence"] == best.metrics["test_baseline_persistence_error_pct"]
-    by_kl = latent_ode.by_kl(finished).to_dict("records")
-    assert [row["step"] for row in by_kl] == [20, 40]
-    assert by_kl[0]["trials with KL"] == by_kl[0]["trials without KL"] == 1
-    found = latent_ode.predicted(finished)
-    assert found["model"]["later"].shape == found["series"].later.y.shape
-    latent_ode.draw_series(finished, tmp_path / "series.png")
-    assert (tmp_path / "series.png").stat().st_size > 10_000
+    by_kl = found["kl_term"].table()
+    assert [*by_kl["step"]] == [20, 20, 40, 40]
+    assert [*by_kl["num"]] == [1, 1, 1, 1]
+    assert found["series"].trial == best.number
+    # Errors of the arrays that are drawn are those that were measured when the trial ended.
+    ((_, arrays),) = pictures(loaded, [best.number], "series", 1)[0].items()
+    rmse = np.sqrt(np.nanmean((arrays["model_later"] - arrays["later"]) ** 2))
+    signal = np.sqrt(np.nanmean((arrays["later"] - np.nanmean(arrays["later"], (0, 1))) ** 2))
+    assert 0.3 < 100 * rmse / signal / best.metrics["test_extrapolation_error_pct"] < 3
+    search.paths.checkpoint(0).unlink()
+    with pytest.raises(NothingToShowError, match="no checkpoint is kept of any trial 0"):
+        pictures(loaded, [0], "series", 1)
+    _, remark = pictures(loaded, [0, 1], "series", 1)
+    assert remark == "not kept: 0"
