@@ -65,11 +65,12 @@ def worst(found: Mapping[int, Mapping[str, np.ndarray]], names: dict[int, str], 
     first = next(iter(found.values()))
     if "exact" not in first:
         raise NothingToShowError("no exact Jacobian is known of recordings")
-    wrong = np.zeros(first["exact"].shape[1:])
+    num = first["exact"].shape[-1]
+    wrong = np.zeros((num, num))
     for one in found.values():
         wrong += np.sqrt(np.mean((one["learned"] - one["exact"]) ** 2, axis=0))
     places = np.sort(np.argsort(-wrong, axis=None, kind="stable")[:MOST_WRONG])
-    entries = [(int(place) // wrong.shape[1], int(place) % wrong.shape[1]) for place in places]
+    entries = [(int(place) // num, int(place) % num) for place in places]
     parts = []
     for i, j in entries:
         columns = {"t": first["t"], "row": i + 1, "column": j + 1, "exact": first["exact"][:, i, j]}

@@ -81,14 +81,14 @@ def law(one: Mapping[str, np.ndarray]) -> Law:
     strength = np.median(one["strength"], axis=1)
     usable = within & (strength > 0) & np.isfinite(strength)
     slope = np.polyfit(np.log(radius[usable]), np.log(strength[usable]), 1)[0] if usable.sum() > 1 else np.nan
-    fails = ~(one["radial"] < 0).all(axis=1)
+    fails = np.any(one["radial"] >= 0, axis=1) | np.isnan(one["radial"]).any(axis=1)
     inside, outside = radius[fails & (radius < low)], radius[fails & (radius > high)]
     return Law(
         float(slope),
         (float(low), float(high)),
         float(inside.max()) if len(inside) else None,
         float(outside.min()) if len(outside) else None,
-        100 * float(fails[within].mean()),
+        100 * float(np.mean(np.extract(within, fails))),
     )
 
 
