@@ -20,10 +20,10 @@ LARGEST_SVG = 400_000
 """A larger drawing is left out where there is a chart of the same."""
 UNDER_POLICY = {"scatter", "bar", "box", "violin", "heatmap", "contour", "histogram", "histogram2d", "pie"}
 """Charts that Plotly draws as SVG. It makes code at run time for those that need WebGL, which the page forbids."""
-NUM_OF_TRIALS = 3
+NUM_OF_TRIALS = 2
 """Of so many of the best trials, the page shows figures of their own."""
-PATIENCE_S = 30.0
-"""After so long, no further figures of single trials are drawn: a report at the end of a search must not take long."""
+PATIENCE_S = 20.0
+"""After so long with them, no further figures of single trials are drawn: a report at the end of a search must not take long."""
 FIRST = (
     "best_so_far",
     "learning_curves",
@@ -92,10 +92,10 @@ def draw_all(search: Search, prefix: str, clock: Callable[[], float] = time.mono
     except Exception as error:  # a package of the user's, which cannot be imported
         drawings.broken.append(f"The figures could not be found: {_said(error)}")
         return drawings
-    begun = clock()
     for figure in figures:
         if drawing := _drawn(figure, search, None, prefix, drawings.broken):
             drawings.shown.append(drawing)
+    begun = clock()
     for trial in search.completed["trial"].tolist()[:NUM_OF_TRIALS]:
         for figure in filter(_is_of_trials, figures):
             if clock() - begun > PATIENCE_S:
