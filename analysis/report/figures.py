@@ -23,7 +23,7 @@ UNDER_POLICY = {"scatter", "bar", "box", "violin", "heatmap", "contour", "histog
 NUM_OF_TRIALS = 2
 """Of so many of the best trials, the page shows figures of their own."""
 PATIENCE_S = 20.0
-"""After so long with them, no further figures of single trials are drawn: a report at the end of a search must not take long."""
+"""After so long with them, no further ones are drawn: a report at the end of a search must not take long."""
 FIRST = (
     "best_so_far",
     "learning_curves",
