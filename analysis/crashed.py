@@ -109,9 +109,10 @@ def worth_naming(chain: Sequence[Raised], folders: Iterable[Path], trainable: st
 # -- groups
 
 
-def find_crashes(paths: SearchPaths) -> Crashes:
-    """Return a search's failed trials, grouped by outcome, place and exception."""
-    records, folders, trainable = load_trials(paths), method_folders(paths), load_spec(paths).trainable
+def find_crashes(paths: SearchPaths, records: Sequence[TrialRecord] | None = None) -> Crashes:
+    """Return a search's failed trials, grouped by outcome, place and exception; reads its `records` unless given."""
+    records = load_trials(paths) if records is None else records
+    folders, trainable = method_folders(paths), load_spec(paths).trainable
     found: dict[tuple[Outcome, str, str], list[TrialRecord]] = {}
     for record in records:
         if record.outcome is not None and record.outcome.is_failure and not record.is_open:

@@ -19,7 +19,7 @@ from cluster.machine.scratch import scratch_folder
 from cluster.state.guarding import folders_in_use, load_guard_events
 from cluster.state.outcomes import Outcome
 from cluster.state.paths import SearchPaths, all_searches
-from cluster.state.records import TrialRecord, load_spec, load_trials, load_waves, ranked_trials
+from cluster.state.records import TrialRecord, load_spec, load_trials_and_waves, ranked_trials
 from search_spaces.errors import UserError
 from search_spaces.spec import Spec
 
@@ -117,10 +117,10 @@ class Watched:
             return self._study.of(_changed_at(self.paths), self._read)
 
     def _read(self) -> dict[str, Any]:
-        records, waves = load_trials(self.paths), load_waves(self.paths)
+        records, waves = load_trials_and_waves(self.paths)
         completed = [record for record in records if record.outcome is Outcome.COMPLETED]
         ranked = ranked_trials(self.spec, completed)[:MOST_BEST]
-        crashes = find_crashes(self.paths)
+        crashes = find_crashes(self.paths, records)
         nodes = Counter(record.host for record in records if record.host)
         metrics = [one.metric for one in self.spec.objectives]
         return {

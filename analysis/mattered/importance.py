@@ -35,7 +35,7 @@ MOST_RESAMPLED = 300
 WIDER = 1.5
 """By how much an interval is wider than the resamples' own, as they repeat fANOVA's bias: it gives a strong factor too
 much. Of 40 to 100 results with planted effects of choices the intervals cover the true share of the variance in 93 %
-(of 96), of ranges of numbers in 58 %, which forests of so few results flatten: they are about chance, not about the
+(of 96), of ranges of numbers in 56 %, which forests of so few results flatten: they are about chance, not about the
 evaluator."""
 RESAMPLED_TREES, RESAMPLED_DEPTH = 16, 6
 LARGEST_VALUE = 1e120

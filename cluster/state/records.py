@@ -135,10 +135,20 @@ def _read_journal(paths: SearchPaths) -> ReadStudy:
 
 def load_trials(paths: SearchPaths) -> list[TrialRecord]:
     """Return all trials of a search, running or ended, by number; none if no wave has started."""
+    return load_trials_and_waves(paths)[0]
+
+
+def load_trials_and_waves(paths: SearchPaths) -> tuple[list[TrialRecord], list[dict[str, Any]]]:
+    """Return what `load_trials` and `load_waves` return, and read the study once."""
     if _has_journal(paths):
-        return [record_of(trial) for trial in _read_journal(paths).trials]
+        read = _read_journal(paths)
+        return [record_of(trial) for trial in read.trials], waves_in(read.user_attrs)
     with open_study(paths) as study:
-        return [record_of(trial) for trial in study[0].get_all_trials(study[1], deepcopy=False)] if study else []
+        if study is None:
+            return [], []
+        storage, study_id = study
+        records = [record_of(trial) for trial in storage.get_all_trials(study_id, deepcopy=False)]
+        return records, waves_in(storage.get_study_user_attrs(study_id))
 
 
 def load_waves(paths: SearchPaths) -> list[dict[str, Any]]:
