@@ -114,7 +114,7 @@ def test_the_best_latent_odes_are_shown_beside_the_baselines_and_by_their_kl_ter
     signal = np.sqrt(np.nanmean((arrays["later"] - np.nanmean(arrays["later"], (0, 1))) ** 2))
     assert 0.3 < 100 * rmse / signal / best.metrics["test_extrapolation_error_pct"] < 3
     search.paths.checkpoint(0).unlink()
-    with pytest.raises(NothingToShowError, match="no checkpoint is kept of any trial 0"):
+    with pytest.raises(NothingToShowError, match="no checkpoint is kept of trial 0"):
         pictures(loaded, [0], "series", 1)
     _, remark = pictures(loaded, [0, 1], "series", 1)
     assert remark == "not kept: 0"

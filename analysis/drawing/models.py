@@ -30,8 +30,8 @@ def kept(search: Search, trials: Sequence[int] | None, most: int = NUM_BEST) -> 
     found = [number for number in numbers if paths.checkpoint(number).exists()]
     missing = [number for number in numbers if number not in found]
     if not found:
-        which = "completed trial" if trials is None else f"trial {', '.join(map(str, missing))}"
-        raise NothingToShowError(f"no checkpoint is kept of any {which} (keep: in the spec says whose stay)")
+        which = "any completed trial" if trials is None else f"trial {', '.join(map(str, missing))}"
+        raise NothingToShowError(f"no checkpoint is kept of {which} (keep: in the spec says whose stay)")
     said = [f"not kept: {', '.join(map(str, missing))}"] if missing and trials is not None else []
     if trials is not None and len(found) > most:
         said.append(f"the first {most} of {len(found)} trials")
