@@ -231,7 +231,7 @@ def test_a_trial_wider_than_a_node_is_refused_with_its_line(launch, slurm, spec,
     spec.write_text(SPEC + "resources: {cpus_per_trial: 16}\n")
     done = launch("--cpus", "8")
     assert done.exit_code == 2
-    assert f"{spec}:8: resources.cpus_per_trial = 16: a trial cannot get more CPUs than there are" in done.stderr
+    assert f"{spec}:9: resources.cpus_per_trial = 16: a trial cannot get more CPUs than there are" in done.stderr
     assert not searches.exists()
     assert launch("--cpus", "16").exit_code == 0  # however few this machine has
 
@@ -386,7 +386,7 @@ def test_a_site_without_internet_takes_no_online_runs(launch, slurm, spec, searc
     spec.write_text(SPEC + "tracking: {wandb: online}\n")
     done = launch("--site", "zaratan", "--cpus", "2")
     assert done.exit_code == 2
-    assert f"{spec}:8: tracking.wandb = 'online': the nodes of site zaratan do not reach the internet" in done.stderr
+    assert f"{spec}:9: tracking.wandb = 'online': the nodes of site zaratan do not reach the internet" in done.stderr
     assert not searches.exists()
 
 
