@@ -15,10 +15,22 @@ if TYPE_CHECKING:  # what is heavy (pandas and more) is imported by the first ca
     import pandas as pd
 
     from analysis.drawing.picture import Picture
+    from analysis.evaluation.evaluate import Evaluation
     from analysis.mattered.compare import Comparison
     from analysis.search import Search
 
-__all__ = ["compare", "diff", "export", "figure", "from_csv", "from_optuna", "load", "table", "write_report"]
+__all__ = [
+    "compare",
+    "diff",
+    "evaluate",
+    "export",
+    "figure",
+    "from_csv",
+    "from_optuna",
+    "load",
+    "table",
+    "write_report",
+]
 
 # In a notebook without ipywidgets, importing Optuna imports a progress bar that complains; nothing here shows one.
 warnings.filterwarnings("ignore", message="IProgress not found")
@@ -160,3 +172,14 @@ def from_optuna(storage_url: "str | Path", study_name: str | None = None) -> "Se
     from analysis.sources.optuna_study import search_of_study
 
     return search_of_study(storage_url, study_name)
+
+
+def evaluate(search: "Search | str", on: "Sequence[str]", trials: "Sequence[int] | None" = None) -> "Evaluation":
+    """Return what kept models give on test sets, by name or from files: by default those of the ten best trials.
+
+    It needs JAX. What was computed before is read from the search directory. Raises EvaluationError if there is no
+    such set, or no model.
+    """
+    from analysis.evaluation.evaluate import evaluate as evaluate_search
+
+    return evaluate_search(load(search) if isinstance(search, str) else search, on, trials)

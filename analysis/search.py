@@ -97,6 +97,7 @@ class Search:
     spec: Spec | None = None
     """The resolved spec; None if the search is from elsewhere."""
     read_histories: Callable[[], pd.DataFrame] = field(default_factory=lambda: no_histories, repr=False)
+    read_evaluations: Callable[[], pd.DataFrame] = field(default_factory=lambda: no_evaluations, repr=False)
     read_config: Callable[[int], dict[str, Any]] | None = field(default=None, repr=False)
 
     @property
@@ -174,12 +175,21 @@ class Search:
 
         return load_model(checkpoint, *method_folders(self.paths))
 
+    def evaluations(self) -> pd.DataFrame:
+        """Return what `swell evaluate` has computed so far: `trial`, `test_set`, and every statistic."""
+        return self.read_evaluations()
+
 
 def no_histories() -> pd.DataFrame:
     """Return the histories of a search that has none: no rows."""
     return pd.DataFrame(
         {"trial": pd.Series(dtype="int64"), "step": pd.Series(dtype="int64"), "seconds": pd.Series(dtype="float64")}
     )
+
+
+def no_evaluations() -> pd.DataFrame:
+    """Return the evaluations of a search that has none: no rows."""
+    return pd.DataFrame({"trial": [], "test_set": []})
 
 
 def not_there(what: str, name: str, there: list[str]) -> NotThereError:

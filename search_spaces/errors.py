@@ -31,6 +31,7 @@ UserError                   any of them; all others are faults of ours and keep 
  ├ NothingToShowError       a search has nothing that a figure could show
  ├ FigureError              there is no such figure, or it has no such option
  ├ SourceError              a table or a study cannot be read as a search
+ ├ EvaluationError          a model cannot be applied to a test set
  ├ DashboardError           the dashboard cannot be served
  ├ DiffError                such things cannot be compared
  ├ TableError               such a table cannot be made

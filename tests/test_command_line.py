@@ -131,6 +131,7 @@ def test_the_command_line_is_frozen():
         "best": {"search", "--trial", "--output", "-o"},
         "compare": {"search", "--factor", "--format", "--output", "-o"},
         "plot": {"search", "names", "--format", "--trials", "--set", "--from", "--output", "-o", "--list"},
+        "evaluate": {"search", "more", "--on", "--trials", "--columns", "--examples", "--format", "--output", "-o"},
         "diff": {"sides", "--format", "--output", "-o", "--all"},
         "export": {"search", "--to", "--output", "-o", "--trials"},
         "report": {"searches", "--output", "-o", "--open"},

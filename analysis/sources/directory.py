@@ -5,6 +5,7 @@ from typing import Any
 
 import pandas as pd
 
+from analysis.kept_evaluations import all_kept, table_of
 from analysis.search import Bound, Factor, Objective, Search, no_histories
 from analysis.sources.trial_table import TrialTable, config_column, make_table
 from cluster.state.paths import SearchPaths, find_search
@@ -34,6 +35,7 @@ def load_search(search: str | SearchPaths) -> Search:
         remarks=tuple(filter(None, remarks)),
         paths=paths,
         spec=spec,
+        read_evaluations=lambda: table_of(list(all_kept(paths))),
         read_histories=lambda: _histories(paths, configs),
         read_config=lambda trial: dict(configs[trial]),
     )

@@ -238,6 +238,11 @@ class SearchPaths:
         return self.root / "submission"
 
     @property
+    def evaluations(self) -> Path:
+        """Folder of what kept models gave on further test sets, one file per trial and set."""
+        return self.root / "evaluations"
+
+    @property
     def best(self) -> Path:
         """Folder that `swell best` exports to by default."""
         return self.root / "best"

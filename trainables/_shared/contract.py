@@ -25,6 +25,10 @@ class Phase(NamedTuple):
     learning_rate: float
 
 
+class UnknownTestSetError(ValueError):
+    """A method has no test set of a name, or a file does not hold one; the message says what there is."""
+
+
 class Loss(NamedTuple):
     """A batch's loss, its parts by name, and whether every ODE solve in it succeeded."""
 
@@ -132,3 +136,15 @@ class Method(abc.ABC, Generic[ConfigT]):
     ) -> dict[str, TestResult]:
         """Return the results by test set, in NumPy on the host; runs once, for the best model."""
         return {}
+
+    def test_set(self, config: ConfigT, store: DatasetStore, name: str) -> PyTree[np.ndarray]:
+        """Return a test set, by its name or from a file, as `data` has it in `tests`: for models that are trained.
+
+        By default those that the config itself names. Raises UnknownTestSetError, which says what there is.
+        """
+        own = self.data(config, store).tests
+        if name not in own:
+            raise UnknownTestSetError(
+                f"there is no test set {name!r} for this model; there are: {', '.join(own) or 'none'}"
+            )
+        return own[name]

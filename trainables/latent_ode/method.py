@@ -1,6 +1,7 @@
 """The latent ODE: what the shared training loop needs of it."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import equinox as eqx
@@ -9,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
-from trainables._shared.contract import Hyper, Loss, Method, Phase, TestResult, TrialData
+from trainables._shared.contract import Hyper, Loss, Method, Phase, TestResult, TrialData, UnknownTestSetError
 from trainables._shared.datasets import DatasetStore
 from trainables.latent_ode import losses
 from trainables.latent_ode.config import Config
@@ -43,6 +44,26 @@ class LatentODEMethod(Method[Config]):
         reference: Span = jax.tree.map(lambda array: array[:NUM_HELD_OUT], training.observed)
         tests = {f"{config.dataset}_test": {"series": test, "reference": reference, "statistics": stats}}
         return TrialData([{"series": training, "statistics": stats}], validation, tests)
+
+    def test_set(self, config: Config, store: DatasetStore, name: str) -> PyTree[np.ndarray]:
+        """Return the test series of a data set (`spirals`, `orbits`) or of a file, in the units of the model's own."""
+        own = self.data(config, store).tests
+        if name in own:
+            return own[name]
+        values: dict[str, Any] = {"dataset": name.removesuffix("_test"), "file": None}
+        if Path(name).suffix:
+            values = {"dataset": "file", "file": str(Path(name).resolve())}
+        try:
+            other = config.of_values({**config.model_dump(mode="json"), **values})
+            series = load(other, "test", store)
+        except (ValueError, OSError) as error:
+            raise UnknownTestSetError(f"there is no test set {name!r} for this model: {error}") from None
+        (test,) = own.values()
+        num = test["series"].observed.y.shape[-1]
+        if series.observed.y.shape[-1] != num:
+            held = series.observed.y.shape[-1]
+            raise UnknownTestSetError(f"{name} has series of {held} components, and the model is of {num}")
+        return {**test, "series": series}
 
     def init(self, config: Config, hyper: Hyper, key: PRNGKeyArray) -> LatentODE:
         """Return the initial model."""

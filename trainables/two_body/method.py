@@ -2,7 +2,9 @@
 
 import functools
 import operator
+import zipfile
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -11,8 +13,9 @@ import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 from trainables._shared.artifact_names import is_artifact
-from trainables._shared.contract import Hyper, Loss, Method, Phase, TestResult, TrialData
+from trainables._shared.contract import Hyper, Loss, Method, Phase, TestResult, TrialData, UnknownTestSetError
 from trainables._shared.datasets import DatasetStore
+from trainables._shared.kepler import ELEMENTS
 from trainables.two_body import losses
 from trainables.two_body.config import Config, CurriculumPhase
 from trainables.two_body.data import Segments, as_segments, check_fetched, cut, generate, recipe
@@ -54,8 +57,7 @@ class TwoBody(Method[Config]):
         validation = _orbits(config, config.validation_name, store, missing)
         tests = {}
         for name in config.test_names:
-            orbits = _orbits(config, name, store, 0.0)
-            tests[name] = {"orbits": as_segments(orbits["y"], orbits["t"]), "elements": np.asarray(orbits["elements"])}
+            tests[name] = _test(_orbits(config, name, store, 0.0))
         return TrialData(phases, as_segments(validation["y"], validation["t"]), tests)
 
     def init(self, config: Config, hyper: Hyper, key: PRNGKeyArray) -> AccelerationField:
@@ -97,6 +99,25 @@ class TwoBody(Method[Config]):
             for quantity, (unit, _) in QUANTITIES.items()
         }
 
+    def test_set(self, config: Config, store: DatasetStore, name: str) -> PyTree[np.ndarray]:
+        """Return the orbits of a generated set of any family, plane and number, or of an `.npz` file (`y`, `t`)."""
+        file = Path(name)
+        if file.suffix == ".npz":
+            if not file.is_file():
+                raise UnknownTestSetError(f"there is no file {name}")
+            try:
+                with np.load(file, allow_pickle=False) as held:
+                    return _test(check_fetched(name, {key: held[key] for key in held.files}, 0.0))
+            except (ValueError, OSError, zipfile.BadZipFile) as error:
+                raise UnknownTestSetError(f"{name} cannot be read as orbits: {error}") from None
+        try:
+            return _test(_orbits(config, name, store, 0.0))
+        except ValueError as error:
+            raise UnknownTestSetError(
+                f"there is no test set {name!r} ({error}); sets are named like complex_TBP_planar_100_test, files end "
+                "with .npz"
+            ) from None
+
     def predict(self, config: Config, hyper: Hyper, model: Any, tests: Mapping[str, PyTree[Array]]) -> PyTree[Array]:
         """Return the per-sample errors at the true states, and along the orbits that the model itself propagates.
 
@@ -121,10 +142,18 @@ class TwoBody(Method[Config]):
             mask, elements = tests[name]["orbits"].mask, tests[name]["elements"]
             rows = slice(first, first + len(mask))
             part = jax.tree.map(operator.itemgetter(rows), prediction)
-            prefix = metric_prefixes(config.test_names)[name]
+            own = metric_prefixes(config.test_names)
+            prefix = own.get(name) or f"test_{Path(name).stem.removesuffix('_test')}_"
             results[name] = TestResult(score_metrics(prefix, part, mask), orbit_table(elements, part, mask))
             first += len(mask)
         return results
+
+
+def _test(orbits: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    elements = orbits.get("elements")
+    if elements is None:  # nobody knows them of orbits from elsewhere
+        elements = np.full((len(orbits["y"]), len(ELEMENTS)), np.nan)
+    return {"orbits": as_segments(orbits["y"], orbits["t"]), "elements": np.asarray(elements)}
 
 
 def _orbits(config: Config, name: str, store: DatasetStore, missing_tail: float) -> dict[str, np.ndarray]:

@@ -1,0 +1,31 @@
+"""Declares `swell evaluate`."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from cluster.commands.options import SearchName
+
+PLACE = 12
+
+
+def evaluate(
+    search: SearchName,
+    more: Annotated[list[str] | None, typer.Argument(metavar="[SET]...", help="Further sets or files.")] = None,
+    on: Annotated[list[str] | None, typer.Option("--on", help="A test set by its name, or a file.")] = None,
+    trials: Annotated[
+        str | None, typer.Option(help="Trials whose models are applied, e.g. 3,15; else the ten best.")
+    ] = None,
+    columns: Annotated[str | None, typer.Option(help="Statistics, separated by commas; `all` for every one.")] = None,
+    examples: Annotated[bool, typer.Option("--examples", help="A row per example instead of statistics.")] = False,
+    form: Annotated[
+        Literal["terminal", "csv", "parquet", "markdown", "latex"], typer.Option("--format", help="Form of the table.")
+    ] = "terminal",
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write to this file.")] = None,
+) -> None:
+    """Apply kept models to further test sets: trials by sets by statistics."""
+    from analysis.evaluation.show import show_evaluation
+    from analysis.sources.directory import load_search
+
+    show_evaluation(load_search(search), [*(on or []), *(more or [])], trials, columns, examples, form, output)
