@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.drawing.figure import NothingToShowError
+from analysis.mattered.comparable import feasible
 from analysis.search import Factor, Search
 
 
@@ -21,18 +22,29 @@ def numbers(frame: pd.DataFrame, column: str) -> np.ndarray:
     return np.asarray(pd.to_numeric(frame[column], errors="coerce"), dtype=float)
 
 
+def counts(search: Search, frame: pd.DataFrame) -> np.ndarray:
+    """Return which trials are compared: completed ones with a finite objective that keep all constraints."""
+    finite = np.isfinite(numbers(frame, search.objective.column))
+    return (frame["outcome"] == "completed").to_numpy() & finite & feasible(search, frame).to_numpy()
+
+
 def completed_with_value(search: Search, trials: Sequence[int] | None, least: int = 1) -> pd.DataFrame:
-    """Return the completed trials that have a finite objective.
+    """Return the completed trials that have a finite objective and keep all constraints.
 
     Raises NothingToShowError if there are fewer than `least`.
     """
     frame = chosen(search, trials)
-    finite = np.isfinite(numbers(frame, search.objective.column))
-    found = frame.loc[(frame["outcome"] == "completed").to_numpy() & finite]
+    found = frame.loc[counts(search, frame)]
     if len(found) < least:
         wanted = "no trial has" if least == 1 else f"fewer than {least} trials have"
-        raise NothingToShowError(f"{wanted} completed with a finite {search.objective.column}")
+        within = ", keeping all constraints" if search.constraints else ""
+        raise NothingToShowError(f"{wanted} completed with a finite {search.objective.column}{within}")
     return found
+
+
+def cpus_per_trial(search: Search) -> int:
+    """Return the CPUs that each trial holds; one if the source does not know."""
+    return search.spec.resources.cpus_per_trial if search.spec else 1
 
 
 def varied(search: Search, frame: pd.DataFrame) -> list[Factor]:

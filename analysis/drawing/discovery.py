@@ -2,6 +2,7 @@
 
 import importlib
 import importlib.util
+import logging
 import pkgutil
 import sys
 from collections.abc import Iterable, Iterator
@@ -12,6 +13,8 @@ from types import ModuleType
 from analysis.drawing.figure import Figure, FigureError
 from analysis.search import Search
 from search_spaces.errors import nearest
+
+log = logging.getLogger(__name__)
 
 OURS = "analysis.figures"
 GROUP = "swell.figures"
@@ -27,7 +30,10 @@ def figures(*places: str) -> list[Figure]:
     """
     found = [*_of_package(importlib.import_module(OURS))]
     for point in entry_points(group=GROUP):
-        found += _of_package(point.load())
+        try:
+            found += _of_module(point.name, point.load())
+        except (ImportError, AttributeError, SyntaxError, FigureError) as error:
+            log.warning("the figures of %s, an installed package, are left out: %s", point.value, error)
     for place in places:
         found += _of_place(place)
     return list({one.name: one for one in found}.values())  # the user's own replaces ours of the same name
@@ -58,6 +64,13 @@ def _of_package(package: ModuleType, method: str = "") -> Iterator[Figure]:
             yield _figure(info.name, module, method)
 
 
+def _of_module(name: str, module: ModuleType) -> Iterator[Figure]:
+    if hasattr(module, "__path__"):
+        yield from _of_package(module)
+    else:
+        yield _figure(name, module, "")
+
+
 def _of_place(place: str) -> Iterator[Figure]:
     path = Path(place)
     if path.is_dir():
@@ -73,10 +86,7 @@ def _of_place(place: str) -> Iterator[Figure]:
             package = importlib.import_module(place)
         except ModuleNotFoundError as error:
             raise FigureError(f"figures from {place}: neither a folder, a .py file, nor a package ({error})") from None
-        if hasattr(package, "__path__"):
-            yield from _of_package(package)
-        else:
-            yield _figure(place.rpartition(".")[2], package, "")
+        yield from _of_module(place.rpartition(".")[2], package)
 
 
 def _of_file(file: Path) -> Figure:
@@ -85,7 +95,10 @@ def _of_file(file: Path) -> Figure:
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
+    try:
+        spec.loader.exec_module(module)
+    except (ImportError, SyntaxError) as error:
+        raise FigureError(f"figures from {file}: {error}") from error
     return _figure(file.stem, module, "")
 
 

@@ -44,6 +44,7 @@ def drawn(figure: Figure, data: Data, title: bool = True) -> Canvas:
 def save(figure: Figure, data: Data, path: Path) -> None:
     """Write a figure to a file; the file's ending says in which format."""
     canvas = drawn(figure, data)
+    _as_pixels(canvas)
     with styled():
         canvas.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
 

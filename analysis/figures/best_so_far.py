@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from analysis.drawing.columns import chosen, numbers
+from analysis.drawing.columns import chosen, counts, cpus_per_trial, numbers
 from analysis.drawing.figure import NothingToShowError
 from analysis.drawing.style import COLORS, GREY, scale, shorten
 from analysis.search import Search
@@ -44,25 +44,28 @@ def info(
     frame = frame.loc[~frame["outcome"].isin(["running", "stopped"])]
     ends = numbers(frame, "ended_at")
     frame = frame.iloc[np.lexsort((frame["trial"].to_numpy(), ends))]
-    along = _along(frame, x)
+    along = _along(search, frame, x)
     values = numbers(frame, search.objective.column)
-    counts = (frame["outcome"] == "completed").to_numpy() & np.isfinite(values)
-    if not counts.any():
-        raise NothingToShowError("no trial has completed yet")
-    if not np.isfinite(along[counts]).all():
+    compared = counts(search, frame)
+    if not compared.any():
+        within = ", keeping all constraints" if search.constraints else ""
+        raise NothingToShowError(f"no trial has completed yet{within}")
+    if not np.isfinite(along[compared]).all():
         raise NothingToShowError(f"this search does not know the {LABELS[x]} of its trials")
     sign = search.objective.sign
-    best = sign * np.minimum.accumulate(sign * values[counts])
-    points = {"trial": frame["trial"].to_numpy()[counts], x: along[counts], "value": values[counts], "best": best}
-    return BestSoFar(x, search.objective.column, pd.DataFrame(points))
+    best = sign * np.minimum.accumulate(sign * values[compared])
+    points = {"trial": frame["trial"].to_numpy()[compared], x: along[compared], "value": values[compared]}
+    return BestSoFar(x, search.objective.column, pd.DataFrame({**points, "best": best}))
 
 
-def _along(frame: pd.DataFrame, x: str) -> np.ndarray:
+def _along(search: Search, frame: pd.DataFrame, x: str) -> np.ndarray:
     if x == "trials":
         return np.arange(1.0, len(frame) + 1)
     if x == "core_hours":
-        spent = numbers(frame, "cpu_time_s")
-        return np.cumsum(np.where(np.isfinite(spent), spent, numbers(frame, "wall_time_s"))) / 3600
+        held = numbers(frame, "wall_time_s")
+        if not np.isfinite(held).any():
+            return held
+        return np.cumsum(np.nan_to_num(held)) * cpus_per_trial(search) / 3600
     return (numbers(frame, "ended_at") - np.min(numbers(frame, "began_at"), initial=np.inf)) / 3600
 
 

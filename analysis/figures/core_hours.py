@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.drawing.columns import chosen, numbers
+from analysis.drawing.columns import chosen, cpus_per_trial, numbers
 from analysis.drawing.figure import NothingToShowError
 from analysis.drawing.style import COLORS, FAILED, GREY
 from analysis.search import Search
@@ -17,7 +17,7 @@ from cluster.state.records import load_waves
 TITLE = "Where the core-hours went"
 SENTENCE = (
     "The time that trials held their CPUs, in core-hours: training to the end (with its validation), training that was "
-    "stopped early, compiling, work that failed, and slots of a wave in which nothing ran."
+    "stopped early or goes on, compiling, work that failed, and slots of a wave in which nothing ran."
 )
 
 
@@ -39,14 +39,14 @@ def info(search: Search, trials: Sequence[int] | None = None) -> CoreHours:
     wall, compiling = numbers(frame, "wall_time_s"), np.nan_to_num(numbers(frame, "compile_time_s"))
     if not (np.nan_to_num(wall) > 0).any():
         raise NothingToShowError("it does not know how long its trials ran")
-    cpus = search.spec.resources.cpus_per_trial if search.spec else 1
     wall = np.nan_to_num(wall)
     outcomes = np.asarray(frame["outcome"].astype(str))
     lost = np.isin(outcomes, [one.value for one in Outcome if one.is_failure])
     pruned = outcomes == "pruned"
     rest = np.maximum(wall - compiling, 0.0)
     parts = {
-        "training": rest[~lost & ~pruned].sum(),
+        "training": rest[outcomes == "completed"].sum(),
+        "training, not ended": rest[~lost & ~pruned & (outcomes != "completed")].sum(),
         "training, stopped early": rest[pruned].sum(),
         "compiling": np.minimum(compiling, wall)[~lost].sum(),
         "failed": wall[lost].sum(),
@@ -54,7 +54,7 @@ def info(search: Search, trials: Sequence[int] | None = None) -> CoreHours:
     waves = load_waves(search.paths) if search.paths and trials is None else []
     if waves:
         parts["idle slots"] = sum(w["slots"] * w["trials_s"] * (1 - w["utilisation"]) for w in waves)
-    hours = np.array([*parts.values()]) * cpus / 3600
+    hours = np.array([*parts.values()]) * cpus_per_trial(search) / 3600
     table = pd.DataFrame({"part": [*parts], "core_hours": hours, "share": hours / max(hours.sum(), 1e-12)})
     return CoreHours(table.loc[table["core_hours"] > 0])
 

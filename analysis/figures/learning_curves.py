@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
 import pandas as pd
 
 from analysis.drawing.columns import best_and_some
@@ -53,6 +54,8 @@ def info(search: Search, trials: Sequence[int] | None = None, x: Literal["step",
     order = [number for number in _best_first(search, reports) if number in wanted]
     if not order:
         raise NothingToShowError("none of these trials has reported anything")
+    if x == "seconds" and not len(reports["seconds"].dropna()):
+        raise NothingToShowError("it does not know when its trials reported")
     shown = [order[place] for place in best_and_some(len(order), MOST)]
     remark = "" if len(shown) == len(order) else f"{len(shown)} of {len(order)} trials: the best and a regular choice"
     losses = [name for name in reports.columns if name.startswith("train_") and len(reports[name].dropna())]
@@ -105,18 +108,24 @@ def draw(data: LearningCurves, axes: Any) -> None:
     top.legend(handles[::-1], labels[::-1], loc="best")
     if data.remark:
         top.set_title(data.remark)
+    if data.x == "step":
+        for start in data.phases:
+            for one in axes if data.losses else [axes]:
+                one.axvline(start, color=GREY, linestyle="--", linewidth=1)
     if not data.losses:
         return
     best, below = by_trial[data.order[0]], axes[1]
+    values = np.concatenate([best[name].dropna().to_numpy() for name in data.losses])
+    is_log = scale(values[values > 0]) == "log" and bool((values >= 0).all())
     for place, name in enumerate(data.losses):
-        below.plot(best[data.x], best[name], marker="o", color=color(place), label=shorten(name))
-    positive = [value for name in data.losses for value in best[name].dropna() if value > 0]
-    below.set(yscale=scale(positive), ylabel="training loss", xlabel=label, title=f"trial {data.order[0]}")
+        shown = best[name].where(best[name] > 0) if is_log else best[name]
+        dash = "-" if place % 2 == 0 else "--"  # a loss and its only part are the same line
+        below.plot(best[data.x], shown, dash, marker="o", color=color(place), label=shorten(name))
+    hidden = int((values == 0).sum()) if is_log else 0
+    note = f"; {hidden} values of zero are not on a logarithmic axis" if hidden else ""
+    below.set(yscale="log" if is_log else "linear", ylabel="training loss", xlabel=label)
+    below.set_title(f"trial {data.order[0]}{note}")
     below.legend(ncols=2)
-    if data.x == "step":
-        for start in data.phases:
-            for one in axes:
-                one.axvline(start, color=GREY, linestyle="--", linewidth=1)
 
 
 def chart(data: LearningCurves) -> dict[str, Any]:

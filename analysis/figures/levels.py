@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.drawing.columns import chosen, numbers, varied
+from analysis.drawing.columns import counts as counts_of_trials
 from analysis.drawing.figure import NothingToShowError
 from analysis.drawing.style import COLORS, FAILED, GREY, scale, shorten
 from analysis.mattered.levels import level_labels
@@ -31,7 +32,7 @@ class Levels:
     points: pd.DataFrame
     """factor, level, trial, value; the completed trials."""
     counts: pd.DataFrame
-    """factor, level, completed, pruned, failed."""
+    """factor, level, completed (of those that keep all constraints), pruned, failed."""
 
     @property
     def factors(self) -> list[str]:
@@ -58,7 +59,7 @@ def info(search: Search, trials: Sequence[int] | None = None, factor: str = "") 
     factors = [search.factor(factor)] if factor else varied(search, frame)
     points, counts = [], []
     values = numbers(frame, search.objective.column)
-    outcomes = np.asarray(frame["outcome"].astype(str))
+    outcomes, compared = np.asarray(frame["outcome"].astype(str)), counts_of_trials(search, frame)
     failures = {one.value for one in Outcome if one.is_failure}
     for one in factors:
         labels = level_labels(search, one, frame)
@@ -68,7 +69,7 @@ def info(search: Search, trials: Sequence[int] | None = None, factor: str = "") 
             continue
         for place in counts_of:
             here = codes == place
-            done = here & (outcomes == "completed") & np.isfinite(values)
+            done = here & compared
             numbered = zip(frame["trial"].to_numpy()[done], values[done], strict=True)
             points += [(one.column, names[place], int(trial), value) for trial, value in numbered]
             failed = int(np.isin(outcomes[here], list(failures)).sum())

@@ -95,7 +95,7 @@ def _choice_axis(column: str, found: Sequence[str], levels: Sequence[object]) ->
 def draw(data: ParallelCoordinates, axes: Any) -> None:
     """Draw the lines, the best on top."""
     lines = np.stack([axis.places for axis in data.axes], axis=1)
-    colors = colormaps["cividis"](0.95 - 0.95 * data.goodness)
+    colors = colormaps["cividis"](0.85 - 0.6 * data.goodness)
     for row in reversed(range(len(lines))):
         axes.plot(
             range(len(data.axes)), lines[row], color=colors[row], alpha=0.35 + 0.6 * data.goodness[row], linewidth=1
@@ -103,17 +103,17 @@ def draw(data: ParallelCoordinates, axes: Any) -> None:
     for place, axis in enumerate(data.axes):
         axes.axvline(place, color=GREY, linewidth=0.8)
         for height, label in axis.ticks:
-            is_last = place == len(data.axes) - 1
             axes.text(
-                place + (-0.03 if is_last else 0.03),
+                place + (0.03 if place else -0.03),
                 height,
                 shorten(label, 16),
                 fontsize=7.5,
-                ha="right" if is_last else "left",
+                ha="left" if place else "right",
                 va="center",
             )
     axes.set_xticks(range(len(data.axes)), [shorten(axis.column, 18) for axis in data.axes])
     axes.tick_params(axis="x", rotation=12)
+    axes.set(xlim=(-0.45, len(data.axes) - 0.7))
     axes.set_yticks([])
     axes.grid(visible=False)
     axes.spines[["left", "bottom"]].set_visible(False)

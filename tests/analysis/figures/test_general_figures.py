@@ -7,9 +7,10 @@ from scipy import stats
 
 from analysis.drawing.discovery import figures
 from analysis.drawing.figure import NothingToShowError
+from analysis.drawing.render import drawn
 from analysis.figures.heat_map import trend
 from analysis.figures.pareto_front import on_front
-from analysis.search import Factor, NotThereError, Objective, Search
+from analysis.search import Bound, Factor, NotThereError, Objective, Search
 
 ERROR = (Objective("error"),)
 BY_NAME = {figure.name: figure for figure in figures()}
@@ -133,3 +134,24 @@ def test_a_contour_needs_places_that_span_a_plane():
     line = Search("l", search.trials.assign(u=numbers[0], v=2 * numbers[0]), plane.factors, search.objectives)
     with pytest.raises(NothingToShowError, match="not on one line"):
         look("contour", line)
+
+
+def test_a_trial_that_breaks_a_constraint_is_neither_best_nor_compared():
+    search = make(constraints=(Bound("wall_time_s", max=150.0),))  # trial 4 took 200 s, trial 2 is the best of the rest
+    best = look("best_so_far", search).points
+    assert best["trial"].tolist() == [2, 0]
+    assert look("runtime_error", search).points["trial"].tolist() == [2, 0]
+    assert look("levels", search).points["trial"].tolist().count(4) == 0
+    assert look("four_factors", make(constraints=(Bound("error", min=2.5),))).table()["best"].tolist() == [4.0, 3.0]
+    with pytest.raises(NothingToShowError, match="keeping all constraints"):
+        look("slices", make(constraints=(Bound("error", max=1.0),)))
+
+
+def test_zeros_that_a_logarithmic_axis_cannot_show_are_said():
+    steps = [(0, step, float(step), 1.0, 10.0**-step, 0.0 if step > 2 else 1.0) for step in range(1, 5)]
+    histories = pd.DataFrame(steps, columns=["trial", "step", "seconds", "error", "train_loss", "train_part"])
+    data = look("learning_curves", make(histories=histories))
+    canvas = drawn(BY_NAME["learning_curves"], data)
+    assert canvas.axes[1].get_title() == "trial 0; 2 values of zero are not on a logarithmic axis"
+    with pytest.raises(NothingToShowError, match="does not know when its trials reported"):
+        look("learning_curves", make(histories=histories.assign(seconds=np.nan)), x="seconds")
