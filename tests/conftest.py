@@ -29,9 +29,8 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 LONGEST = (
     "test_bundle.py",
     "test_searches.py",
-    "test_chaos_exhausted.py",
+    "test_chaos_faults.py",
     "test_chaos_kills.py",
-    "test_chaos_disturbed.py",
     "test_search_runs.py",
     "test_several_nodes.py",
     "test_testbed.py",

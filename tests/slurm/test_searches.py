@@ -220,7 +220,7 @@ def test_a_job_that_waits_says_why_and_can_be_cancelled(cluster):
 
 def test_what_slurm_refuses_is_said_and_leaves_nothing_behind(cluster):
     spec = cluster.folder / "refused.yaml"
-    spec.write_text(SPEC.format(name="refused", steps=100, more=""))
+    spec.write_text(SPEC.format(name="refused", steps=100, more="", report="false"))
     said = cluster.swell("launch", spec, "--on", "slurm", "--site", cluster.site, "--cpus", 64, code=2)
     assert "64" in said
     assert "4" in said

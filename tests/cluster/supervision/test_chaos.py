@@ -11,13 +11,11 @@ import pytest
 
 from benchmarks.faults import invariants
 from benchmarks.faults.config import Config
-from benchmarks.faults.inject import FAULTS, KILLS
 from benchmarks.faults.method import method
 from benchmarks.faults.misbehave import give_order
 from cluster.state.outcomes import Outcome
 from cluster.state.paths import SearchPaths
 from cluster.state.records import TrialRecord
-from tests.cluster.supervision import test_chaos_disturbed, test_chaos_exhausted
 from tests.waiting import wait_for
 from trainables._shared.conformance import CHECKS, Case
 
@@ -274,8 +272,3 @@ def test_the_table_is_compared_by_every_trial():
     assert invariants.differing(table, table) == []
     worse = {**table, 1: invariants.table(records(replace(record(1), outcome=Outcome.WORKER_LOST)))[1]}
     assert len(invariants.differing(worse, table)) == 1
-
-
-def test_every_kind_of_fault_strikes_a_search_of_the_tests():
-    struck = [*KILLS, *test_chaos_exhausted.KINDS, *test_chaos_disturbed.KINDS]
-    assert sorted(struck) == sorted(FAULTS)
