@@ -11,6 +11,8 @@ import sys
 import threading
 
 NOT_LOGGED_IN, NOT_REACHED = 3, 4
+LOGIN_PATIENCE_S = 180.0
+"""W&B's client has been seen to wait for ever for its own server process, where nothing answers at the address."""
 
 
 def _end_with_parent() -> None:
@@ -19,8 +21,16 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
+def _give_up() -> None:
+    print(f"ERROR no answer within {LOGIN_PATIENCE_S:.0f} s", file=sys.stderr, flush=True)
+    os._exit(NOT_REACHED)
+
+
 def upload(files: list[str]) -> int:
     """Upload runs; return 0, NOT_LOGGED_IN or NOT_REACHED."""
+    watch = threading.Timer(LOGIN_PATIENCE_S, _give_up)
+    watch.daemon = True
+    watch.start()
     import wandb
     from wandb.cli.cli import sync
     from wandb.errors import CommError, UsageError
@@ -33,6 +43,8 @@ def upload(files: list[str]) -> int:
     except CommError as error:
         print(error, file=sys.stderr)
         return NOT_REACHED
+    finally:
+        watch.cancel()
     sync.main(["-n", "1", "--include-online", *files], prog_name="wandb sync", standalone_mode=False)
     return 0
 
