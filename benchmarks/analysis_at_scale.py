@@ -118,7 +118,8 @@ def _ask_all(ask: urllib.request.OpenerDirector, base: str, url: str, name: str)
     began, size = time.monotonic(), 0
     static = ("dashboard.js", "dashboard.css", "base.css", "plotly.js")
     values = ("settings", f"searches/{name}", f"searches/{name}/study")
-    for address in (url, *(f"{base}/static/{one}" for one in static), *(f"{base}/api/{one}" for one in values)):
+    paths = ("", *(f"static/{one}" for one in static), *(f"api/{one}" for one in values))
+    for address in (url, *(f"{base}/{path}" for path in paths)):
         with ask.open(address, timeout=120) as answer:
             size += len(answer.read())
     return time.monotonic() - began, size

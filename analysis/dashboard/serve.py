@@ -14,6 +14,7 @@ import webbrowser
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import uvicorn
 
@@ -38,7 +39,7 @@ def serve(paths: SearchPaths | None, port: int, open_browser: bool, with_optuna:
     """
     token = secrets.token_urlsafe(24)
     root = paths.root.parent if paths is not None else searches_root().resolve()
-    for one in (signal.SIGINT, signal.SIGTERM):  # either tidies up, also before the server runs
+    for one in ends():  # each tidies up, also before the server runs
         signal.signal(one, signal.default_int_handler)
     with suppress(KeyboardInterrupt), _listening(port) as listener, _optuna(paths, with_optuna) as optuna:
         app = make_app(root, token, paths.name if paths is not None else "", optuna)
@@ -55,14 +56,23 @@ def serve(paths: SearchPaths | None, port: int, open_browser: bool, with_optuna:
             server.run(sockets=[listener])
 
 
+def ends() -> list[signal.Signals]:
+    """Return the signals that end the dashboard; a terminal that goes is one, unless `nohup` has it ignored."""
+    hang_up = [] if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else [signal.SIGHUP]
+    return [signal.SIGINT, signal.SIGTERM, *hang_up]
+
+
 def _introduce(root: Path, port: int, address: str, optuna: str) -> None:
     console = Console()
     console.print(f"Dashboard of {root}", soft_wrap=True)
     console.print(f"  {address}", soft_wrap=True)
     console.print("From your own machine, first:")
-    console.print(f"  ssh -L {port}:{LOOPBACK}:{port} {user_name()}@{socket.gethostname()}", soft_wrap=True)
+    ports = [port, *([urlsplit(optuna).port] if optuna.startswith("http") else [])]
+    forwards = " ".join(f"-L {one}:{LOOPBACK}:{one}" for one in ports)
+    console.print(f"  ssh {forwards} {user_name()}@{socket.gethostname()}", soft_wrap=True)
     if optuna.startswith("http"):
         console.print(f"Optuna's own dashboard, on a copy of the study: {optuna}", soft_wrap=True)
+        console.print("It knows no token: whoever is logged in on this machine can look at that copy.")
     console.print("It only reads. Ctrl-C ends it.")
 
 
@@ -71,8 +81,8 @@ class _Server(uvicorn.Server):
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """End at Ctrl-C and SIGTERM."""
-        before = {one: signal.signal(one, self.handle_exit) for one in (signal.SIGINT, signal.SIGTERM)}
+        """End at Ctrl-C, SIGTERM, and the end of the terminal."""
+        before = {one: signal.signal(one, self.handle_exit) for one in ends()}
         try:
             yield
         finally:
@@ -115,7 +125,7 @@ def _optuna(paths: SearchPaths | None, wanted: bool) -> Iterator[str]:
         free.bind((LOOPBACK, 0))
         port = free.getsockname()[1]
         free.close()
-        command = [sys.executable, "-c", "from optuna_dashboard._cli import main; main()", str(copy)]
+        command = [sys.executable, "-P", "-c", "from optuna_dashboard._cli import main; main()", str(copy)]
         command += ["--host", LOOPBACK, "--port", str(port)]
         child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
         try:

@@ -19,7 +19,7 @@ from cluster.machine.scratch import scratch_folder
 from cluster.state.guarding import folders_in_use, load_guard_events
 from cluster.state.outcomes import Outcome
 from cluster.state.paths import SearchPaths, all_searches
-from cluster.state.records import TrialRecord, load_spec, load_trials_and_waves, ranked_trials
+from cluster.state.records import TrialRecord, load_spec, load_trials_and_waves, ranked_trials, violations
 from search_spaces.errors import UserError
 from search_spaces.spec import Spec
 
@@ -60,18 +60,20 @@ class Watched:
         self._reports = Reports(paths)
         self._study = _Once()
         self._lock = Lock()
+        self._study_lock = Lock()
+        """Of its own: how far a search is can be said while its study is read for seconds."""
 
     def quick(self, answer: QueueAnswer) -> dict[str, Any]:
         """Return how far the search is, by its snapshot, its histories and this machine."""
-        with self._lock:
-            snapshot = load_snapshot(self.paths)
-            self._reports.update()
+        snapshot = load_snapshot(self.paths)
         standing = standing_of(self.paths, snapshot, answer)
         running = snapshot.get("running", []) if standing.state == "running" else []
         objective = self.spec.objectives[0]
         best = snapshot.get("best")
         shown = [entry["trial"] for entry in running[:MOST_CURVES]]
-        curves = self._reports.curves([*shown, *([best["trial"]] if best else [])], objective.metric)
+        with self._lock:
+            self._reports.update()
+            curves = self._reports.curves([*shown, *([best["trial"]] if best else [])], objective.metric)
         outcomes: Mapping[str, int] = snapshot.get("outcomes", {})
         return {
             "name": self.paths.name,
@@ -113,7 +115,7 @@ class Watched:
 
     def whole(self) -> dict[str, Any]:
         """Return what only the study knows: the best trials, the course, failures, waves, nodes."""
-        with self._lock:
+        with self._study_lock:
             return self._study.of(_changed_at(self.paths), self._read)
 
     def _read(self) -> dict[str, Any]:
@@ -154,7 +156,7 @@ class Watched:
         }
 
     def _course(self, records: list[TrialRecord]) -> list[dict[str, Any]]:
-        """Return the completed trials in the order of their ends, with the best until each."""
+        """Return the completed trials in the order of their ends, with the best feasible one until each."""
         objective = self.spec.objectives[0]
         sign = 1 if objective.mode == "min" else -1
         ended = [
@@ -166,10 +168,18 @@ class Watched:
         best = math.inf
         for place, record in enumerate(sorted(ended, key=lambda one: (one.ended_at or 0.0, one.number)), start=1):
             value = record.metrics[objective.metric]
-            improved = sign * value < best
-            best = min(best, sign * value)
+            feasible = all(amount <= 0 for amount in violations(self.spec, record.metrics))
+            improved = feasible and sign * value < best
+            best = sign * value if improved else best
             points.append(
-                {"place": place, "trial": record.number, "value": value, "best": sign * best, "improved": improved}
+                {
+                    "place": place,
+                    "trial": record.number,
+                    "value": value,
+                    "best": sign * best,
+                    "improved": improved,
+                    "feasible": feasible,
+                }
             )
         every = -(-len(points) // MOST_POINTS)
         return [point for index, point in enumerate(points) if every < 2 or point["improved"] or index % every == 0]

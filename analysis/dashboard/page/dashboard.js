@@ -95,6 +95,7 @@ function escapeLabel(text) { // Plotly reads a few tags in names
 function showList(content, searches) {
   const find = (name) => content.querySelector(`[data-${name}]`);
   find("empty").hidden = searches.length > 0;
+  const focused = content.contains(document.activeElement) ? document.activeElement.getAttribute("href") : null;
   fill(find("rows"), searches.map((one) => {
     const link = element("a", one.name, { href: `#${encodeURIComponent(one.name)}` });
     const state = element("span", one.state, { class: `state ${one.state}`, title: one.why || "" });
@@ -102,6 +103,7 @@ function showList(content, searches) {
     const begun = one.made_at ? new Date(one.made_at * 1000).toLocaleString() : "";
     return row([link, state, trials, one.running || "", one.failed || "", one.best, begun, one.where || ""], (place) => place >= 3 && place <= 5);
   }));
+  if (focused) [...find("rows").querySelectorAll("a")].find((link) => link.getAttribute("href") === focused)?.focus();
 }
 
 function showQuick(content, one) {
@@ -146,7 +148,7 @@ function showQuick(content, one) {
     name: `trial ${curve.trial}${curve.trial === best && !isRunning.has(curve.trial) ? " (best)" : ""}`,
     line: { color: COLORS[place % COLORS.length], width: curve.trial === best ? 3 : 1.5, dash: isRunning.has(curve.trial) ? "solid" : "dot" },
   }));
-  plot(find("curves"), traces, "optimiser step", escapeLabel(one.objective.metric)).catch(said);
+  plot(find("curves"), traces, "optimiser step", escapeLabel(one.objective.metric)).catch((error) => said("plot", error));
 }
 
 function showStudy(content, study, quick) {
@@ -162,32 +164,51 @@ function showStudy(content, study, quick) {
   }) : [element("p", "No trial has failed.")]);
   fill(find("waves"), study.waves.slice(-40).reverse().map((wave) => row([wave.job ? `${wave.job}/${wave.wave}` : String(wave.wave), wave.trials, duration(wave.trials_s), wave.slots, wave.utilisation === null ? "" : `${Math.round(100 * wave.utilisation)} %`], () => true)));
   fill(find("nodes"), study.nodes.map((node) => element("li", `${node.host}: ${node.trials} trials`)));
+  find("peak").textContent = study.peak_memory_mb ? `The largest trial needed ${number(study.peak_memory_mb / 1000)} GB of memory.` : "";
   find("course-note").textContent = study.course.length ? "" : "No trial has completed yet.";
   plot(find("course"), study.course.length ? [
-    { type: "scatter", mode: "markers", x: study.course.map((point) => point.place), y: study.course.map((point) => point.value), text: study.course.map((point) => `trial ${point.trial}`), name: "completed trial", marker: { color: "#8a949d", opacity: 0.55, size: 6 } },
+    { type: "scatter", mode: "markers", x: study.course.map((point) => point.place), y: study.course.map((point) => point.value), text: study.course.map((point) => `trial ${point.trial}`), name: "completed trial", marker: { color: "#8a949d", opacity: 0.55, size: 6, symbol: study.course.map((point) => (point.feasible ? "circle" : "x-thin-open")) } },
     { type: "scatter", mode: "lines", x: study.course.map((point) => point.place), y: study.course.map((point) => point.best), name: "best so far", line: { color: COLORS[0], shape: "hv", width: 3 } },
-  ] : [], "trials completed", quick ? escapeLabel(quick.objective.metric) : "").catch(said);
+  ] : [], "trials completed", quick ? escapeLabel(quick.objective.metric) : "").catch((error) => said("plot", error));
 }
 
-function said(error) {
-  document.getElementById("fresh").textContent = error instanceof TypeError ? "The dashboard does not answer: has it ended?" : error.message;
+const troubles = new Map(); // by what has failed, so that one success does not hide another's failure
+
+function tell() { // only what has changed: a screen reader says it aloud
+  const text = [...new Set(troubles.values())].join(" ");
+  const place = document.getElementById("said");
+  if (place.textContent !== text) place.textContent = text;
 }
 
-function fresh() { document.getElementById("fresh").textContent = `As of ${new Date().toLocaleTimeString()}`; }
+function said(what, error) {
+  troubles.set(what, error instanceof TypeError ? "The dashboard does not answer: has it ended?" : error.message);
+  tell();
+}
+
+function fresh(what) {
+  troubles.delete(what);
+  tell();
+  document.getElementById("fresh").textContent = `As of ${new Date().toLocaleTimeString()}`;
+}
 
 const wait = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 const seen = () => document.hidden ? new Promise((resolve) => document.addEventListener("visibilitychange", resolve, { once: true })) : null;
 
-async function follow(mine, every, look) {
+async function follow(mine, what, every, look) {
   while (mine === view) {
     await seen();
-    try { await look(); } catch (error) { said(error); }
+    try {
+      await look();
+      if (mine === view) fresh(what);
+    } catch (error) { if (mine === view) said(what, error); }
     await wait(every);
   }
 }
 
 function open() {
   view += 1;
+  troubles.clear();
+  tell();
   const mine = view;
   const name = decodeURIComponent(location.hash.slice(1));
   const content = document.getElementById("content");
@@ -195,30 +216,29 @@ function open() {
   document.getElementById("title").textContent = name || "Searches";
   document.title = name ? `${name} · swell` : "swell";
   document.getElementById("home").hidden = !name;
+  let drawn = false;
   if (!name) {
-    follow(mine, LIST_EVERY_MS, async () => {
+    follow(mine, "list", LIST_EVERY_MS, async () => {
       const { value, isNew } = await ask("api/searches");
       if (mine !== view) return;
-      if (isNew || !content.dataset.drawn) showList(content, value);
-      fresh();
+      if (isNew || !drawn) showList(content, value);
+      drawn = true;
     });
     return;
   }
   const path = `api/searches/${encodeURIComponent(name)}`;
   let quick = null;
-  let drawn = false;
   let studyDrawn = false;
   content.querySelector("[data-optuna]").textContent = optuna && !optuna.startsWith("http") ? `Optuna's own dashboard, on a copy of the study: ${optuna}` : "";
-  if (optuna.startsWith("http")) content.querySelector("[data-optuna]").append(element("a", "Optuna's own dashboard, on a copy of the study", { href: optuna }));
-  follow(mine, EVERY_MS, async () => {
+  if (optuna.startsWith("http") && name === settings.first) content.querySelector("[data-optuna]").append(element("a", "Optuna's own dashboard, on a copy of the study", { href: optuna }));
+  follow(mine, "now", EVERY_MS, async () => {
     const { value, isNew } = await ask(path);
     if (mine !== view) return;
     if (isNew || !drawn) showQuick(content, value);
     drawn = true;
     quick = value;
-    fresh();
   });
-  follow(mine, STUDY_EVERY_MS, async () => {
+  follow(mine, "study", STUDY_EVERY_MS, async () => {
     const { value, isNew } = await ask(`${path}/study`);
     if (mine !== view) return;
     if (isNew || !studyDrawn) showStudy(content, value, quick);
@@ -226,9 +246,13 @@ function open() {
   });
 }
 
-window.addEventListener("hashchange", open);
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", open);
-const { value: settings } = await ask("api/settings").catch((error) => { said(error); return { value: {} }; });
+document.querySelector(".skip").addEventListener("click", (event) => { // the address's # names a search
+  event.preventDefault();
+  document.getElementById("content").focus();
+});
+const { value: settings } = await ask("api/settings").catch((error) => { said("settings", error); return { value: {} }; });
 optuna = settings.optuna || "";
 if (settings.first && !location.hash) history.replaceState(null, "", `#${encodeURIComponent(settings.first)}`);
+window.addEventListener("hashchange", open);
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", open);
 open();

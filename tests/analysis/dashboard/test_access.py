@@ -3,6 +3,7 @@
 import pytest
 from starlette.testclient import TestClient
 
+from analysis.dashboard.access import cookie_name
 from analysis.dashboard.app import make_app
 from tests.analysis.odd_searches import HOSTILE, ODD, make_odd
 
@@ -19,7 +20,7 @@ def client(searches):
 
 @pytest.fixture
 def known(client):
-    client.cookies.set("swell-token", TOKEN)
+    client.cookies.set(cookie_name(TOKEN), TOKEN)
     return client
 
 
@@ -27,16 +28,33 @@ def known(client):
 def test_nothing_is_shown_without_the_token(client, path):
     for query in ("", "?token=", "?token=a-token-of-a-tes", "?token=ä"):
         assert client.get(path + query).status_code == 403
-    client.cookies.set("swell-token", "another")
+    client.cookies.set(cookie_name(TOKEN), "another")
     assert client.get(path).status_code == 403
 
 
 def test_the_token_leaves_the_address_for_a_cookie(client):
     answer = client.get(f"/?token={TOKEN}")
-    assert (answer.status_code, answer.headers["location"]) == (303, "./")
+    assert answer.status_code == 200
+    assert 'content="0; url=./"' in answer.text
+    assert TOKEN not in answer.text
     cookie = answer.headers["set-cookie"].lower()
     assert "httponly" in cookie
     assert "samesite=strict" in cookie
+    assert client.get("/").status_code == 200
+
+
+def test_what_else_an_address_says_stays_and_is_no_markup(client):
+    answer = client.get(f'/x"><script>?a="><b>&token={TOKEN}')
+    assert 'url=./x%22%3E%3Cscript%3E?a=%22%3E%3Cb%3E"' in answer.text
+    assert "<b>" not in answer.text
+
+
+def test_two_dashboards_of_one_browser_keep_their_cookies_apart(client, searches):
+    client.get(f"/?token={TOKEN}")
+    with TestClient(make_app(searches, "another"), base_url="http://127.0.0.1:8001", cookies=client.cookies) as second:
+        assert second.get("/").status_code == 403
+        second.get("/?token=another")
+        client.cookies = second.cookies  # a browser has one jar for all ports of a host
     assert client.get("/").status_code == 200
 
 

@@ -82,14 +82,15 @@ def test_what_methods_say_is_shown_as_text(serve, visit, tmp_path):  # noqa: F81
     assert seen.faults == []
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_it_ends_without_a_traceback_and_takes_optunas_page_along(serve, tmp_path, how):
     import psutil
 
     paths = make_odd("repeated", tmp_path)
     before = paths.journal.read_bytes()
     process, said, _ = serve(paths.name, "--optuna")
-    assert "on a copy of the study: http://127.0.0.1:" in said
+    optuna = re.search(r"on a copy of the study: http://127.0.0.1:(\d+)/", said)[1]
+    assert re.search(rf"ssh -L (\d+):127.0.0.1:\1 -L {optuna}:127.0.0.1:{optuna} ", said)
     children = psutil.Process(process.pid).children(recursive=True)
     assert children
     process.send_signal(how)
@@ -97,6 +98,45 @@ def test_it_ends_without_a_traceback_and_takes_optunas_page_along(serve, tmp_pat
     assert (process.returncode, rest) == (0, "")
     assert not any(child.is_running() and child.status() != psutil.STATUS_ZOMBIE for child in children)
     assert paths.journal.read_bytes() == before
+
+
+def test_a_link_on_another_sites_page_opens_it(serve, visit, tmp_path):  # noqa: F811
+    """Terminals that are web pages show the address as a link; strict cookies stay at home on the way from there."""
+    make_odd("repeated", tmp_path)
+    _, _, address = serve()
+    _, _, other = serve()
+    page = visit(other.replace("127.0.0.1", "localhost")).page
+    page.wait_for_selector("[data-rows] a")
+    page.evaluate(
+        "address => { const a = document.createElement('a'); a.id = 'way'; a.href = address; a.textContent = 'way';"
+        " document.body.append(a); }",
+        address,
+    )
+    page.click("#way")
+    page.wait_for_url(address.partition("?")[0])
+    page.wait_for_selector("[data-rows] a")
+
+
+def test_a_keyboard_reaches_the_content_and_keeps_its_place(serve, visit, tmp_path):  # noqa: F811
+    shown, other = make_odd("repeated", tmp_path), make_odd("all_crashed", tmp_path)
+    _, _, address = serve(shown.name, "--optuna")
+    page = visit(address).page
+    page.wait_for_selector("[data-failures] p")
+    assert page.query_selector("[data-optuna] a")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.id") == "content"
+    assert page.text_content("h1") == shown.name
+    page.evaluate("name => { location.hash = name; }", other.name)
+    page.wait_for_selector("[data-failures] .failure")
+    assert page.query_selector("[data-optuna] a") is None  # it is of the first search alone
+    page.click("#home")
+    page.focus(f"[data-rows] a[href='#{other.name}']")
+    page.evaluate("document.activeElement.dataset.old = 'yes'")
+    other.status.write_text('{"outcomes": {"crashed": 7}, "running": []}')
+    page.wait_for_selector(f"[data-rows] a[href='#{other.name}']:not([data-old])")
+    assert page.evaluate("document.activeElement.getAttribute('href')") == f"#{other.name}"
+    assert page.text_content("#said") == ""
 
 
 def test_a_taken_port_is_said(serve, tmp_path):

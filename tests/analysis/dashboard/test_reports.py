@@ -2,7 +2,7 @@
 
 import json
 
-from analysis.dashboard.reports import Reports
+from analysis.dashboard.reports import MOST_POINTS, Reports
 from cluster.state.paths import SearchPaths
 
 
@@ -37,3 +37,24 @@ def test_what_has_been_looked_at_is_not_read_again(tmp_path):
     reports._look = lambda index, lines: looked.append(index)
     reports.update()
     assert looked == []
+
+
+def test_only_new_reports_are_read_and_long_curves_are_thinned(tmp_path):
+    paths = SearchPaths(tmp_path)
+    paths.histories.mkdir()
+    many = 3 * MOST_POINTS + 1
+    paths.history(1).write_text("".join(line(1, step, float(step)) for step in range(many)))
+    reports, read = Reports(paths), []
+    reports.update()
+    line_of = reports._line
+    reports._line = lambda place, opened: read.append(place) or line_of(place, opened)
+    points = reports.curves([1], "loss")[1]
+    assert len(read) == many
+    assert len(points) <= MOST_POINTS + 1
+    assert (points[0], points[-1]) == ((0, 0.0), (many - 1, many - 1.0))
+    with paths.history(1).open("a") as file:
+        file.write(line(1, many, 7.0))
+    reports.update()
+    assert reports.curves([1], "loss")[1][-1] == (many, 7.0)
+    assert len(read) == many + 1
+    assert reports.curves([1], "other")[1] == []
