@@ -4,12 +4,13 @@ import json
 import math
 import re
 import shutil
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 
-from cluster.machine.files import read_object, write_json
+from cluster.machine.files import DamagedFileError, read_object, write_json
 from cluster.state.outcomes import Outcome
 from cluster.state.paths import SearchPaths
 from cluster.state.records import TrialRecord, load_history, load_spec, load_trials, ranked_trials
@@ -67,10 +68,13 @@ def export_best(paths: SearchPaths, folder: Path, number: int | None = None) -> 
     """Write a trial's `config.yaml`, `metrics.json`, `model.npz` and per-example test tables to a folder.
 
     The model is written if the search kept the trial's checkpoint; the method's code, in the folder `code`, if it is a
-    W&B artifact. Raises NoBestTrialError as `best_trial` does, and ExportError if the folder has other files with these
-    names.
+    W&B artifact. Raises NoBestTrialError as `best_trial` does, ExportError if the folder has other files with these
+    names, and DamagedFileError if the checkpoint is damaged.
     """
     record, spec = best_trial(paths, number), load_spec(paths)
+    checkpoint = paths.checkpoint(record.number)
+    if checkpoint.exists():
+        _require_whole(checkpoint, paths, record.number)
     folder.mkdir(parents=True, exist_ok=True)
     _remove_earlier(folder)
     foreign = [name for name in (*FILES, *([CODE] if spec.code else [])) if (folder / name).exists()]
@@ -84,7 +88,6 @@ def export_best(paths: SearchPaths, folder: Path, number: int | None = None) -> 
     finite = {name: value if math.isfinite(value) else None for name, value in record.metrics.items()}
     (folder / "metrics.json").write_text(json.dumps(finite, indent=1, allow_nan=False) + "\n")
     files = ["config.yaml", "metrics.json"]
-    checkpoint = paths.checkpoint(record.number)
     if checkpoint.exists():
         shutil.copyfile(checkpoint, folder / "model.npz")
         files.append("model.npz")
@@ -97,6 +100,21 @@ def export_best(paths: SearchPaths, folder: Path, number: int | None = None) -> 
             files += _write_tests(entry["tests"], folder)
     write_json(folder / EXPORT_FILE, {"trial": record.number, "files": files})
     return Exported(record, folder, files)
+
+
+def _require_whole(checkpoint: Path, paths: SearchPaths, number: int) -> None:
+    """Raise DamagedFileError if a checkpoint's checksums do not hold; to read the model itself would need JAX."""
+    try:
+        with zipfile.ZipFile(checkpoint) as file:
+            damaged = file.testzip()
+        why = f"its {damaged} is damaged" if damaged else ""
+    except Exception as error:  # what damaged bytes make zipfile raise is no closed list
+        why = str(error)
+    if why:
+        raise DamagedFileError(
+            f"{checkpoint}: the model of trial {number} is damaged ({why}); swell rerun {paths.name} {number} trains "
+            f"it again, swell best {paths.name} --trial N exports another"
+        )
 
 
 def _remove_earlier(folder: Path) -> None:

@@ -159,7 +159,8 @@ class Search:
     def model(self, trial: int) -> Any:
         """Return a trial's trained model with its method and config, as `trainables._shared.saved.load_model` does.
 
-        It needs JAX. Raises NotThereError if the search has not kept the trial's checkpoint.
+        It needs JAX. Raises NotThereError if the search has not kept the trial's checkpoint, and ModelError if no model
+        can be loaded from it.
         """
         self.row(trial)
         if self.paths is None:
@@ -170,10 +171,9 @@ class Search:
                 f"{self.name} has not kept the checkpoint of trial {trial} (keep: in the spec says whose stay); "
                 f"swell rerun {self.name} {trial} trains it again"
             )
-        from cluster.state.records import method_folders
-        from trainables._shared.saved import load_model
+        from analysis.saved_models import saved_model
 
-        return load_model(checkpoint, *method_folders(self.paths))
+        return saved_model(self.paths, trial)
 
     def evaluations(self) -> pd.DataFrame:
         """Return what `swell evaluate` has computed so far: `trial`, `test_set`, and every statistic."""

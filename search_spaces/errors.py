@@ -28,6 +28,7 @@ UserError                   any of them; all others are faults of ours and keep 
  ├ NoLogError               there is no such log
  ├ RerunError               a trial cannot be run again
  ├ NotThereError            a search does not have what was asked of it
+ ├ ModelError               a trial's model cannot be loaded
  ├ NothingToShowError       a search has nothing that a figure could show
  ├ FigureError              there is no such figure, or it has no such option
  ├ SourceError              a table or a study cannot be read as a search

@@ -22,7 +22,7 @@ def numbers(frame: pd.DataFrame, column: str) -> np.ndarray:
     return np.asarray(pd.to_numeric(frame[column], errors="coerce"), dtype=float)
 
 
-def counts(search: Search, frame: pd.DataFrame) -> np.ndarray:
+def is_compared(search: Search, frame: pd.DataFrame) -> np.ndarray:
     """Return which trials are compared: completed ones with a finite objective that keep all constraints."""
     finite = np.isfinite(numbers(frame, search.objective.column))
     return (frame["outcome"] == "completed").to_numpy() & finite & feasible(search, frame).to_numpy()
@@ -34,7 +34,7 @@ def completed_with_value(search: Search, trials: Sequence[int] | None, least: in
     Raises NothingToShowError if there are fewer than `least`.
     """
     frame = chosen(search, trials)
-    found = frame.loc[counts(search, frame)]
+    found = frame.loc[is_compared(search, frame)]
     if len(found) < least:
         wanted = "no trial has" if least == 1 else f"fewer than {least} trials have"
         within = ", keeping all constraints" if search.constraints else ""

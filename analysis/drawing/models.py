@@ -8,14 +8,12 @@ from typing import Any
 import numpy as np
 
 from analysis.drawing.figure import NothingToShowError
+from analysis.saved_models import ModelError, saved_model
 from analysis.search import Search
+from cluster.state.paths import SearchPaths
 
 NUM_BEST = 3
 """Trials that a figure of models shows if none are named: the best that have kept theirs."""
-
-
-class _NoModelError(Exception):
-    """A trial has no model that can be loaded."""
 
 
 def kept(search: Search, trials: Sequence[int] | None, most: int = NUM_BEST) -> tuple[list[int], str]:
@@ -51,8 +49,8 @@ def pictures(
     for number in numbers:
         try:
             found[number] = picture(search, number, part)
-        except _NoModelError as error:
-            without.append(f"trial {number}: {error}")
+        except ModelError as error:
+            without.append(str(error))
     if not found:
         raise NothingToShowError("; ".join(without))
     return found, "; ".join([part for part in (remark, *without) if part])
@@ -61,33 +59,21 @@ def pictures(
 def picture(search: Search, trial: int, part: str) -> dict[str, np.ndarray]:
     """Return what a method computes of one trial's model; see `pictures`."""
     assert search.paths is not None
+    assert search.spec is not None
     path = search.paths.checkpoint(trial)
-    return _computed(_Asked(search, trial), path, path.stat().st_mtime_ns, part)
-
-
-class _Asked:
-    """The search and trial of a cached call: the file decides whether two calls are the same."""
-
-    def __init__(self, search: Search, trial: int) -> None:
-        self.search, self.trial = search, trial
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Asked)
-
-    def __hash__(self) -> int:
-        return 0
+    return _computed(search.paths.root, trial, path.stat().st_mtime_ns, search.spec.trainable, part)
 
 
 @functools.lru_cache(maxsize=32)
-def _computed(asked: _Asked, path: Path, changed: int, part: str) -> dict[str, np.ndarray]:
-    saved = _loaded(asked, path, changed)
+def _computed(root: Path, trial: int, changed: int, trainable: str, part: str) -> dict[str, np.ndarray]:
+    """Compute a part once for each state of a checkpoint, which the time of its last change tells."""
+    saved = _loaded(root, trial, changed)
     from trainables._shared.datasets import NotFetchedError
     from trainables._shared.discovery import load_pictures
 
-    assert asked.search.spec is not None
-    module = load_pictures(asked.search.spec.trainable)
+    module = load_pictures(trainable)
     if module is None:
-        raise NothingToShowError(f"{asked.search.spec.trainable} has no module `pictures`")
+        raise NothingToShowError(f"{trainable} has no module `pictures`")
     try:
         return getattr(module, part)(saved)
     except NotFetchedError as error:
@@ -95,15 +81,9 @@ def _computed(asked: _Asked, path: Path, changed: int, part: str) -> dict[str, n
 
 
 @functools.lru_cache(maxsize=8)
-def _loaded(asked: _Asked, path: Path, changed: int) -> Any:
+def _loaded(root: Path, trial: int, changed: int) -> Any:
     try:
-        from trainables._shared.checkpoint import CheckpointError
-    except ModuleNotFoundError as error:
-        raise _without_jax(error) from None
-    try:
-        return asked.search.model(asked.trial)
-    except CheckpointError as error:
-        raise _NoModelError(str(error)) from None
+        return saved_model(SearchPaths(root), trial)
     except ModuleNotFoundError as error:
         raise _without_jax(error) from None
 

@@ -25,18 +25,10 @@ class Applied:
 
 
 class Model:
-    """A trial's trained model, ready to be applied to several sets.
-
-    Raises EvaluationError if its checkpoint cannot be read.
-    """
+    """A trial's trained model, ready to be applied to several sets; raises ModelError if it cannot be loaded."""
 
     def __init__(self, search: Search, trial: int) -> None:
-        from trainables._shared.checkpoint import CheckpointError
-
-        try:
-            self._saved = search.model(trial)
-        except CheckpointError as error:
-            raise EvaluationError(str(error)) from None
+        self._saved = search.model(trial)
 
     def apply(self, name: str) -> Applied:
         """Return what the model gives on a test set that its method knows by name, or that is a file.

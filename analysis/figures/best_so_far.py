@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from analysis.drawing.columns import chosen, counts, cpus_per_trial, numbers
+from analysis.drawing.columns import chosen, cpus_per_trial, is_compared, numbers
 from analysis.drawing.figure import NothingToShowError
 from analysis.drawing.style import COLORS, GREY, scale, shorten
 from analysis.search import Search
@@ -46,7 +46,7 @@ def info(
     frame = frame.iloc[np.lexsort((frame["trial"].to_numpy(), ends))]
     along = _along(search, frame, x)
     values = numbers(frame, search.objective.column)
-    compared = counts(search, frame)
+    compared = is_compared(search, frame)
     if not compared.any():
         within = ", keeping all constraints" if search.constraints else ""
         raise NothingToShowError(f"no trial has completed yet{within}")

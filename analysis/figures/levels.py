@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.drawing.columns import chosen, numbers, varied
-from analysis.drawing.columns import counts as counts_of_trials
+from analysis.drawing.columns import chosen, is_compared, numbers, varied
 from analysis.drawing.figure import NothingToShowError
 from analysis.drawing.style import COLORS, FAILED, GREY, scale, shorten
 from analysis.mattered.levels import level_labels
@@ -31,18 +30,18 @@ class Levels:
     objective: str
     points: pd.DataFrame
     """factor, level, trial, value; the completed trials."""
-    counts: pd.DataFrame
+    ends: pd.DataFrame
     """factor, level, completed (of those that keep all constraints), pruned, failed."""
 
     @property
     def factors(self) -> list[str]:
         """The factors, in the spec's order."""
-        return [*dict.fromkeys(self.counts["factor"])]
+        return [*dict.fromkeys(self.ends["factor"])]
 
     @property
     def size(self) -> tuple[float, float]:
         """Inches of the figure, for its number of levels."""
-        return 8.0, sum(0.9 + 0.27 * len({*self._of(self.counts, factor)["level"]}) for factor in self.factors)
+        return 8.0, sum(0.9 + 0.27 * len({*self._of(self.ends, factor)["level"]}) for factor in self.factors)
 
     @staticmethod
     def _of(frame: pd.DataFrame, factor: str) -> pd.DataFrame:
@@ -57,31 +56,32 @@ def info(search: Search, trials: Sequence[int] | None = None, factor: str = "") 
     """Return the trials by level of one factor, or of all that vary, at most six."""
     frame = chosen(search, trials)
     factors = [search.factor(factor)] if factor else varied(search, frame)
-    points, counts = [], []
+    points, ends = [], []
     values = numbers(frame, search.objective.column)
-    outcomes, compared = np.asarray(frame["outcome"].astype(str)), counts_of_trials(search, frame)
+    outcomes, compared = np.asarray(frame["outcome"].astype(str)), is_compared(search, frame)
     failures = {one.value for one in Outcome if one.is_failure}
     for one in factors:
         labels = level_labels(search, one, frame)
         names = [str(name) for name in labels.cat.categories]
         codes = np.asarray(labels.cat.codes)
-        if len(names) > MOST_LEVELS or len(counts_of := np.unique(codes[codes >= 0])) < 2:
+        tried = np.unique(codes[codes >= 0])
+        if len(names) > MOST_LEVELS or len(tried) < 2:
             continue
-        for place in counts_of:
+        for place in tried:
             here = codes == place
             done = here & compared
             numbered = zip(frame["trial"].to_numpy()[done], values[done], strict=True)
             points += [(one.column, names[place], int(trial), value) for trial, value in numbered]
             failed = int(np.isin(outcomes[here], list(failures)).sum())
-            counts.append((one.column, names[place], int(done.sum()), int((outcomes[here] == "pruned").sum()), failed))
-        if len({row[0] for row in counts}) == MOST_FACTORS:
+            ends.append((one.column, names[place], int(done.sum()), int((outcomes[here] == "pruned").sum()), failed))
+        if len({row[0] for row in ends}) == MOST_FACTORS:
             break
     if not points:
         raise NothingToShowError("no factor has two levels among trials that completed")
     return Levels(
         search.objective.column,
         pd.DataFrame(points, columns=["factor", "level", "trial", "value"]),
-        pd.DataFrame(counts, columns=["factor", "level", "completed", "pruned", "failed"]),
+        pd.DataFrame(ends, columns=["factor", "level", "completed", "pruned", "failed"]),
     )
 
 
@@ -94,10 +94,10 @@ def draw(data: Levels, axes: Any) -> None:
     """Draw a panel per factor."""
     is_log = scale(data.points["value"])
     for factor, one in zip(data.factors, np.ravel(np.asarray(axes, dtype=object)), strict=True):
-        counts = data.counts.loc[data.counts["factor"] == factor]
+        ends = data.ends.loc[data.ends["factor"] == factor]
         points = data.points.loc[data.points["factor"] == factor]
-        names = list(counts["level"])
-        for place, (name, pruned, failed) in enumerate(zip(names, counts["pruned"], counts["failed"], strict=True)):
+        names = list(ends["level"])
+        for place, (name, pruned, failed) in enumerate(zip(names, ends["pruned"], ends["failed"], strict=True)):
             values = points.loc[points["level"] == name, "value"].to_numpy()
             spread = 0.22 * np.sin(2.4 * np.arange(len(values)))
             one.plot(values, place + spread, "o", color=COLORS[0], alpha=0.55)

@@ -5,8 +5,14 @@ import pandas as pd
 import pytest
 import yaml
 
+import analysis
 from analysis.best import ExportError, NoBestTrialError, best_trial, export_best
+from analysis.drawing.figure import NothingToShowError
+from analysis.drawing.models import pictures
+from analysis.evaluation.apply import Model
+from analysis.saved_models import ModelError
 from analysis.show import show_exported
+from cluster.machine.files import DamagedFileError
 from cluster.state.outcomes import Outcome
 from tests.methods.ripple import Config, method
 from tests.searching import result
@@ -74,6 +80,25 @@ def test_with_several_objectives_the_choice_is_the_users(make_search):
     assert best_trial(paths, 1).number == 1
 
 
+def cut(file):
+    file.write_bytes(file.read_bytes()[:500])
+
+
+def flip(file):
+    """Change one byte of an array."""
+    whole = bytearray(file.read_bytes())
+    place = whole.index(b"best/0.npy") + 150
+    whole[place] ^= 1
+    file.write_bytes(whole)
+
+
+def pack_otherwise(file):
+    """Name a compression that no zip has, of the first member."""
+    whole = bytearray(file.read_bytes())
+    whole[whole.index(b"PK\x01\x02") + 10] = 77
+    file.write_bytes(whole)
+
+
 @pytest.fixture
 def trained(make_search):
     """A search of one trial that was trained for real."""
@@ -110,6 +135,30 @@ def test_an_export_is_whole(trained, tmp_path, capsys):
     assert "trial 0 of try: config.yaml, metrics.json, model.npz, plain.csv in" in capsys.readouterr().out
 
 
+def test_a_damaged_checkpoint_is_said_in_one_message_by_whoever_reads_it(trained, tmp_path):
+    paths, _ = trained
+    whole = paths.checkpoint(0).read_bytes()
+    for damage in (cut, flip, pack_otherwise):
+        paths.checkpoint(0).write_bytes(whole)
+        damage(paths.checkpoint(0))
+        with pytest.raises(DamagedFileError, match=r"model of trial 0 is damaged \(.*\); swell rerun try 0 trains it"):
+            export_best(paths, tmp_path / "best")
+        assert not (tmp_path / "best").exists()
+        search = analysis.load("try")
+        for apply in (search.model, lambda trial, search=search: Model(search, trial)):
+            with pytest.raises(ModelError, match=r"the model of trial 0 of try cannot be loaded: .*swell rerun try 0"):
+                apply(0)
+        with pytest.raises(NothingToShowError, match="the model of trial 0 of try cannot be loaded: "):
+            pictures(search, [0], "any")
+
+
+def test_a_model_of_another_version_of_its_method_is_said(trained):
+    paths, training = trained
+    training.save(paths.checkpoint(0), {"trainable": "tests.methods.gone"})
+    with pytest.raises(ModelError, match=r"of trial 0 of try cannot be loaded: .*tests\.methods\.gone"):
+        analysis.load("try").model(0)
+
+
 def test_an_export_without_a_kept_checkpoint_says_so(trained, tmp_path, capsys):
     paths, _ = trained
     paths.checkpoint(0).unlink()
@@ -121,7 +170,7 @@ def test_an_export_without_a_kept_checkpoint_says_so(trained, tmp_path, capsys):
 
 def test_an_export_over_another_trials_leaves_nothing_of_it(make_search, tmp_path):
     paths = tell(make_search(), *completed(1.0, 2.0))
-    paths.checkpoint(0).write_bytes(b"model of trial 0")
+    np.savez(paths.checkpoint(0), of=np.zeros(1))
     (tmp_path / "best").mkdir()
     (tmp_path / "best" / "notes.txt").write_text("the user's own")
     export_best(paths, tmp_path / "best", 0)

@@ -30,12 +30,13 @@ def load_model(path: Path, *folders: Path) -> SavedModel:
     Raises CheckpointError for a file that is damaged, or holds no finished model.
     """
     checkpoint = read_checkpoint(path)
-    if "trainable" not in checkpoint.meta["extra"] or "best" not in checkpoint.meta["bests"]:
+    meta = checkpoint.meta
+    if "trainable" not in meta.get("extra", {}) or "best" not in meta.get("bests", {}) or "config" not in meta:
         raise CheckpointError(f"{path}: holds no finished model")
     add_folders(*(folder.resolve() for folder in folders))
-    method = load_method(checkpoint.meta["extra"]["trainable"])
-    config = method.config_type.of_values(checkpoint.meta["config"])
+    method = load_method(meta["extra"]["trainable"])
+    config = method.config_type.of_values(meta["config"])
     program = Program(method, config)
     like = jax.eval_shape(program.init, traced_numbers(config)).params
     model = program.model(checkpoint.tree("best", like))
-    return SavedModel(method, config, eqx.nn.inference_mode(model), checkpoint.meta["bests"]["best"]["metrics"])
+    return SavedModel(method, config, eqx.nn.inference_mode(model), meta["bests"]["best"]["metrics"])

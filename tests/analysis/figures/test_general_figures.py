@@ -107,7 +107,7 @@ def test_the_front_is_what_nothing_dominates():
 
 def test_a_level_counts_its_failures_apart():
     levels = look("levels", make())
-    assert levels.counts.values.tolist() == [
+    assert levels.ends.values.tolist() == [
         ["head", "a", 1, 1, 0], ["head", "b", 2, 0, 1], ["width", "8", 2, 0, 0], ["width", "16", 1, 1, 1],
     ]  # fmt: skip
     assert levels.points.loc[levels.points["factor"] == "head", "value"].tolist() == [4.0, 2.0, 3.0]
