@@ -20,6 +20,7 @@ from cluster.state.guarding import folders_in_use, load_guard_events
 from cluster.state.outcomes import Outcome
 from cluster.state.paths import SearchPaths, all_searches
 from cluster.state.records import TrialRecord, load_spec, load_trials_and_waves, ranked_trials, violations
+from cluster.wording import whose_best
 from search_spaces.errors import UserError
 from search_spaces.spec import Spec
 
@@ -87,7 +88,7 @@ class Watched:
             "ended": sum(outcomes.values()),
             "max_trials": snapshot.get("max_trials"),
             "outcomes": [_outcome(name, number) for name, number in outcomes.items()],
-            "best": best,
+            "best": best and {**best, "whose": whose_best(best.get("trials") or [best["trial"]])},
             "eta_s": snapshot.get("eta_s") if standing.state == "running" else None,
             "updated_at": snapshot.get("updated_at"),
             "core_hours": snapshot.get("core_hours"),

@@ -7,6 +7,7 @@ from typing import Any
 from cluster.driver.wave import Wave
 from cluster.machine.files import write_json
 from cluster.state.paths import SearchPaths
+from cluster.study.budget import Best
 from cluster.study.study import SearchStudy
 
 EVERY_S = 1.0
@@ -60,7 +61,7 @@ class Board:
                 {"trial": number, "step": report["step"], "objective": self._objective(report["metrics"])}
                 for number, report in sorted(running.items())
             ],
-            "best": {"value": tally.best[0], "trial": tally.best[1]} if tally.best else None,
+            "best": _best(tally.best),
             "core_hours": tally.cpu_hours,
             "last_wave": next(iter(self._study.waves[-1:]), None),
             "eta_s": self._eta(),
@@ -84,3 +85,11 @@ class Board:
             pace = (tally.cpu_hours - self._cpu_hours_before) / elapsed
             bounds.append((budget.core_hours - tally.cpu_hours) / pace)
         return max(min(bounds), 0.0) if bounds else None
+
+
+def _best(best: Best | None) -> dict[str, Any] | None:
+    """Return the best so far for the snapshot: its value, its trial, and the trials whose mean the value is, if any."""
+    if best is None:
+        return None
+    of_set = {"trials": list(best.trials)} if len(best.trials) > 1 else {}
+    return {"value": best.value, "trial": best.trials[0], **of_set}

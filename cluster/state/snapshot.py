@@ -24,6 +24,10 @@ def _has(**parts: Callable[[Any], bool]) -> Callable[[Any], bool]:
     return lambda value: isinstance(value, dict) and all(check(value.get(key)) for key, check in parts.items())
 
 
+def _is_numbers(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(map(_is_number, value))
+
+
 def _is_count_of_outcomes(value: Any) -> bool:
     return isinstance(value, dict) and all(type(number) is int for number in value.values())
 
@@ -34,7 +38,7 @@ _CHECKS: Mapping[str, Callable[[Any], bool]] = {
     **dict.fromkeys(("updated_at", "wave", "slots", "max_trials", "core_hours", "eta_s"), _is_number),
     "outcomes": _is_count_of_outcomes,
     "running": lambda value: isinstance(value, list) and all(map(_RUNNING, value)),
-    "best": _has(value=_is_number, trial=_is_number),
+    "best": _has(value=_is_number, trial=_is_number, trials=lambda value: value is None or _is_numbers(value)),
     "last_wave": _has(**dict.fromkeys(("wave", "trials", "trials_s", "utilisation", "tail_s"), _is_number)),
 }
 _OUTCOMES = {outcome.value for outcome in Outcome}

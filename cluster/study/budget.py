@@ -4,9 +4,11 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from enum import Enum
+from typing import NamedTuple
 
 from cluster.state.outcomes import Outcome
-from cluster.state.records import TrialRecord, is_feasible, mean_metrics
+from cluster.state.records import TrialRecord, is_feasible, mean_metrics, ranked_trials
+from cluster.wording import whose_best
 from search_spaces.spec import Spec
 
 
@@ -24,13 +26,22 @@ class Bound(Enum):
         return self is Bound.PATIENCE
 
 
+class Best(NamedTuple):
+    """The best result so far."""
+
+    value: float
+    """The objective; with repeats, its mean over the trials."""
+    trials: tuple[int, ...]
+    """The trial that it is of; with repeats, all of its configuration, that of the best seed first."""
+
+
 class Tally:
     """Running counts of a search; opening a study rebuilds them from its trials, in the order in which they ended."""
 
     def __init__(self, spec: Spec, active_before_s: float, clock: Callable[[], float] = time.monotonic) -> None:
         self.outcomes: Counter[str] = Counter()
-        self.best: tuple[float, int] | None = None
-        """The best objective (with repeats: the mean of a complete set) of feasible trials, and the trial's number."""
+        self.best: Best | None = None
+        """The best feasible trial; with repeats, the complete set of seeds with the best mean."""
         self.since_best = 0
         """How many trials have ended since the best one."""
         self.running_s: dict[int, float] = {}
@@ -80,11 +91,12 @@ class Tally:
         of_set.append(record)
         if len(of_set) < len(self._spec.seeds):
             return  # one lucky seed says nothing: only complete sets are compared
-        metrics = mean_metrics(self._spec, [one.metrics for one in self._sets.pop(record.configuration)])
+        metrics = mean_metrics(self._spec, [one.metrics for one in of_set])
+        del self._sets[record.configuration]
         objective = self._spec.objectives[0]
         value = metrics[objective.metric]
-        if is_feasible(self._spec, metrics) and (self.best is None or self._is_better(value, self.best[0])):
-            self.best = (value, record.number)
+        if is_feasible(self._spec, metrics) and (self.best is None or self._is_better(value, self.best.value)):
+            self.best = Best(value, tuple(one.number for one in ranked_trials(self._spec, of_set)))
             self.since_best = 0
 
     def _is_better(self, value: float, than: float) -> bool:
@@ -97,7 +109,7 @@ class Tally:
             return Bound.HOURS
         if budget.core_hours and self.cpu_hours >= budget.core_hours:
             return Bound.CORE_HOURS
-        if budget.target is not None and self.best is not None and not self._is_better(budget.target, self.best[0]):
+        if budget.target is not None and self.best is not None and not self._is_better(budget.target, self.best.value):
             return Bound.TARGET
         if budget.patience_trials and self.since_best >= budget.patience_trials:
             return Bound.PATIENCE
@@ -114,7 +126,7 @@ class Tally:
             words = f"{self.cpu_hours:.2f} of {budget.core_hours:g} used"
         elif bound is Bound.TARGET:
             assert self.best is not None
-            words = f"{self.best[0]:.6g} reached by trial {self.best[1]}"
+            words = f"{self.best.value:.6g} reached by {whose_best(self.best.trials)}"
         else:
             words = f"no better trial among the last {self.since_best}"
         return f"{bound.value}: {words}"

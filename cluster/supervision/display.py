@@ -13,7 +13,7 @@ from cluster.console import Console
 from cluster.jobs.standing import load_snapshot
 from cluster.state.outcomes import Outcome
 from cluster.state.paths import SearchPaths
-from cluster.wording import duration
+from cluster.wording import duration, whose_best
 from search_spaces.spec import Spec
 
 MAX_RUNNING_SHOWN = 8
@@ -35,7 +35,7 @@ def one_line(snapshot: Mapping[str, Any]) -> str:
     parts = [f"{number} {what}" for what, number in counts(snapshot).items() if number or what == "done"]
     best = snapshot.get("best")
     if best:
-        parts.append(f"best {best['value']:.4g} (trial {best['trial']})")
+        parts.append(f"best {best['value']:.4g} ({whose_best(best.get('trials') or [best['trial']])})")
     return ", ".join(parts)
 
 
@@ -97,9 +97,8 @@ def body_of(snapshot: Mapping[str, Any], spec: Spec) -> list[RenderableType]:
     objective = spec.objectives[0]
     best = snapshot.get("best")
     if best:
-        parts.append(
-            Text.assemble("best ", (f"{best['value']:.5g}", "bold"), f" {objective.metric}, trial {best['trial']}")
-        )
+        whose = whose_best(best.get("trials") or [best["trial"]])
+        parts.append(Text.assemble("best ", (f"{best['value']:.5g}", "bold"), f" {objective.metric}, {whose}"))
     running = snapshot.get("running", [])
     for entry in running[:MAX_RUNNING_SHOWN]:
         value = entry["objective"]

@@ -125,7 +125,7 @@ function showQuick(content, one) {
   find("counts").textContent = `${one.ended}${one.max_trials ? ` of ${one.max_trials}` : ""} trials ended${parts.length ? `: ${parts.join(", ")}` : ""}; ${one.running.length} running`;
   facts(find("facts"), [
     ["Objective", `${one.objective.metric} (${one.objective.mode === "min" ? "small" : "large"} is good)`],
-    ["Best", one.best ? `${number(one.best.value)} (trial ${one.best.trial})` : ""],
+    ["Best", one.best ? `${number(one.best.value)} (${one.best.whose})` : ""],
     ["About left", duration(one.eta_s)],
     ["Slots in use", one.slots ? `${one.running.length} of ${one.slots}` : ""],
     ["Wave", number(one.wave)],

@@ -213,7 +213,7 @@ def test_a_search_opens_wherever_its_directory_was_moved_or_copied(elsewhere, ca
     study = elsewhere.open()
     elsewhere.spec = load_spec(paths)
     assert elsewhere.open().ask().number == 2  # the one that had begun
-    assert study.tally.best == (1.0, 1)
+    assert study.tally.best == (1.0, (1,))
     assert len(elsewhere.run(lambda config: {"val_error": 2.0})) == 3
 
 

@@ -380,7 +380,7 @@ def test_others_ended_trials_count_for_budget_best_and_patience(opened):
     one.finished()
     for study in (one, two):
         assert study.tally.outcomes == {"completed": 4}
-        assert study.tally.best == (1.0, 0)
+        assert study.tally.best == (1.0, (0,))
         assert study.tally.cpu_hours * 3600 == pytest.approx(1502.0)
         assert study.tally.spent() == "patience_trials: no better trial among the last 3"
     assert one.ask() is two.ask() is None

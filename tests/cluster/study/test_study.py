@@ -267,7 +267,7 @@ def test_the_best_trial_keeps_its_constraints(make_search):
     search.run(constrained, study)
     values = {record.number: record.metrics for record in study.records()}
     feasible = {number: v["val_error"] for number, v in values.items() if v["train_loss"] <= 1.0}
-    assert study.tally.best == (min(feasible.values()), min(feasible, key=feasible.get))
+    assert study.tally.best == (min(feasible.values()), (min(feasible, key=feasible.get),))
     assert min(v["val_error"] for v in values.values()) < study.tally.best[0]
 
 
@@ -469,7 +469,7 @@ def test_patience_counts_ended_trials_since_the_best(make_search):
         study.ask()
         study.tell(number, outcome, result(val_error=value))
     assert study.tally.spent() == search.open().tally.spent() == "patience_trials: no better trial among the last 3"
-    assert study.tally.best == (1.0, 3)
+    assert study.tally.best == (1.0, (3,))
 
 
 def test_a_grid_ends_by_itself_or_with_its_budget(make_search):
@@ -590,7 +590,7 @@ def test_with_repeats_the_best_is_the_mean_of_a_complete_set(make_search):
     for value in (0.1, 9.0, 2.0, 2.0, 0.2):
         number = study.ask().number
         study.tell(number, Outcome.COMPLETED, result(val_error=value))
-    assert study.tally.best == (2.0, 3)
+    assert study.tally.best == (2.0, (2, 3))
     assert study.tally.spent() == ""  # one lucky seed has not reached the target
 
 

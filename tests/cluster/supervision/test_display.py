@@ -2,17 +2,21 @@ import io
 import os
 
 import pytest
+from rich.console import Console as Terminal
 
+from analysis.dashboard.state import Watched
 from cluster.commands.status_all import show_all
 from cluster.commands.status_one import show_one, state_of
 from cluster.console import Console
 from cluster.driver.board import Board
+from cluster.jobs.standing import QueueAnswer
 from cluster.machine.capacity import Capacity
 from cluster.machine.files import write_json
 from cluster.machine.processes import identity
 from cluster.state.outcomes import Outcome
 from cluster.state.snapshot import load_status
-from cluster.supervision.display import Progress, counts, duration, one_line
+from cluster.supervision.display import Progress, body_of, counts, duration, one_line
+from cluster.wording import whose_best
 from tests.searching import result
 
 
@@ -39,6 +43,23 @@ def test_trials_are_counted_by_what_became_of_them():
     assert counts(snapshot) == {"done": 3, "pruned": 4, "failed": 4, "running": 2}
     assert one_line(snapshot) == "3 done, 4 pruned, 4 failed, 2 running, best 0.1235 (trial 7)"
     assert one_line({}) == "0 done"
+
+
+def test_the_best_mean_over_seeds_is_not_called_one_trials(make_search):
+    search = make_search(name="repeated", repeats={"seeds": [0, 1, 2]}, budget={"trials": 6})
+    study = search.open()
+    for value in (0.3, 0.1, 0.2):
+        study.tell(study.ask().number, Outcome.COMPLETED, result(val_error=value))
+    Board(study, search.paths, 7).write()
+    snapshot = load_status(search.paths)
+    assert snapshot["best"] == {"value": pytest.approx(0.2), "trial": 1, "trials": [1, 2, 0]}
+    assert one_line(snapshot) == "3 done, best 0.2 (the mean of trials 1, 2, 0)"
+    console = Terminal(record=True, width=100, file=io.StringIO())
+    console.print(*body_of(snapshot, search.spec))
+    assert "best 0.2 val_error, the mean of trials 1, 2, 0" in console.export_text()
+    quick = Watched(search.paths).quick(QueueAnswer({}))
+    assert quick["best"]["whose"] == "the mean of trials 1, 2, 0"
+    assert whose_best(range(7)) == "the mean of trials 0, 1, 2, 3, 4 and 2 more"
 
 
 def test_every_outcome_is_a_result_a_failure_or_can_go_on():
