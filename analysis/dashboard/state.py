@@ -19,7 +19,7 @@ from cluster.machine.scratch import scratch_folder
 from cluster.state.guarding import folders_in_use, load_guard_events
 from cluster.state.outcomes import Outcome
 from cluster.state.paths import SearchPaths, all_searches
-from cluster.state.records import TrialRecord, load_spec, load_trials_and_waves, ranked_trials, violations
+from cluster.state.records import StudyRecords, TrialRecord, load_spec, ranked_trials, violations
 from cluster.wording import whose_best
 from search_spaces.errors import UserError
 from search_spaces.spec import Spec
@@ -31,7 +31,7 @@ MOST_BEST = 10
 MOST_POINTS = 2000
 """Of the best so far; of more, the moments at which it improved and a regular choice of the others."""
 READING_SHARE = 0.02
-"""Reading a whole study again takes at most this share of a core, also if it changes all the time."""
+"""Telling all that a study knows takes at most this share of a core, also if it changes all the time."""
 
 
 class _Once:
@@ -59,6 +59,7 @@ class Watched:
         self.paths = paths
         self.spec: Spec = load_spec(paths)
         self._reports = Reports(paths)
+        self._records = StudyRecords(paths)
         self._study = _Once()
         self._lock = Lock()
         self._study_lock = Lock()
@@ -120,7 +121,7 @@ class Watched:
             return self._study.of(_changed_at(self.paths), self._read)
 
     def _read(self) -> dict[str, Any]:
-        records, waves = load_trials_and_waves(self.paths)
+        records, waves = self._records.read()
         completed = [record for record in records if record.outcome is Outcome.COMPLETED]
         ranked = ranked_trials(self.spec, completed)[:MOST_BEST]
         crashes = find_crashes(self.paths, records)

@@ -20,6 +20,8 @@ class JournalLines:
         self.num_read = 0
         """How many entries were read, with those left out."""
         self._path, self._left_out, self._offset = path, left_out, 0
+        self._last = b""
+        """The line before the offset."""
 
     def read(self) -> Iterator[dict[str, Any]]:
         """Yield the entries since the last one.
@@ -27,31 +29,31 @@ class JournalLines:
         Raises StorageError, which names the line, if one stays damaged.
         """
         for attempt in range(NUM_READS):
-            for line in self._new_lines():
-                entry = None
-                if not self._is_left_out(line):
-                    try:
-                        entry = parse(line)
-                    except ValueError:
-                        if attempt == NUM_READS - 1:
-                            raise StorageError(JOURNAL, damaged(self._path)) from None
-                        break
-                self.num_read += 1
-                self._offset += len(line)
-                if entry is not None:
-                    yield entry
-            else:
-                return
+            with reaching(JOURNAL), self._path.open("rb") as file:
+                file.seek(self._offset)
+                for line in file:
+                    entry = None
+                    if not (self._left_out and line.startswith(self._left_out) and line.endswith(b"}\n")):
+                        if not line.endswith(b"\n"):
+                            return  # being written, or torn by a kill
+                        try:
+                            entry = parse(line)
+                        except ValueError:
+                            if attempt == NUM_READS - 1:
+                                raise StorageError(JOURNAL, damaged(self._path)) from None
+                            break
+                    self.num_read += 1
+                    self._offset += len(line)
+                    self._last = line
+                    if entry is not None:
+                        yield entry
+                else:
+                    return
             time.sleep(0.1 * 2**attempt)
 
-    def _is_left_out(self, line: bytes) -> bool:
-        return self._left_out is not None and line.startswith(self._left_out) and line.endswith(b"}\n")
-
     @reaching(JOURNAL)
-    def _new_lines(self) -> list[bytes]:
+    def is_continued(self) -> bool:
+        """Return whether the file still has the line that was read last where it was read; at first it has."""
         with self._path.open("rb") as file:
-            file.seek(self._offset)
-            lines = file.read().splitlines(keepends=True)
-        if lines and not lines[-1].endswith(b"\n"):
-            lines.pop()  # being written, or torn by a kill
-        return lines
+            file.seek(self._offset - len(self._last))
+            return file.read(len(self._last)) == self._last

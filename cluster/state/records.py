@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from cluster.machine.files import DamagedFileError, parse, read_object
 from cluster.state.figures import Figures, figure, figures_of
-from cluster.state.journal_reader import ReadStudy, read_study
+from cluster.state.journal_reader import ReadStudy, ReadTrial, StudyReader
 from cluster.state.notes import ASSIGNED, ATTEMPTS, FAILURES, RESULT, Failure, ending
 from cluster.state.outcomes import Outcome
 from cluster.state.paths import SearchPaths
@@ -128,9 +128,40 @@ def _has_journal(paths: SearchPaths) -> bool:
     return (read_object(paths.spec) or {}).get("storage", JOURNAL) == JOURNAL
 
 
-def _read_journal(paths: SearchPaths) -> ReadStudy:
+def _read_journal(paths: SearchPaths, reader: StudyReader) -> ReadStudy:
     with reaching(JOURNAL):
-        return (read_study(paths.journal) if paths.journal.exists() else None) or ReadStudy()
+        return (reader.read() if paths.journal.exists() else None) or ReadStudy()
+
+
+class StudyRecords:
+    """The trials and waves of one search, read again and again: of a journal, only what is new."""
+
+    def __init__(self, paths: SearchPaths) -> None:
+        self._paths = paths
+        self._reader = StudyReader(paths.journal)
+        self._ended: list[tuple[ReadTrial, TrialRecord] | None] = []
+        """By number, the trials that had ended; the reader makes them anew if such an end may have been taken back."""
+
+    def read(self) -> tuple[list[TrialRecord], list[dict[str, Any]]]:
+        """Return what `load_trials` and `load_waves` return."""
+        if _has_journal(self._paths):
+            study = _read_journal(self._paths, self._reader)
+            return [self._record(trial) for trial in study.trials], waves_in(study.user_attrs)
+        with open_study(self._paths) as study:
+            if study is None:
+                return [], []
+            storage, study_id = study
+            records = [record_of(trial) for trial in storage.get_all_trials(study_id, deepcopy=False)]
+            return records, waves_in(storage.get_study_user_attrs(study_id))
+
+    def _record(self, trial: ReadTrial) -> TrialRecord:
+        self._ended += [None] * (trial.number + 1 - len(self._ended))
+        known = self._ended[trial.number]
+        if known is not None and known[0] is trial:
+            return known[1]
+        record = record_of(trial)
+        self._ended[trial.number] = (trial, record) if trial.state.is_finished() else None
+        return record
 
 
 def load_trials(paths: SearchPaths) -> list[TrialRecord]:
@@ -140,15 +171,7 @@ def load_trials(paths: SearchPaths) -> list[TrialRecord]:
 
 def load_trials_and_waves(paths: SearchPaths) -> tuple[list[TrialRecord], list[dict[str, Any]]]:
     """Return what `load_trials` and `load_waves` return, and read the study once."""
-    if _has_journal(paths):
-        read = _read_journal(paths)
-        return [record_of(trial) for trial in read.trials], waves_in(read.user_attrs)
-    with open_study(paths) as study:
-        if study is None:
-            return [], []
-        storage, study_id = study
-        records = [record_of(trial) for trial in storage.get_all_trials(study_id, deepcopy=False)]
-        return records, waves_in(storage.get_study_user_attrs(study_id))
+    return StudyRecords(paths).read()
 
 
 def load_waves(paths: SearchPaths) -> list[dict[str, Any]]:
@@ -157,7 +180,7 @@ def load_waves(paths: SearchPaths) -> list[dict[str, Any]]:
     Waves come in the order of their ends. With several jobs, each wave also has the `job` that it is numbered in.
     """
     if _has_journal(paths):
-        return waves_in(_read_journal(paths).user_attrs)
+        return waves_in(_read_journal(paths, StudyReader(paths.journal)).user_attrs)
     with open_study(paths) as study:
         return waves_in(study[0].get_study_user_attrs(study[1])) if study else []
 
