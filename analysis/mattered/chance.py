@@ -11,6 +11,7 @@ from scipy import stats
 
 from analysis.mattered.crossed import Crossed, depends, dummies
 from analysis.mattered.verdict import LEVEL
+from analysis.mattered.words import too_few
 
 FEWEST_LEFT = 4
 """Degrees of freedom that a model must leave, or it takes the other factors' effects out no more."""
@@ -63,7 +64,7 @@ def _of_factor(units: Crossed, name: str) -> Chance:
         return Chance(adjusted, np.nan, bool(others))
     alone = added_effect(ranks, [own], [])
     if alone is None:
-        return Chance(np.nan, np.nan, False, f"{len(own)} results are too few")
+        return Chance(np.nan, np.nan, False, too_few(len(own)))
     return Chance(alone, np.nan, False)
 
 

@@ -16,6 +16,8 @@ STEPS = "steps_trained"
 VALUE = "value"
 SETS = "configuration"
 """What a unit is called if trials were repeated over seeds."""
+LARGEST_VALUE = 1e120
+"""Of results; their squares and the sums of these must be finite."""
 NOT_ENDED = ("running", Outcome.STOPPED.value)
 
 
@@ -58,7 +60,13 @@ def comparable(search: Search) -> Comparable:
     if not finite.all():
         without = count(int((~finite).sum()), "completed trial")
         remarks.append(f"{without} without a finite {search.objective.column} left out")
-    trials = completed.assign(**{VALUE: values}).loc[finite]
+    large = finite & (values.abs() > LARGEST_VALUE).to_numpy()
+    if large.any():
+        told = count(int(large.sum()), "completed trial")
+        remarks.append(
+            f"{told} where {search.objective.column} is beyond {LARGEST_VALUE:.0e} left out: it has no finite square"
+        )
+    trials = completed.assign(**{VALUE: values}).loc[finite & ~large]
     trials = _same_fidelity(search, trials, remarks)
     if search.seed is not None and search.seed in trials.columns:
         units, noun = _complete_sets(search, trials, remarks), SETS

@@ -15,6 +15,7 @@ import pandas as pd
 
 from analysis.mattered.comparable import VALUE, Comparable, is_active, numbers
 from analysis.mattered.levels import level_labels
+from analysis.mattered.words import too_few
 from analysis.search import Factor, Search
 
 if TYPE_CHECKING:  # Optuna takes half a second to import, and a search of few trials needs none
@@ -38,8 +39,6 @@ much. Of 40 to 100 results with planted effects of choices the intervals cover t
 (of 96), of ranges of numbers in 56 %, which forests of so few results flatten: they are about chance, not about the
 evaluator."""
 RESAMPLED_TREES, RESAMPLED_DEPTH = 16, 6
-LARGEST_VALUE = 1e120
-"""Of results; their squares and the sums of these must be finite."""
 LARGEST_INPUT = 1e37
 """Of factors: forests hold them in 32 bits."""
 FANOVA, PED_ANOVA = "fANOVA", "PED-ANOVA"
@@ -64,14 +63,12 @@ def importance(search: Search, among: Comparable, seed: int = 0) -> Importance:
     units = among.feasible.sort_values("trial", ignore_index=True)
     factors = [one for one in search.factors if _num_levels(search, one, units) > 1 and _is_moderate(one, units)]
     if len(units) < FEWEST:
-        return Importance(None, f"{len(units)} results are too few: importance needs at least {FEWEST}")
+        return Importance(None, f"{too_few(len(units))}: importance needs at least {FEWEST}")
     if not factors:
         return Importance(None, "no factor has two levels with results")
     values = units[VALUE].to_numpy(dtype=float)
     if values.min() == values.max():
         return Importance(None, "all results are equal")
-    if np.abs(values).max() > LARGEST_VALUE:
-        return Importance(None, f"variances of results as large as {np.abs(values).max():.0e} are no finite numbers")
     trials = optuna_trials(search, factors, units)
     always = [one for one in factors if all(one.column in trial.params for trial in trials)]
     groups = [(always, "")] if always else []

@@ -9,6 +9,7 @@ import pandas as pd
 
 from analysis.mattered.comparable import numbers
 from analysis.mattered.crossed import Crossed, depends
+from cluster.wording import count
 
 if TYPE_CHECKING:
     from sklearn.ensemble import RandomForestRegressor
@@ -107,20 +108,33 @@ def marginals(units: Crossed, name: str, forests: Forests, seed: int = 0) -> Mar
     rng = np.random.default_rng(seed)
     grid = _settings(units, name)
     complete = grid[~np.isnan(grid).any(axis=1)]
-    in_complete = len(complete) * len(levels)
-    if len(complete) >= FEWEST_SETTINGS and in_complete >= SHARE_IN_SETTINGS * np.count_nonzero(~np.isnan(grid)):
+    is_crossed = len(complete) * len(levels) >= SHARE_IN_SETTINGS * np.count_nonzero(~np.isnan(grid))
+    if len(complete) >= FEWEST_SETTINGS and is_crossed:
         draws = complete[rng.integers(len(complete), size=(RESAMPLES, len(complete)))].mean(axis=1)
         held = f"paired over the {len(complete)} settings of the other factors in which every level has a result"
         return _ranked(units, name, complete.mean(axis=0), draws, PAIRED, held, complete)
+    why = _why_not_paired(units, len(complete) if is_crossed else 0)
     if np.count_nonzero(active) < FEWEST_FOR_FOREST:
-        why = f"{np.count_nonzero(active)} results that are no grid are too few for a forest ({FEWEST_FOR_FOREST})"
-        return _none(units, why)
+        few = f"{count(np.count_nonzero(active), 'result')} are too few for a forest ({FEWEST_FOR_FOREST})"
+        return _none(units, f"{why}, and {few}")
     draws = forests.dependence(name)
     held = (
-        f"by the partial dependence of a random forest fitted to {np.count_nonzero(active)} results, as the settings "
-        f"of the other factors are no grid; intervals from {FORESTS} resamples"
+        f"by the partial dependence of a random forest fitted to {np.count_nonzero(active)} results, as {why}; "
+        f"intervals from {FORESTS} resamples"
     )
     return _ranked(units, name, draws.mean(axis=0), draws, FOREST, held, None)
+
+
+def _why_not_paired(units: Crossed, num_complete: int) -> str:
+    """Return why levels are not paired over the settings of the other factors, of which so many have every level."""
+    if len(units.factors) == 1:
+        return "there are no other factors to pair it over"
+    if not num_complete:
+        return "the settings of the other factors are no grid"
+    return (
+        f"every level has a result in only {count(num_complete, 'setting')} of the other factors (pairs need "
+        f"{FEWEST_SETTINGS})"
+    )
 
 
 def _none(units: Crossed, why: str) -> Marginals:

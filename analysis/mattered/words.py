@@ -4,6 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from cluster.wording import count
+
 
 def number(value: float) -> str:
     """Return a number with three digits."""
@@ -27,6 +29,11 @@ def gap(by: float, low: float, high: float, *, is_ratio: bool) -> str:
     if is_ratio:
         return f"by a factor of {number(by)}{interval(low, high)}"
     return f"by {number(by)}{interval(low, high)}"
+
+
+def too_few(num: int) -> str:
+    """Return that so many results are too few."""
+    return f"{count(num, 'result')} {'is' if num == 1 else 'are'} too few"
 
 
 def listed(parts: Sequence[str], last: str = "and") -> str:

@@ -91,5 +91,5 @@ def _best(best: Best | None) -> dict[str, Any] | None:
     """Return the best so far for the snapshot: its value, its trial, and the trials whose mean the value is, if any."""
     if best is None:
         return None
-    of_set = {"trials": list(best.trials)} if len(best.trials) > 1 else {}
-    return {"value": best.value, "trial": best.trials[0], **of_set}
+    first, *others = best.trials
+    return {"value": best.value, "trial": first, **({"trials": [first, *others]} if others else {})}

@@ -89,6 +89,21 @@ def test_cells_hold_the_best_the_mean_and_the_spread():
         look("four_factors", search, factors="heads,width")
 
 
+def test_hundreds_of_levels_become_as_many_as_can_be_read():
+    kinds = [n if n < 16 else n % 16 if n < 80 else n for n in range(300)]  # 16 kinds five times, 220 once
+    trials = pd.DataFrame({"kind": [f"k{n:03}" for n in kinds], "width": [n % 100 for n in range(300)]})
+    trials = trials.assign(trial=range(300), outcome="completed", error=np.arange(300.0))
+    factors = (Factor("kind", tuple(sorted(set(trials["kind"])))), Factor("width", tuple(range(100))))
+    found = look("heat_map", Search("many", trials, factors, ERROR))
+    assert found.columns == [f"k{n:03}" for n in range(16)]
+    assert (found.rows[0], found.rows[-1], len(found.rows)) == ("0 to 6", "94 to 99", 16)
+    assert found.remark == "the 16 of 236 levels of kind with most trials; 100 values of width in 16 groups"
+    assert found.counts.sum() == 80
+    cell = trials.loc[(trials["kind"] == "k003") & (trials["width"] <= 6), "error"]
+    assert found.means[0, 3] == pytest.approx(cell.mean())
+    assert drawn(BY_NAME["heat_map"], found).axes[0].get_title() == found.remark
+
+
 def test_a_trend_is_kendalls():
     rng = np.random.default_rng(1)
     x = np.repeat([1.0, 2.0, 3.0, 4.0], 6)

@@ -5,9 +5,11 @@ import pandas as pd
 import pytest
 
 from analysis.mattered.comparable import comparable
+from analysis.mattered.compare import compare
 from analysis.mattered.levels import level_labels, levels_table
 from analysis.search import Bound, Factor, Objective
 from tests.analysis.mattered.planted import table
+from tests.planted import crossed_search
 
 HEAD = (Factor("head", ("a", "b")),)
 
@@ -104,3 +106,11 @@ def test_levels_are_found_though_a_table_shows_them_in_another_type():
     search = table(trials, factors)
     assert list(level_labels(search, factors[0], trials)) == ["True", "False", "None"]
     assert list(level_labels(search, factors[1], trials).cat.codes) == [0, 1, -1]
+
+
+def test_results_whose_squares_are_no_finite_numbers_are_left_out_and_told():
+    values = np.array([[[1.0, 2.0], [1e300, 2e300]], [[3.0, 1.0], [-3e300, 1e300]]])
+    search = crossed_search(values)
+    found = compare(search)  # no sum of squares overflows
+    assert "4 completed trials where error is beyond 1e+120 left out: it has no finite square" in found.remarks
+    assert len(comparable(search).units) == 2

@@ -9,7 +9,7 @@ from analysis.mattered.chance import chances
 from analysis.mattered.comparable import comparable
 from analysis.mattered.crossed import crossed
 from analysis.mattered.front import is_best
-from analysis.mattered.interactions import interactions
+from analysis.mattered.interactions import interactions, one_sided_p
 from analysis.mattered.marginals import FOREST, PAIRED, Forests, marginals
 from analysis.search import Factor, Objective
 from tests.analysis.mattered.planted import drawn, table
@@ -151,6 +151,49 @@ def test_what_cannot_be_told_has_a_reason():
     assert chances(equal)["head"].why_not == "all results are equal"
     assert chances(single)["head"].why_not == "fewer than two of its levels have results"
     assert marginals(single, "head", Forests(single)).method == ""
+
+
+def test_a_grid_of_few_settings_is_not_called_no_grid():
+    def basis(rows, *columns):
+        trials = pd.DataFrame(rows, columns=[*columns, "error"])
+        factors = [Factor(name, tuple(dict.fromkeys(trials[name]))) for name in columns]
+        units = units_of(table(trials, tuple(factors)))
+        return marginals(units, "head", Forests(units)).basis
+
+    errors = iter(np.random.default_rng(0).normal(size=99))
+    grid = [(head, data, next(errors)) for head in "abcd" for data in "xy"]
+    few = "every level has a result in only 2 settings of the other factors (pairs need 3)"
+    assert basis(grid, "head", "data") == f"{few}, and 8 results are too few for a forest (12)"
+    assert f"fitted to 16 results, as {few}; " in basis([(*row[:2], next(errors)) for row in grid * 2], "head", "data")
+    assert basis([*zip("abc", errors, strict=False)], "head") == (
+        "there are no other factors to pair it over, and 3 results are too few for a forest (12)"
+    )
+    scattered = [("a", "x", 1.0), ("b", "y", 2.0), ("a", "z", 3.0), ("b", "w", 1.5)]
+    assert basis(scattered, "head", "data").startswith("the settings of the other factors are no grid, and 4 results")
+
+
+def test_where_nothing_spreads_the_p_is_that_of_exchanging_and_else_scipys():
+    rng = np.random.default_rng(0)
+    one, other = rng.normal(size=7), rng.normal(0.8, 3.0, size=5)
+    for alternative in ("less", "greater"):
+        expected = stats.ttest_ind(one, other, equal_var=False, alternative=alternative).pvalue
+        assert one_sided_p(one, other, alternative) == pytest.approx(expected)
+    same = np.full(4, 7.0)
+    assert one_sided_p(same, same[:3] + 1e-13, "less") == 1.0
+    assert one_sided_p(same, np.array([9.0, 9.0 + 1e-13, 9.0 - 1e-13]), "less") == pytest.approx(1 / 35)
+    assert one_sided_p(same, np.full(3, 9.0), "greater") == 1.0
+    assert one_sided_p(same, np.array([8.0, 9.0, 10.0]), "less") == pytest.approx(
+        stats.ttest_1samp([8.0, 9.0, 10.0], 7.0, alternative="greater").pvalue
+    )
+
+
+def test_a_crossing_that_nothing_blurs_is_stated_without_a_warning():
+    rows = [(h, d, w, 1.0 if (h == "a") == (d == "x") else 2.0) for h in "ab" for d in "xy" for w in range(7)]
+    trials = pd.DataFrame(rows, columns=["head", "data", "width", "error"])
+    factors = (Factor("head", ("a", "b")), Factor("data", ("x", "y")), Factor("width", tuple(range(7))))
+    ((found,), _) = interactions(units_of(table(trials, factors)))
+    assert (found.one, found.other, found.wins_with, found.loses_with) == ("a", "b", "x", "y")
+    assert found.p == pytest.approx(2 / 3432)
 
 
 def test_the_front_has_what_nothing_dominates():

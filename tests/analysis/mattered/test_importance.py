@@ -116,6 +116,7 @@ def test_in_noise_the_importances_rank_nothing():
     ("trials", "why"),
     [
         ({"head": list("abc") * 3, "error": range(9)}, "9 results are too few: importance needs at least 10"),
+        ({"head": ["a"], "error": [1.0]}, "1 result is too few: importance needs at least 10"),
         ({"head": ["a"] * 12, "error": range(12)}, "no factor has two levels with results"),
         ({"head": list("ab") * 6, "error": [1.0] * 12}, "all results are equal"),
     ],
@@ -131,9 +132,6 @@ def test_numbers_that_forests_cannot_hold_are_no_fault():
     wide = search.trials.assign(rate=np.where(search.trials["depth"] > 2, 1e300, 1e-300))
     found = importance(replace(search, trials=wide), comparable(replace(search, trials=wide)))
     assert set(found.table["factor"]) == {"head", "data", "depth"}
-    huge = replace(search, trials=search.trials.assign(error=search.trials["error"] * 1e200))
-    assert "no finite numbers" in importance(huge, comparable(huge)).why_not
-    assert importance_sentence(importance(huge, comparable(huge)), {}).startswith("Which factor mattered most cannot")
 
 
 def test_a_resample_without_a_conditional_factor_is_no_fault():
