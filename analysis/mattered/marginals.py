@@ -115,7 +115,7 @@ def marginals(units: Crossed, name: str, forests: Forests, seed: int = 0) -> Mar
         return _ranked(units, name, complete.mean(axis=0), draws, PAIRED, held, complete)
     why = _why_not_paired(units, len(complete) if is_crossed else 0)
     if np.count_nonzero(active) < FEWEST_FOR_FOREST:
-        few = f"{count(np.count_nonzero(active), 'result')} are too few for a forest ({FEWEST_FOR_FOREST})"
+        few = f"{count(int(np.count_nonzero(active)), 'result')} are too few for a forest ({FEWEST_FOR_FOREST})"
         return _none(units, f"{why}, and {few}")
     draws = forests.dependence(name)
     held = (

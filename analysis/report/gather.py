@@ -9,6 +9,7 @@ from analysis.mattered.comparable import Comparable, comparable
 from analysis.mattered.compare import compare
 from analysis.report.asked import asked, found, tally, varied
 from analysis.report.cost import cost_sentences, cost_table
+from analysis.report.evaluated import Evaluated, evaluated
 from analysis.report.failures import Failures, find_failures
 from analysis.report.figures import Drawings, draw_all
 from analysis.report.mattered import MatteredView, view
@@ -24,6 +25,18 @@ BEST = 10
 """Trials, or configurations, in the table of the best."""
 HEADLINES = 3
 """Sentences on what mattered that are said at the top already, after the first, which says what is known there."""
+
+
+SECTIONS = (
+    ("summary", "Summary"),
+    ("trials", "Trials"),
+    ("mattered", "What mattered"),
+    ("evaluated", "Further test sets"),
+    ("failures", "Failures"),
+    ("figures", "Figures"),
+    ("cost", "Cost"),
+    ("origin", "Spec and versions"),
+)
 
 
 @dataclass(frozen=True)
@@ -51,6 +64,7 @@ class SearchReport:
     tally: list[Part]
     best: Table | None
     mattered: MatteredView | None
+    evaluated: Evaluated | None
     failures: Failures
     drawings: Drawings
     cost: list[str]
@@ -66,6 +80,11 @@ class SearchReport:
     remarks: list[str] = field(default_factory=list)
     troubles: list[str] = field(default_factory=list)
     """Parts that could not be made, and why."""
+
+    @property
+    def sections(self) -> list[tuple[str, str]]:
+        """Its sections in their order: the end of the id, and the title."""
+        return [section for section in SECTIONS if section[0] != "evaluated" or self.evaluated]
 
     @property
     def anchor(self) -> str:
@@ -93,6 +112,7 @@ def gather(search: Search, place: int = 0) -> SearchReport:
         tally=_tally(search),
         best=best_table(search, among),
         mattered=mattered,
+        evaluated=evaluated(search),
         failures=failures,
         drawings=drawings,
         cost=cost_sentences(search),

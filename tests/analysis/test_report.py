@@ -4,6 +4,7 @@ import base64
 import gzip
 import html
 import json
+import math
 import re
 from itertools import pairwise
 from types import SimpleNamespace
@@ -12,6 +13,7 @@ import pytest
 
 import analysis
 from analysis.drawing.figure import Figure
+from analysis.kept_evaluations import Kept, keep
 from analysis.report.command import report_command
 from analysis.report.packing import Script, packed, packed_json, policy
 from analysis.report.tables import table_of, text_of
@@ -25,6 +27,7 @@ SECTIONS = (
     "What was asked, and what came out", "The best trials", "What mattered", "Failures", "Figures", "Cost",
     "Spec, provenance, versions",
 )  # fmt: skip
+EVIL = "<b>set & more"
 NAME = "</script><img src=x onerror=alert(1)>\u2028&amp;\x1b[31m\u202e"
 
 
@@ -104,6 +107,31 @@ def test_a_report_is_the_same_twice_and_names_no_password(make_search, tmp_path)
     assert stamp.sub("", first) == stamp.sub("", second)
     assert "geheim" not in first
     assert "postgresql://me:***@db/swell" in first
+
+
+def test_what_models_gave_on_further_sets_is_there_trials_by_sets_by_statistics(make_search, tmp_path):
+    search, bare = make_search(name="applied", budget={"trials": 3}), make_search(name="bare", budget={"trials": 1})
+    for one in (search, bare):
+        one.run(lambda config: {"val_error": abs(config["shift"])})
+    best, _, third = map(int, analysis.load("applied").completed["trial"])
+    for trial, on, mean in ((third, "a.npz", 3.0), (best, "a.npz", 1.5), (best, EVIL, 2.5), (best, "other/a.npz", 9.0)):
+        keep(search.paths, Kept(trial, on, "key", {"error_mean": mean, "error_std": 0.25, "error_max": math.inf}, {}))
+    page = page_of(tmp_path, search.paths, bare.paths)
+    part = page[page.index('id="s0-evaluated"') : page.index('id="s0-failures"')]
+    means, spreads = re.findall(r"<table>.*?</table>", part, re.DOTALL)
+    rows = [re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row) for row in means.split("<tr>")[1:]]
+    assert rows == [
+        ["trial", html.escape(EVIL), "a.npz", "a.npz (2)"],
+        [str(best), "2.5", "1.5", "9"],
+        [str(third), "", "3", ""],
+    ]
+    assert "error_std of each trial" in spreads
+    text = visible_text(part.join(["<main", "</main>"]))
+    assert f"Models of 2 trials were applied to 3 test sets by swell evaluate: {EVIL}, a.npz and a.npz (2)." in text
+    assert len(unpacked(page, "s0-evaluated-csv").splitlines()) == 1 + 4
+    assert page.count("Further test sets") == 1
+    assert 'href="#s0-evaluated"' in page
+    assert "s1-evaluated" not in page
 
 
 def test_several_searches_have_a_section_each_and_one_joint_table(make_search, tmp_path):
