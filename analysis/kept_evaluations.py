@@ -3,6 +3,7 @@
 import hashlib
 import math
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,16 +89,25 @@ def _number(value: Any) -> float:
     return float(value)
 
 
+def _names(found: list[Kept]) -> dict[str, str]:
+    """Return what each test set is called: a file by its name, or by its whole path if others have the name too."""
+    short = {on: Path(on).name for on in {one.on for one in found}}
+    shared = {name for name, number in Counter(short.values()).items() if number > 1}
+    return {on: on if name in shared else name for on, name in short.items()}
+
+
 def table_of(found: list[Kept]) -> pd.DataFrame:
     """Return a row per trial and set, with a column per statistic."""
-    rows = [{"trial": one.trial, "test_set": Path(one.on).name, **one.metrics} for one in found]
+    names = _names(found)
+    rows = [{"trial": one.trial, "test_set": names[one.on], **one.metrics} for one in found]
     return pd.DataFrame(rows, columns=None if rows else ["trial", "test_set"])
 
 
 def examples_of(found: list[Kept]) -> pd.DataFrame:
     """Return a row per trial, set and example."""
+    names = _names(found)
     frames = [
-        pd.DataFrame({"trial": one.trial, "test_set": Path(one.on).name, "example": range(_num(one))} | one.examples)
+        pd.DataFrame({"trial": one.trial, "test_set": names[one.on], "example": range(_num(one))} | one.examples)
         for one in found
     ]
     return (

@@ -33,10 +33,6 @@ def evaluated(search: Search) -> Evaluated | None:
         return None
     order = {number: place for place, number in enumerate(search.trials["trial"])}  # best first
     found = found.sort_values("trial", key=lambda column: column.map(order), kind="stable", ignore_index=True)
-    again = found.groupby(["trial", "test_set"]).cumcount()  # files of one name, from several folders
-    found["test_set"] = [
-        f"{name} ({number + 1})" if number else name for name, number in zip(found["test_set"], again, strict=True)
-    ]
     sets = list(dict.fromkeys(found["test_set"]))
     statistics = [name for name in chosen_columns(found, None).columns if name not in ("trial", "test_set")]
     named = [*sets[:MOST_NAMED], *([f"{len(sets) - MOST_NAMED} more"] if len(sets) > MOST_NAMED else [])]

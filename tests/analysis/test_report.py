@@ -120,18 +120,19 @@ def test_what_models_gave_on_further_sets_is_there_trials_by_sets_by_statistics(
     part = page[page.index('id="s0-evaluated"') : page.index('id="s0-failures"')]
     means, spreads = re.findall(r"<table>.*?</table>", part, re.DOTALL)
     rows = [re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row) for row in means.split("<tr>")[1:]]
-    assert rows == [
-        ["trial", html.escape(EVIL), "a.npz", "a.npz (2)"],
-        [str(best), "2.5", "1.5", "9"],
-        [str(third), "", "3", ""],
-    ]
+    named = dict(zip(rows[0], zip(*rows[1:], strict=True), strict=True))
+    assert named == {
+        "trial": (str(best), str(third)),
+        html.escape(EVIL): ("2.5", ""), "a.npz": ("1.5", "3"), "other/a.npz": ("9", ""),
+    }  # fmt: skip
     assert "error_std of each trial" in spreads
     text = visible_text(part.join(["<main", "</main>"]))
-    assert f"Models of 2 trials were applied to 3 test sets by swell evaluate: {EVIL}, a.npz and a.npz (2)." in text
+    assert "Models of 2 trials were applied to 3 test sets by swell evaluate: " in text
+    assert EVIL in text
     assert len(unpacked(page, "s0-evaluated-csv").splitlines()) == 1 + 4
-    assert page.count("Further test sets") == 1
-    assert 'href="#s0-evaluated"' in page
-    assert "s1-evaluated" not in page
+    assert page.count('<a href="#s0-evaluated">Further test sets</a>') == 1
+    assert 'href="#s1-evaluated"' not in page
+    assert 'id="s1-evaluated' not in page
 
 
 def test_several_searches_have_a_section_each_and_one_joint_table(make_search, tmp_path):
