@@ -51,15 +51,22 @@ def commands(search: Path, out: Path) -> Iterator[tuple[str, tuple[str, ...], fl
     yield "swell report", ("report", str(search), "-o", str(out / "report.html")), 60
 
 
-def measure(command: Sequence[str], environment: dict[str, str]) -> Cost:
-    """Run a swell command to its end and return what it cost.
+def measure(
+    command: Sequence[str], environment: dict[str, str], python: str = sys.executable, checkout: Path = ROOT
+) -> Cost:
+    """Run a swell command of a checkout to its end and return what it cost.
 
     Raises RuntimeError, with what it printed, if it failed.
     """
     began = time.monotonic()
     with tempfile.TemporaryFile("w+") as output:
         process = subprocess.Popen(
-            [*SWELL, *command], cwd=ROOT, env=environment, stdout=output, stderr=subprocess.STDOUT, text=True
+            [python, "-m", "swell", *command],
+            cwd=checkout,
+            env=environment,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            text=True,
         )
         _, status, used = os.wait4(process.pid, 0)
         seconds = time.monotonic() - began

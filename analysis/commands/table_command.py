@@ -34,9 +34,16 @@ def table(
     ] = False,
 ) -> None:
     """Print the trials, best first, of one search or several; csv and parquet have every column."""
-    from analysis.sources.directory import load_searches
-    from analysis.tables.make import Request
-    from analysis.tables.show import show_table
+    from analysis.tables.request import Request
 
     request = Request(where, sort, columns, by, by_configuration, top)
+    if len(searches) == 1 and form == "terminal" and output is None and request == Request(top=top):
+        from analysis.tables.plain import show_plain
+        from cluster.state.paths import find_search
+
+        if show_plain(find_search(searches[0]), top):
+            return
+    from analysis.sources.directory import load_searches
+    from analysis.tables.show import show_table
+
     show_table(load_searches(searches), request, form, output)

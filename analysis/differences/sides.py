@@ -12,7 +12,7 @@ import pandas as pd
 from analysis.differences.values import by_path
 from analysis.search import Search
 from analysis.sources.directory import load_search
-from analysis.sources.trial_table import FIGURES, OUR_COLUMNS, config_column
+from analysis.sources.trial_rows import FIGURES, OUR_COLUMNS, config_column
 from cluster.machine.files import read_object
 from cluster.state.paths import SearchNotFoundError, find_search
 from search_spaces.errors import UserError

@@ -7,7 +7,8 @@ import pandas as pd
 
 from analysis.kept_evaluations import all_kept, table_of
 from analysis.search import Bound, Factor, Objective, Search, no_histories
-from analysis.sources.trial_table import TrialTable, config_column, make_table
+from analysis.sources.trial_rows import config_column
+from analysis.sources.trial_table import TrialTable, make_table
 from cluster.state.paths import SearchPaths, find_search
 from cluster.state.records import TrialRecord, load_history, load_spec, load_trials
 from search_spaces.parameters import FloatRange, IntRange, labels

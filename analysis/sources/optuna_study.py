@@ -15,7 +15,7 @@ from analysis.sources.errors import SourceError, no_such
 from analysis.sources.factors import conditions_of
 from analysis.sources.ranking import with_ranks
 from analysis.sources.table_file import is_missing
-from analysis.sources.trial_table import OUR_COLUMNS, config_column
+from analysis.sources.trial_rows import OUR_COLUMNS, config_column
 from cluster.wording import count
 from search_spaces.errors import hide_passwords
 

@@ -20,7 +20,7 @@ import pandas as pd
 from analysis.sources import names
 from analysis.sources.errors import SourceError, no_such
 from analysis.sources.table_file import RawTable
-from analysis.sources.trial_table import OUR_COLUMNS
+from analysis.sources.trial_rows import OUR_COLUMNS
 from cluster.state.outcomes import Outcome
 
 RUNNING = "running"

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 import pandas as pd
 
 from analysis.search import Search
+from analysis.sources.trial_rows import columns_on_a_page
 from analysis.sources.trial_table import mixed_origins
 from analysis.tables.cells import cells, sort_key
 from analysis.tables.errors import TableError
@@ -21,9 +22,8 @@ def short_columns(search: Search) -> list[str]:
     """Return the columns of a search's table that fit on a page: what was judged, what was searched, what it took."""
     judged = [one.column for one in (*search.objectives, *search.constraints)]
     searched = [factor.column for factor in search.factors] + ([search.seed] if search.seed else [])
-    names = ["rank", "trial", "outcome", "feasible", *judged, *searched, "steps_trained", "wall_time_s"]
-    names += mixed_origins(search.trials)
-    return [name for name in dict.fromkeys(names) if name in search.trials.columns]
+    there = list(search.trials.columns)
+    return columns_on_a_page(judged, searched, mixed_origins(search.trials), there)
 
 
 def names_in(text: str, option: str) -> list[str]:

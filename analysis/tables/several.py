@@ -7,7 +7,7 @@ import pandas as pd
 
 from analysis.search import Bound, Objective, Search
 from analysis.sources.ranking import with_ranks
-from analysis.sources.trial_table import FIGURES, TIMES
+from analysis.sources.trial_rows import FIGURES, TIMES
 from analysis.tables.columns import short_columns
 from analysis.tables.constraints import excess
 from cluster.wording import count

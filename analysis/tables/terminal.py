@@ -1,13 +1,16 @@
 """Prints a table on a terminal."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
-import pandas as pd
 from rich.table import Table
 
 from cluster.console import Console
 from cluster.wording import on_one_line
+
+if TYPE_CHECKING:  # rows without a frame need no pandas
+    import pandas as pd
 
 
 def table_console() -> Console:
@@ -15,20 +18,27 @@ def table_console() -> Console:
     return Console(width=None if sys.stdout.isatty() else 400)
 
 
-def terminal_table(frame: pd.DataFrame) -> Table:
+def terminal_table(frame: "pd.DataFrame") -> Table:
     """Return a frame as a table to be printed on a terminal."""
+    import pandas as pd
+
+    columns = [(str(name), pd.api.types.is_numeric_dtype(column.dtype)) for name, column in frame.items()]
+    rows = frame.itertuples(index=False)
+    return table_of(columns, ([None if value is pd.NA else value for value in row] for row in rows))
+
+
+def table_of(columns: Iterable[tuple[str, bool]], rows: Iterable[Iterable[object]]) -> Table:
+    """Return rows as a table to be printed on a terminal; each column has its name, and whether it is of numbers."""
     table = Table(box=None, header_style="bold")
-    for name, column in frame.items():
-        table.add_column(
-            on_one_line(str(name)), justify="right" if pd.api.types.is_numeric_dtype(column.dtype) else "left"
-        )
-    for row in frame.itertuples(index=False):
+    for name, is_number in columns:
+        table.add_column(on_one_line(name), justify="right" if is_number else "left")
+    for row in rows:
         table.add_row(*map(_cell, row))
     return table
 
 
 def _cell(value: object) -> str:
-    if value is None or value is pd.NA or value != value:
+    if value is None or value != value:
         return ""
     if isinstance(value, bool) or not isinstance(value, float):
         return on_one_line(str(value))

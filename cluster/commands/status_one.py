@@ -1,4 +1,7 @@
-"""`swell status SEARCH`: shows how far one search is, by its files and its queue."""
+"""`swell status SEARCH`: shows how far one search is, by its files and its queue.
+
+It is asked for often, so that what only some searches need is imported only for those: the whole spec above all.
+"""
 
 import socket
 from collections.abc import Iterator, Mapping
@@ -11,14 +14,10 @@ from cluster.console import Console
 from cluster.jobs.job_logs import last_words
 from cluster.jobs.launched import clean_submission, read_launch
 from cluster.jobs.standing import Standing, load_snapshot, standing_of
-from cluster.machine.disks import read_disks
-from cluster.machine.guard import Action, judge
-from cluster.machine.scratch import scratch_folder
-from cluster.state.code import explain_changes
-from cluster.state.guarding import folders_in_use, load_guard_events
+from cluster.machine.files import read_object
+from cluster.state.guarding import load_guard_events
 from cluster.state.outcomes import Outcome
 from cluster.state.paths import SearchPaths
-from cluster.state.records import load_spec
 from cluster.state.supervisor_record import supervisor_of
 from cluster.supervision.display import body_of
 from cluster.wording import duration
@@ -31,12 +30,12 @@ def state_of(paths: SearchPaths, snapshot: Mapping[str, Any]) -> str:
 
 def show_one(paths: SearchPaths) -> None:
     """Print one search's state."""
-    console, snapshot, spec = Console(), load_snapshot(paths), load_spec(paths)
+    console, snapshot, metric = Console(), load_snapshot(paths), _metric(paths)
     standing = standing_of(paths, snapshot)
     why = _doing(paths, standing) if standing.state == "running" else standing.why
     console.print(Text.assemble((paths.name, "bold"), f"  {standing.state}", f" ({why})" if why else ""))
     now = snapshot if standing.state == "running" else {**snapshot, "running": []}
-    console.print(Group(*body_of(now, spec)))
+    console.print(Group(*body_of(now, metric)))
     failures = {name: n for name, n in snapshot.get("outcomes", {}).items() if Outcome(name).is_failure}
     for name, number in failures.items():
         console.print(f"  {number} {name}: {Outcome(name).sentence}", style="red", soft_wrap=True)
@@ -52,9 +51,26 @@ def show_one(paths: SearchPaths) -> None:
     console.print(Text(str(paths.root)), soft_wrap=True)
 
 
+def _metric(paths: SearchPaths) -> str:
+    """Return the metric of the first objective.
+
+    Raises DamagedFileError if the spec does not say it.
+    """
+    match read_object(paths.spec):
+        case {"objective": [{"metric": str(metric)}, *_]}:
+            return metric
+    from cluster.state.records import load_spec
+
+    return load_spec(paths).objectives[0].metric  # an old spec, or it says what is wrong with it
+
+
 def _code(paths: SearchPaths, standing: Standing) -> str:
     """Return what has changed of the code since a search's launch, while it may go on."""
-    return explain_changes(paths) if standing.state != "finished" else ""
+    if standing.state == "finished":
+        return ""
+    from cluster.state.code import explain_changes
+
+    return explain_changes(paths)
 
 
 def _where(paths: SearchPaths, standing: Standing, snapshot: Mapping[str, Any]) -> Iterator[str]:
@@ -78,6 +94,12 @@ def _doing(paths: SearchPaths, standing: Standing) -> str:
     """Return what a running search is doing; looks at the disks too, since on a full disk its snapshot may be old."""
     supervisor = supervisor_of(paths) or {}
     if supervisor.get("host") == socket.gethostname():
+        from cluster.machine.disks import read_disks
+        from cluster.machine.guard import Action, judge
+        from cluster.machine.scratch import scratch_folder
+        from cluster.state.guarding import folders_in_use
+        from cluster.state.records import load_spec
+
         verdict = judge(load_spec(paths).guard, read_disks(folders_in_use(paths, scratch_folder())))
         if verdict.action is not Action.GO_ON:
             return f"short of disk space: {verdict.reason}"

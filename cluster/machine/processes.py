@@ -1,7 +1,6 @@
 """Our processes: identities that survive reboots and reused ids, and how to end those that a wave has left."""
 
 import contextlib
-import ctypes
 import os
 import signal
 import socket
@@ -77,6 +76,8 @@ def follow(parent: int) -> None:
     Exits at once if the parent has died already.
     """
     if sys.platform == "linux":
+        import ctypes  # displays look at processes too, and it loads slowly
+
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
     if os.getppid() != parent:
         sys.exit(f"the supervisor, process {parent}, has died")

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Group, RenderableType
 from rich.progress_bar import ProgressBar
@@ -14,7 +14,9 @@ from cluster.jobs.standing import load_snapshot
 from cluster.state.outcomes import Outcome
 from cluster.state.paths import SearchPaths
 from cluster.wording import duration, whose_best
-from search_spaces.spec import Spec
+
+if TYPE_CHECKING:  # what only shows a snapshot needs no specs
+    from search_spaces.spec import Spec
 
 MAX_RUNNING_SHOWN = 8
 
@@ -42,7 +44,7 @@ def one_line(snapshot: Mapping[str, Any]) -> str:
 class Progress:
     """The live display of one search."""
 
-    def __init__(self, paths: SearchPaths, spec: Spec, *, is_ours: bool = True) -> None:
+    def __init__(self, paths: SearchPaths, spec: "Spec", *, is_ours: bool = True) -> None:
         self._paths = paths
         self._spec = spec
         self._is_ours = is_ours
@@ -74,11 +76,11 @@ class Progress:
             f"  {duration(time.monotonic() - self._started)} gone," if self._is_ours else " ",
             f" about {duration(snapshot.get('eta_s'))} left",
         )
-        return Group(head, *body_of(snapshot, self._spec))
+        return Group(head, *body_of(snapshot, self._spec.objectives[0].metric))
 
 
-def body_of(snapshot: Mapping[str, Any], spec: Spec) -> list[RenderableType]:
-    """Return the counts, the best so far and the running trials of a snapshot, to be drawn."""
+def body_of(snapshot: Mapping[str, Any], metric: str) -> list[RenderableType]:
+    """Return the counts, the best so far of a metric and the running trials of a snapshot, to be drawn."""
     number, total = counts(snapshot), snapshot.get("max_trials")
     ended = sum(snapshot.get("outcomes", {}).values())
     line = Text.assemble(
@@ -94,15 +96,14 @@ def body_of(snapshot: Mapping[str, Any], spec: Spec) -> list[RenderableType]:
         bar.add_row(ProgressBar(total=total, completed=ended, width=60))
         parts.append(bar)
     parts.append(line)
-    objective = spec.objectives[0]
     best = snapshot.get("best")
     if best:
         whose = whose_best(best.get("trials") or [best["trial"]])
-        parts.append(Text.assemble("best ", (f"{best['value']:.5g}", "bold"), f" {objective.metric}, {whose}"))
+        parts.append(Text.assemble("best ", (f"{best['value']:.5g}", "bold"), f" {metric}, {whose}"))
     running = snapshot.get("running", [])
     for entry in running[:MAX_RUNNING_SHOWN]:
         value = entry["objective"]
-        now = f"  {objective.metric} {value:.5g}" if value is not None else ""
+        now = f"  {metric} {value:.5g}" if value is not None else ""
         parts.append(Text(f"  trial {entry['trial']}: step {entry['step']}{now}", style="dim"))
     if len(running) > MAX_RUNNING_SHOWN:
         parts.append(Text(f"  and {len(running) - MAX_RUNNING_SHOWN} more", style="dim"))

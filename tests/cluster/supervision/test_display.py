@@ -55,7 +55,7 @@ def test_the_best_mean_over_seeds_is_not_called_one_trials(make_search):
     assert snapshot["best"] == {"value": pytest.approx(0.2), "trial": 1, "trials": [1, 2, 0]}
     assert one_line(snapshot) == "3 done, best 0.2 (the mean of trials 1, 2, 0)"
     console = Terminal(record=True, width=100, file=io.StringIO())
-    console.print(*body_of(snapshot, search.spec))
+    console.print(*body_of(snapshot, search.spec.objectives[0].metric))
     assert "best 0.2 val_error, the mean of trials 1, 2, 0" in console.export_text()
     quick = Watched(search.paths).quick(QueueAnswer({}))
     assert quick["best"]["whose"] == "the mean of trials 1, 2, 0"
