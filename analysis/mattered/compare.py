@@ -79,6 +79,9 @@ class Comparison:
     """One row per rung, see `analysis.mattered.stability.Stability`; None if it cannot be told."""
     remarks: list[str]
     """Which trials the numbers are from, and what cannot be told."""
+    saving: pd.DataFrame | None = None
+    """What early stopping saved and risked, a row per step at which it stopped trials, see
+    `analysis.mattered.stability.Saving`; None if it stopped none."""
     front: pd.DataFrame | None = None
     """The trials of which none is worse than another by all objectives; None if there is one objective."""
     views: list["Comparison"] = field(default_factory=list)
@@ -147,6 +150,7 @@ def _compare(search: Search, among: Comparable, only: str | None) -> Comparison:
         found,
         sentences=[text for text in sentences if text],
         stability=ranks.table,
+        saving=ranks.saving.table if ranks.saving is not None else None,
         remarks=[text for text in remarks if text],
         early=rung,
     )

@@ -4,6 +4,7 @@ fANOVA (Hutter et al., 2014): the share of the objective's variance over the sea
 itself. PED-ANOVA (Watanabe et al., 2023): how much the best tenth of the trials differs in the factor from all of them.
 """
 
+import hashlib
 import warnings
 from collections.abc import Container, Iterator, Sequence
 from contextlib import contextmanager
@@ -235,7 +236,25 @@ def _quiet() -> Iterator[None]:
         logging.set_verbosity(before)
 
 
+_KNOWN: dict[tuple[object, ...], list[dict[str, object]]] = {}
+"""What `_with_interval` has computed last: a report asks for the same in a table and in a figure."""
+MOST_KNOWN = 64
+
+
 def _with_interval(
+    search: Search, trials: Sequence["FrozenTrial"], names: Sequence[str], evaluator: str, seed: int
+) -> list[dict[str, object]]:
+    distributions = {name: repr(one) for trial in trials for name, one in trial.distributions.items()}
+    content = repr((distributions, [(trial.value, trial.params) for trial in trials]))
+    key = (search.objective.mode, tuple(names), evaluator, seed, hashlib.blake2b(content.encode()).digest())
+    found = _KNOWN.pop(key, None) or _compute(search, trials, names, evaluator, seed)
+    _KNOWN[key] = found
+    while len(_KNOWN) > MOST_KNOWN:
+        del _KNOWN[next(iter(_KNOWN))]
+    return [dict(row) for row in found]
+
+
+def _compute(
     search: Search, trials: Sequence["FrozenTrial"], names: Sequence[str], evaluator: str, seed: int
 ) -> list[dict[str, object]]:
     rng = np.random.default_rng(seed)

@@ -108,6 +108,8 @@ def _tables_of(found: Comparison) -> Iterator[tuple[str, pd.DataFrame]]:
             yield f"{report.column}: what the seeds say", rows.filter(items=[*VERDICT, "is_supported"])
     if found.stability is not None:
         yield "Ranks at each rung and at the end", found.stability
+    if found.saving is not None:
+        yield "What early stopping saved, and stopped trials that were then ahead", _without_empty(found.saving)
 
 
 def _without_empty(table: pd.DataFrame) -> pd.DataFrame:
@@ -146,6 +148,7 @@ def as_plain(found: Comparison) -> dict[str, Any]:
         "factors": [_factor(report) for report in found.factors],
         "interactions": found.interactions,
         "stability": _plain(found.stability),
+        "saving": _plain(found.saving),
         "front": _plain(found.front),
         "remarks": found.remarks,
         "step": found.step,

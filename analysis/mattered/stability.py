@@ -35,6 +35,10 @@ class Saving:
     """Stopped trials that were then ahead of the last of the final best ones."""
     top: int
     """How many count as the final best ones."""
+    table: pd.DataFrame
+    """A row per step at which trials were stopped (between two rungs, of the lower one): `step`, `stopped`,
+    `core_hours`, `ahead_of_best` and `ahead_of_top` (stopped trials that were then ahead of the best one, and of the
+    last of the final best ones); what is not known is NaN."""
 
 
 @dataclass(frozen=True)
@@ -234,25 +238,50 @@ def _saving(search: Search, pruned: pd.DataFrame, curves: Curves | None, final: 
     whole = numbers(search.completed, STEPS).median()
     with np.errstate(divide="ignore", invalid="ignore"):
         saved = np.maximum(whole - steps, 0) * np.maximum(cpu - compiling, 0) / steps
-    known = np.isfinite(saved)
     spent = float(numbers(search.trials, "cpu_time_s").sum() / 3600)
-    hours = float(saved[known].sum() / 3600) if known.any() and spent > 0 else np.nan
-    ahead, level = _ahead(pruned, curves, final) if curves is not None and len(final) else (None, 0)
-    share = hours / (hours + spent)
-    return Saving(len(pruned), hours, share, ahead, level, _num_top(len(final)))
+    saved = np.where(np.isfinite(saved) & (spent > 0), saved / 3600, np.nan)
+    is_judged = curves is not None and len(final) > 0
+    ahead, level = _ahead(pruned, curves, final) if is_judged else np.full((2, len(pruned)), np.nan)
+    each = pd.DataFrame(
+        {
+            "step": _stopped_at(search, curves, steps),
+            "stopped": 1,
+            "core_hours": saved,
+            "ahead_of_best": ahead,
+            "ahead_of_top": level,
+        }
+    )
+    hours = float(each["core_hours"].sum(min_count=1))
+    return Saving(
+        num_pruned=len(pruned),
+        core_hours=hours,
+        share=hours / (hours + spent),
+        num_ahead=int(ahead.sum()) if is_judged else None,
+        num_level=int(level.sum()) if is_judged else 0,
+        top=_num_top(len(final)),
+        table=each.groupby("step", dropna=False).sum(min_count=1).reset_index(),
+    )
 
 
-def _ahead(pruned: pd.DataFrame, curves: Curves, final: pd.Series) -> tuple[int, int]:
-    """Return how many stopped trials were then ahead of the best one, and of the last of the best ones."""
+def _stopped_at(search: Search, curves: Curves | None, steps: np.ndarray) -> np.ndarray:
+    """Return the rung at which each stopped trial was judged last; its own steps if it reached none."""
+    if curves is None or search.spec is None or search.spec.early_stopping.name == "none":
+        return steps
+    judged = np.array(rungs(search, curves, pd.Index(curves.by_trial))[0])
+    place = np.searchsorted(judged, steps, side="right") - 1
+    return np.where(place >= 0, judged[np.maximum(place, 0)], steps) if len(judged) else steps
+
+
+def _ahead(pruned: pd.DataFrame, curves: Curves, final: pd.Series) -> np.ndarray:
+    """Return which stopped trials were then ahead of the best one (first row), and of the last of the best ones."""
     ordered = [int(final.index[place]) for place in np.argsort(final.to_numpy(), kind="stable")]
-    best, last = ordered[0], ordered[_num_top(len(ordered)) - 1]
-    ahead = level = 0
-    for number in pruned["trial"]:
+    marks = ordered[0], ordered[_num_top(len(ordered)) - 1]
+    ahead = np.zeros((2, len(pruned)))
+    for place, number in enumerate(pruned["trial"]):
         if number in curves.by_trial:
             steps, scores = curves.by_trial[number]
-            ahead += bool(scores[-1] < curves.at(best, steps[-1]))
-            level += bool(scores[-1] < curves.at(last, steps[-1]))
-    return ahead, level
+            ahead[:, place] = [scores[-1] < curves.at(mark, steps[-1]) for mark in marks]
+    return ahead
 
 
 def _num_top(num: int) -> int:

@@ -11,7 +11,7 @@ from analysis.report.asked import asked, found, tally, varied
 from analysis.report.cost import cost_sentences, cost_table
 from analysis.report.evaluated import Evaluated, evaluated
 from analysis.report.failures import Failures, find_failures
-from analysis.report.figures import Drawings, draw_all
+from analysis.report.figures import Drawing, Drawings, draw_all
 from analysis.report.mattered import MatteredView, view
 from analysis.report.origin import Origin, origin
 from analysis.report.packing import packed_json
@@ -37,6 +37,9 @@ SECTIONS = (
     ("cost", "Cost"),
     ("origin", "Spec and versions"),
 )
+
+
+BESIDE_TABLES = ("importance", "rank_stability")
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,16 @@ class SearchReport:
     def sections(self) -> list[tuple[str, str]]:
         """Its sections in their order: the end of the id, and the title."""
         return [section for section in SECTIONS if section[0] != "evaluated" or self.evaluated]
+
+    @property
+    def beside(self) -> dict[str, Drawing]:
+        """The figures that are shown with what mattered, each beside the table of its numbers, by name."""
+        return {one.name: one for one in self.drawings.shown if one.name in BESIDE_TABLES and self.mattered}
+
+    @property
+    def figures(self) -> list[Drawing]:
+        """The other figures of the search."""
+        return [one for one in self.drawings.shown if one.name not in self.beside]
 
     @property
     def anchor(self) -> str:

@@ -16,8 +16,13 @@ NAMES = {
     "core_hours_mean": "core-hours of one", "wall_time_s_mean": "seconds of one", "early_n": "n at the first rung",
     "early_median": "median at the first rung", "spearman": "Spearman's rho", "low": "95 % from", "high": "to",
     "kendall": "Kendall's tau", "top": "best at the end", "kept_share": "share of them kept", "reached": "reached it",
-    "reduction": "one kept in",
+    "reduction": "one kept in", "stopped": "stopped there", "ahead_of_best": "of them then ahead of the best",
+    "ahead_of_top": "ahead of the last of the top",
 }  # fmt: skip
+SAVING = (
+    "What early stopping saved, at each trial's own cost per step, and what it risked: stopped trials that were then "
+    "ahead of those that became the best"
+)
 MOST_VERDICTS = 6
 """Pairs of levels that are said at once; the others can be unfolded."""
 
@@ -46,6 +51,7 @@ class MatteredView:
     no_importance: str
     interactions: list[str]
     stability: Table | None
+    saving: Table | None
     remarks: list[str]
     front: Table | None
     views: list["MatteredView"] = field(default_factory=list)
@@ -68,6 +74,7 @@ def view(comparison: Comparison, title: str = "") -> MatteredView:
         no_importance=comparison.no_importance,
         interactions=list(comparison.interactions),
         stability=_table(comparison.stability, "How the ranks at each rung agree with those at the end", SHARES),
+        saving=_table(comparison.saving, SAVING),
         remarks=list(comparison.remarks),
         front=_table(comparison.front, "The Pareto front: no trial is better than one of these by all objectives"),
         views=further,

@@ -9,6 +9,7 @@ import re
 from itertools import pairwise
 from types import SimpleNamespace
 
+import pandas as pd
 import pytest
 
 import analysis
@@ -133,6 +134,24 @@ def test_what_models_gave_on_further_sets_is_there_trials_by_sets_by_statistics(
     assert page.count('<a href="#s0-evaluated">Further test sets</a>') == 1
     assert 'href="#s1-evaluated"' not in page
     assert 'id="s1-evaluated' not in page
+
+
+def test_figures_of_what_mattered_are_beside_their_tables(tmp_path):
+    rows = [(n, step, "ab"[n % 2], n % 3 + 3 / step) for n in range(12) for step in (10, 20)]
+    runs = pd.DataFrame(rows, columns=["trial", "step", "head", "error"])
+    found = analysis.from_csv(runs, objective="error", parameters=["head"], name="runs")
+    found.trials.loc[found.trials["trial"] == 11, "outcome"] = "pruned"
+    found.trials["cpu_time_s"] = 3600.0
+    page = analysis.write_report(found, tmp_path / "r.html").read_text()
+    mattered = page[page.index('id="s0-mattered"') : page.index('id="s0-failures"')]
+    for name, caption in (("importance", "How important each factor is"), ("rank_stability", "How the ranks at each")):
+        assert mattered.index(f"<caption>{caption}") < mattered.index(f'<figure class="figure" id="s0-{name}"')
+        assert len(unpacked(page, f"s0-{name}-csv").splitlines()) > 1
+    assert "of them then ahead of the best" in mattered
+    figures = page[page.index('id="s0-figures"') : page.index('id="s0-cost"')]
+    assert "Best so far" in figures
+    assert "Importance of each factor" not in figures
+    assert "Early ranks and final ones" not in figures
 
 
 def test_several_searches_have_a_section_each_and_one_joint_table(make_search, tmp_path):

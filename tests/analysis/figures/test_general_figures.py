@@ -10,7 +10,11 @@ from analysis.drawing.figure import NothingToShowError
 from analysis.drawing.render import drawn
 from analysis.figures.heat_map import trend
 from analysis.figures.pareto_front import on_front
+from analysis.mattered.comparable import comparable
+from analysis.mattered.importance import importance
+from analysis.mattered.stability import stability
 from analysis.search import Bound, Factor, NotThereError, Objective, Search
+from tests.searching import make_spec
 
 ERROR = (Objective("error"),)
 BY_NAME = {figure.name: figure for figure in figures()}
@@ -36,8 +40,8 @@ def make(rows=SMALL, objectives=ERROR, histories=None, **more):
     return Search("small", frame, factors, objectives, **more)
 
 
-def look(name, search, **options):
-    return BY_NAME[name].look(search, **options)
+def look(name, search, trials=None, **options):
+    return BY_NAME[name].look(search, trials, **options)
 
 
 def test_the_best_so_far_counts_completed_trials_in_the_order_of_their_ends():
@@ -112,6 +116,58 @@ def test_a_trend_is_kendalls():
     said = trend(x, values, "error")
     assert said.startswith(f"error falls with it (tau {found.statistic:.2f}, p {found.pvalue:.2g}")
     assert trend(x, rng.normal(size=len(x)), "error").startswith("no monotonic trend is supported")
+
+
+def with_curves(num, num_pruned=0):
+    """Return a search of two factors, its trials' curves, of which some are stopped at step 10."""
+    rng = np.random.default_rng(2)
+    trials = pd.DataFrame({"trial": range(num), "head": list("ab") * (num // 2), "width": [8, 8, 16, 16] * (num // 4)})
+    pruned = [n >= num - num_pruned for n in range(num)]
+    trials = trials.assign(configuration=range(num), outcome=np.where(pruned, "pruned", "completed"))
+    trials = trials.assign(error=rng.normal(size=num) + (trials["head"] == "a"), steps_trained=np.where(pruned, 10, 30))
+    steps = [(t, step, float(e) + 3 / step) for t, e, p in zip(trials["trial"], trials["error"], pruned, strict=True)
+             for step in ((10,) if p else (10, 20, 30))]  # fmt: skip
+    histories = pd.DataFrame(steps, columns=["trial", "step", "error"]).assign(seconds=1.0)
+    factors = (Factor("head", ("a", "b")), Factor("width", (8, 16)))
+    spec = make_spec(early_stopping={"name": "asha", "grace_steps": 10, "reduction": 2})
+    return Search("curves", trials, factors, ERROR, read_histories=lambda: histories, spec=spec)
+
+
+def test_the_bars_of_importance_are_those_of_the_comparison_with_their_intervals():
+    search = with_curves(12)
+    found = look("importance", search)
+    table = importance(search, comparable(search)).table
+    pd.testing.assert_frame_equal(found.table(), table)
+    assert found.factors == ["head", "width"]
+    (axes,) = drawn(BY_NAME["importance"], found).axes
+    bars = [bar.get_width() for container in axes.containers for bar in getattr(container, "patches", ())]
+    assert bars == table["value"].tolist()
+    lines = [line.vertices[:, 0].tolist() for one in axes.collections for line in one.get_paths()]
+    assert lines == [pytest.approx(ends) for ends in table[["low", "high"]].values.tolist()]
+
+
+def test_if_few_trials_came_to_their_end_the_importance_is_that_at_the_first_rung():
+    search = with_curves(12, num_pruned=6)
+    found = look("importance", search)
+    assert found.remark == "at step 10, of all trials that reached it, as few came to their end"
+    assert set(found.shares["n"]) == {12}
+    with pytest.raises(NothingToShowError, match="6 results are too few"):
+        look("importance", search, trials=range(6))
+
+
+def test_ranks_at_each_rung_are_drawn_as_they_are_compared():
+    search = with_curves(12, num_pruned=4)
+    found = look("rank_stability", search)
+    expected = stability(search, comparable(search)).table
+    pd.testing.assert_frame_equal(found.table(), expected)
+    left, right = drawn(BY_NAME["rank_stability"], found).axes
+    assert expected["spearman"].tolist() in [line.get_ydata().tolist() for line in left.lines]
+    assert expected["kendall"].tolist() in [line.get_ydata().tolist() for line in left.lines]
+    assert [text.get_text() for text in right.texts] == [
+        f"{round(share * top)} of {top}" for share, top in zip(expected["kept_share"], expected["top"], strict=True)
+    ]
+    with pytest.raises(NothingToShowError, match="2 completed trials are too few"):
+        look("rank_stability", search, trials=[0, 1])
 
 
 def test_the_front_is_what_nothing_dominates():

@@ -8,10 +8,11 @@ import optuna
 import pandas as pd
 import pytest
 
+import analysis.mattered.importance as module
 from analysis.mattered.chance import chances
 from analysis.mattered.comparable import comparable
 from analysis.mattered.crossed import crossed
-from analysis.mattered.importance import FANOVA, PED_ANOVA, importance
+from analysis.mattered.importance import FANOVA, PED_ANOVA, importance, optuna_trials
 from analysis.mattered.sentences import importance_sentence
 from analysis.search import Factor, Objective
 from tests.analysis.mattered.planted import drawn, table
@@ -132,6 +133,21 @@ def test_numbers_that_forests_cannot_hold_are_no_fault():
     wide = search.trials.assign(rate=np.where(search.trials["depth"] > 2, 1e300, 1e-300))
     found = importance(replace(search, trials=wide), comparable(replace(search, trials=wide)))
     assert set(found.table["factor"]) == {"head", "data", "depth"}
+
+
+def test_what_was_asked_before_of_the_same_results_is_not_computed_again(monkeypatch):
+    search, computed = drawn(5, 12), []
+    monkeypatch.setattr(module, "_compute", lambda *given: computed.append(given) or [{"factor": "head", "value": 1.0}])
+    module._with_interval(
+        search, optuna_trials(search, search.factors[:1], comparable(search).units), ["head"], FANOVA, 0
+    )
+    for changed, num in ((search.trials, 1), (search.trials.assign(error=1.0 + search.trials["error"]), 2)):
+        again = replace(search, trials=changed)
+        trials = optuna_trials(again, search.factors[:1], comparable(again).units)
+        assert module._with_interval(again, trials, ["head"], FANOVA, 0) == [{"factor": "head", "value": 1.0}]
+        assert len(computed) == num
+    module._with_interval(search, trials, ["head"], PED_ANOVA, 0)
+    assert len(computed) == 3
 
 
 def test_a_resample_without_a_conditional_factor_is_no_fault():

@@ -86,6 +86,13 @@ def test_what_stopping_saved_and_risked_is_counted_by_hand():
     assert found.saving.core_hours == pytest.approx((20 * 60 + 10 * 90) / 3600)
     assert found.saving.share == pytest.approx(found.saving.core_hours / (found.saving.core_hours + 17000 / 3600))
     assert (found.saving.num_pruned, found.saving.num_ahead, found.saving.num_level) == (2, 1, 1)
+    (row,) = found.saving.table.to_dict("records")  # one was stopped at step 20, between the rungs of 10 and 30
+    assert row == {
+        "step": 10, "stopped": 2, "core_hours": pytest.approx(2100 / 3600), "ahead_of_best": 1, "ahead_of_top": 1,
+    }  # fmt: skip
+    assert compare(search).saving.equals(found.saving.table)
+    unruled = search_of(curves, used)
+    assert list(stability(unruled, comparable(unruled)).saving.table["step"]) == [10, 20]
     said = saving_sentence(search, found.saving)
     assert said.startswith("asha stopped 2 trials early, and saved about 0.583 core-hours, 11 % of what all")
     assert "one of them was then ahead of the best trial at the same step" in said
