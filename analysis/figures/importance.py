@@ -49,18 +49,17 @@ def info(search: Search, trials: Sequence[int] | None = None) -> ImportanceBars:
     """Return the importance of every factor of a search, or among some of its trials, by its first objective."""
     among = search if trials is None else replace(search, trials=chosen(search, trials))
     found, remarks = importance(among, comparable(among)), []
-    if found.table is None:
+    shares = found.table
+    if shares is None and (early := at_first_rung(among)) is not None:
         # few that completed among many that were stopped early: at the first rung all of them count
-        early = at_first_rung(among)
-        there = importance(early.search, comparable(early.search)) if early is not None else found
-        if early is None or there.table is None:
-            raise NothingToShowError(found.why_not)
+        shares = importance(early.search, comparable(early.search)).table
         remarks.append(f"at step {early.step:g}, of all trials that reached it, as few came to their end")
-        found = there
-    factors = list(dict.fromkeys(found.table["factor"]))  # by fANOVA, which comes first and has all
+    if shares is None:
+        raise NothingToShowError(found.why_not)
+    factors = list(dict.fromkeys(shares["factor"]))  # by fANOVA, which comes first and has all
     if len(factors) > MOST:
         remarks.append(f"the first {MOST} of {len(factors)} factors")
-    return ImportanceBars(factors[:MOST], found.table, "; ".join(remarks))
+    return ImportanceBars(factors[:MOST], shares, "; ".join(remarks))
 
 
 def draw(data: ImportanceBars, axes: Any) -> None:

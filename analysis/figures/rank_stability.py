@@ -75,7 +75,7 @@ def draw(data: RankStability, axes: Any) -> None:
         right.annotate(
             text, (step, share), xytext=(0, 6), textcoords="offset points", ha="center", fontsize=8, color=GREY
         )
-    title = f"final top {int(rungs['top'].max())} that would have gone on"
+    title = f"final top {max(rungs['top'])} that would have gone on"
     right.set(ylabel="share kept", ylim=(-0.05, 1.15), title=title)
     for one in axes:
         one.set(xlabel="optimiser step of the rung", xscale="log" if spans_decades(steps) else "linear")

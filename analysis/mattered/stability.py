@@ -240,8 +240,8 @@ def _saving(search: Search, pruned: pd.DataFrame, curves: Curves | None, final: 
         saved = np.maximum(whole - steps, 0) * np.maximum(cpu - compiling, 0) / steps
     spent = float(numbers(search.trials, "cpu_time_s").sum() / 3600)
     saved = np.where(np.isfinite(saved) & (spent > 0), saved / 3600, np.nan)
-    is_judged = curves is not None and len(final) > 0
-    ahead, level = _ahead(pruned, curves, final) if is_judged else np.full((2, len(pruned)), np.nan)
+    judged = _ahead(pruned, curves, final) if curves is not None and len(final) else None
+    ahead, level = np.full((2, len(pruned)), np.nan) if judged is None else judged
     each = pd.DataFrame(
         {
             "step": _stopped_at(search, curves, steps),
@@ -251,15 +251,16 @@ def _saving(search: Search, pruned: pd.DataFrame, curves: Curves | None, final: 
             "ahead_of_top": level,
         }
     )
-    hours = float(each["core_hours"].sum(min_count=1))
+    hours = float(np.nansum(saved)) if np.isfinite(saved).any() else np.nan
+    table = pd.DataFrame(each.groupby("step", dropna=False).sum(min_count=1)).reset_index()
     return Saving(
         num_pruned=len(pruned),
         core_hours=hours,
         share=hours / (hours + spent),
-        num_ahead=int(ahead.sum()) if is_judged else None,
-        num_level=int(level.sum()) if is_judged else 0,
+        num_ahead=None if judged is None else int(ahead.sum()),
+        num_level=0 if judged is None else int(level.sum()),
         top=_num_top(len(final)),
-        table=each.groupby("step", dropna=False).sum(min_count=1).reset_index(),
+        table=table,
     )
 
 

@@ -37,7 +37,7 @@ def evaluated(search: Search) -> Evaluated | None:
     statistics = [name for name in chosen_columns(found, None).columns if name not in ("trial", "test_set")]
     named = [*sets[:MOST_NAMED], *([f"{len(sets) - MOST_NAMED} more"] if len(sets) > MOST_NAMED else [])]
     sentence = (
-        f"Models of {count(found['trial'].nunique(), 'trial')} were applied to {count(len(sets), 'test set')} by "
+        f"Models of {count(len(set(found['trial'])), 'trial')} were applied to {count(len(sets), 'test set')} by "
         f"swell evaluate: {listed(named)}."
     )
     return Evaluated(
