@@ -16,7 +16,7 @@ from cluster.commands.rerun_worker import Rerun
 from cluster.console import Console
 from cluster.state.outcomes import Outcome, outcome_of
 from cluster.state.records import load_history
-from tests.methods.ripple import Config, method
+from tests.methods.ripple.method import Config, method
 from trainables._shared.datasets import DatasetStore
 from trainables._shared.program import Program
 from trainables._shared.training import Training
@@ -33,7 +33,7 @@ sys.exit(rerun_command(SearchPaths(Path(sys.argv[1])), int(sys.argv[2]), here="-
 """
 OWN = """\
 import {imports}
-from tests.methods.ripple import Config, Ripple
+from tests.methods.ripple.method import Config, Ripple
 
 
 class Own(Ripple):
@@ -151,7 +151,7 @@ def own_method(tmp_path):
         own = folder / package / "own"
         own.mkdir(parents=True)
         (own / "method.py").write_text(OWN.format(line=line, imports=imports))
-        (own / "config.py").write_text("from tests.methods.ripple import Config\n")
+        (own / "config.py").write_text("from tests.methods.ripple.config import Config\n")
         return folder
 
     return write

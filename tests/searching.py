@@ -8,7 +8,7 @@ from cluster.state.outcomes import Outcome
 from cluster.state.paths import SearchPaths
 from cluster.study.study import SearchStudy
 from search_spaces.spec import Spec
-from tests.methods.ripple import Config
+from tests.methods.ripple.config import Config
 
 WIDE = {"learning_rate": {"low": 0.0001, "high": 1.0, "log": True}, "shift": {"low": -2.0, "high": 2.0}}
 

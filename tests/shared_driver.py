@@ -14,7 +14,7 @@ from cluster.state.outcomes import Outcome
 from cluster.state.paths import SearchPaths
 from cluster.state.records import load_spec
 from cluster.study.study import SearchStudy
-from tests.methods.ripple import Config
+from tests.methods.ripple.config import Config
 
 STEPS = (10, 20, 30)
 

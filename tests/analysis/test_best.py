@@ -14,7 +14,7 @@ from analysis.saved_models import ModelError
 from analysis.show import show_exported
 from cluster.machine.files import DamagedFileError
 from cluster.state.outcomes import Outcome
-from tests.methods.ripple import Config, method
+from tests.methods.ripple.method import Config, method
 from tests.searching import result
 from trainables._shared.datasets import DatasetStore
 from trainables._shared.program import Program

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from tests.methods.ripple import Config, Model, Ripple, method
+from tests.methods.ripple.method import Config, Model, Ripple, method
 from trainables._shared import program as program_module
 from trainables._shared import recovery
 from trainables._shared.checkpoint import CheckpointError, read_checkpoint, write_checkpoint
@@ -735,7 +735,7 @@ def outside(tmp_path, monkeypatch):
 
 
 CONFIG = "from trainables._shared.config import MethodConfig\nclass Config(MethodConfig):\n    depth: int = 2\n"
-METHOD = "from tests.methods.ripple import Config, Ripple\nmethod = Ripple()\n"
+METHOD = "from tests.methods.ripple.method import Config, Ripple\nmethod = Ripple()\n"
 
 
 def test_the_methods_of_the_package_are_its_folders():

@@ -13,7 +13,8 @@ from search_spaces.errors import SpecError
 from search_spaces.grid import grid_points
 from search_spaces.space import resolve
 from search_spaces.spec import load_spec
-from tests.methods import ripple
+from tests.methods.ripple import config as ripple_config
+from tests.methods.ripple import method as ripple
 from trainables._shared.config import ConfigError
 from trainables._shared.discovery import load_config_type
 
@@ -218,9 +219,9 @@ def test_an_objective_must_not_want_the_opposite_of_what_the_method_selects(tmp_
     assert refused(several) == (
         "s.yaml:7: objective[1].mode = 'max': two_body says of val_accel_angle_deg that small is good. Allowed: min"
     )
-    module = "tests.methods.ripple"  # its config says nothing, but its module brings the method along
+    module = "tests.methods.alone"  # its config says nothing, but its module brings the method along
     assert refused("  {metric: val_error, mode: max}\n", module, "shift: [1, 2]").startswith(
-        "s.yaml:6: objective.mode = 'max': tests.methods.ripple keeps of each trial the model with the smallest val_e"
+        "s.yaml:6: objective.mode = 'max': tests.methods.alone keeps of each trial the model with the smallest val_e"
     )
 
 
@@ -235,7 +236,7 @@ def test_what_a_method_raises_over_its_selection_is_said_in_one_line(tmp_path, m
     monkeypatch.setattr(ripple.Ripple, "selection", lambda self, config: {}["none"])
     file = tmp_path / "s.yaml"
     file.write_text(
-        "name: try\ntrainable: tests.methods.ripple\nobjective: {metric: val_error}\nspace: {shift: [1]}\n"
+        "name: try\ntrainable: tests.methods.alone\nobjective: {metric: val_error}\nspace: {shift: [1]}\n"
         "sampler: {name: grid}\n"
     )
     with pytest.raises(SpecError, match=r"s\.yaml:2: trainable = .*: its selection\(\) failed with KeyError: 'none'"):
@@ -362,7 +363,7 @@ def test_a_rule_between_ranges_is_one_line_however_many_samples_break_it(tmp_pat
         if self.shift > self.learning_rate:
             raise ConfigError("shift", self.shift, f"must be at most learning_rate, which is {self.learning_rate}")
 
-    monkeypatch.setattr(ripple.Config, "check_data", check_data)
+    monkeypatch.setattr(ripple_config.Config, "check_data", check_data)
     file = tmp_path / "s.yaml"
     file.write_text(
         "name: try\ntrainable: tests.methods.ripple\nobjective: {metric: val_error}\nbudget: {trials: 9}\n"

@@ -22,7 +22,7 @@ from cluster.state.code import code_in_use
 from cluster.state.records import load_spec, load_trials
 from cluster.study.study import SearchStudy
 from search_spaces.spec import load_spec as read_spec
-from tests.methods.ripple import Config
+from tests.methods.ripple.config import Config
 from tests.searching import make_spec
 
 

@@ -145,7 +145,7 @@ def test_nothing_is_changed_of_a_search_that_somebody_works_on(make_search, resu
 
 def test_going_on_is_refused_while_the_method_does_not_take_begun_trials(make_search, resume, tmp_path, monkeypatch):
     """A field is renamed, or a syntax error saved: what has begun stays open until that is mended."""
-    source = "from tests.methods.ripple import Config as Base, method\nclass Config(Base): {}\n"
+    source = "from tests.methods.ripple.method import Config as Base, method\nclass Config(Base): {}\n"
     module = tmp_path / "renaming_lab" / "m.py"
     module.parent.mkdir()
     module.write_text(source.format("pass"))
@@ -160,7 +160,7 @@ def test_going_on_is_refused_while_the_method_does_not_take_begun_trials(make_se
         monkeypatch.delitem(sys.modules, "renaming_lab.m", raising=False)
         module.write_text(text)
 
-    saved("from trainables._shared.config import MethodConfig as Config\nfrom tests.methods.ripple import method\n")
+    saved("from trainables._shared.config import MethodConfig as Config\nfrom tests.methods.alone import method\n")
     with pytest.raises(RefusedError, match=r"(?s)does not take the configurations.*trial 0: .*shift.*Nothing is lost"):
         resume(search, code="current")
     saved("class Config(:\n")

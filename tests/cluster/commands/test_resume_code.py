@@ -22,7 +22,7 @@ from tests.rerunning import ROOT
 from trainables._shared.frozen import MANIFEST
 
 METHOD = """\
-from tests.methods.ripple import Config, Ripple
+from tests.methods.ripple.method import Config, Ripple
 
 
 class Own(Ripple):

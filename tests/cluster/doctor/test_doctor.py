@@ -193,7 +193,11 @@ def test_a_worker_that_fails_is_a_problem_with_its_reason():
 @pytest.mark.parametrize(
     ("source", "verdict", "found"),
     [
-        ("from tests.methods.ripple import Config, method\nprint('noise')", OK, r"loads in \d\.\d s, beside JAX"),
+        (
+            "from tests.methods.ripple.method import Config, method\nprint('noise')",
+            OK,
+            r"loads in \d\.\d s, beside JAX",
+        ),
         ("import abacus_of_nobody", PROBLEM, "cannot be loaded: ModuleNotFoundError: .*abacus_of_nobody.*"),
         ("raise SystemExit('no licence')", PROBLEM, "cannot be loaded: SystemExit: no licence"),
     ],

@@ -28,7 +28,7 @@ def shadows(tmp_path):
         (folder / name).mkdir(parents=True)
         (folder / name / "__init__.py").write_text(f"raise ImportError('the {name} of the user')\n")
     (folder / "own").mkdir()
-    shutil.copy(ROOT / "tests" / "methods" / "ripple.py", folder / "own" / "method.py")
+    shutil.copy(ROOT / "tests" / "methods" / "alone.py", folder / "own" / "method.py")
     return folder
 
 

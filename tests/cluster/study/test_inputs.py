@@ -10,7 +10,7 @@ from cluster.machine.files import read_json
 from cluster.state.outcomes import Outcome
 from cluster.state.records import load_trials
 from cluster.study.inputs import Inputs, found_in
-from tests.methods.ripple import Config
+from tests.methods.ripple.config import Config
 from tests.searching import result
 from trainables._shared.config import ConfigError
 

@@ -8,7 +8,7 @@ from cluster.state.notes import REDONE
 from cluster.state.outcomes import Outcome
 from cluster.state.records import load_spec, load_trials, open_study
 from cluster.study.second_try import BY_DEFAULT, CAN_FAIL, begun_problems, reopen_failed
-from tests.methods.ripple import Config
+from tests.methods.ripple.config import Config
 from tests.searching import result
 from trainables._shared.config import MethodConfig
 

@@ -68,15 +68,15 @@ report: false
 BORDER_METHOD = """\
 import threading, time
 import jax
-from tests.methods import ripple
+from tests.methods.ripple.method import Config as Plain, Ripple
 from trainables._shared.contract import TestResult
 
 
-class Config(ripple.Config):
+class Config(Plain):
     do: str = ""
 
 
-class Border(ripple.Ripple):
+class Border(Ripple):
     config_type = Config
 
     def data(self, config, store):
@@ -298,10 +298,10 @@ def test_a_pool_of_another_size_than_the_cap_ends_the_trial_and_its_record_says_
     method = tmp_path / "wide" / "own"
     method.mkdir(parents=True)
     (method / "__init__.py").write_text("")
-    (method / "config.py").write_text("from tests.methods.ripple import Config\n")
+    (method / "config.py").write_text("from tests.methods.ripple.config import Config\n")
     # Only a trial imports this: after its caps were checked, and before there is a pool.
     (method / "method.py").write_text(
-        'import os\n\nos.environ["PJRT_NPROC"] = "3"\nfrom tests.methods.ripple import method\n'
+        'import os\n\nos.environ["PJRT_NPROC"] = "3"\nfrom tests.methods.ripple.method import method\n'
     )
     text = TROUBLES.replace("tests.methods.ripple", "wide.own").replace("[none, nan, solver, exception]", "[none]")
     done = place.swell("run", place.write(f"{text}retries: 0\nbudget: {{trials: 1}}\n", "wide"), cwd=tmp_path)
@@ -403,7 +403,7 @@ def front(place, tmp_path_factory):
         (folder / ours / "__init__.py").write_text("raise ImportError('not ours')\n")
     (folder / "elsewhere").mkdir()
     (folder / "elsewhere" / "own_method.py").write_text(
-        "from tests.methods.ripple import Config, Ripple\n\nmethod = Ripple()\n"
+        "from tests.methods.ripple.method import Config, Ripple\n\nmethod = Ripple()\n"
     )
     return place.swell("run", place.write(FRONT, "front"), cwd=folder), place.paths("front")
 

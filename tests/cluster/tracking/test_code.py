@@ -29,7 +29,7 @@ from cluster.tracking.tracker_process import wandb_environment
 from cluster.worker.environment import driver_environment
 from search_spaces.errors import SpecError
 from search_spaces.spec import load_spec
-from tests.methods import ripple
+from tests.methods import alone
 from tests.searching import make_spec, result
 from tests.tracking import environment
 from tests.wandb_server import KEY, wandb_server
@@ -285,7 +285,7 @@ def test_the_best_trial_is_exported_with_its_code(tmp_path, offline):
 @pytest.fixture(scope="module")
 def server():
     with wandb_server() as running:
-        files = {"own_methods/__init__.py": b"", "own_methods/ripple.py": Path(ripple.__file__).read_bytes()}
+        files = {"own_methods/__init__.py": b"", "own_methods/ripple.py": Path(alone.__file__).read_bytes()}
         running.artifacts["lab/methods/mine"] = [{"own_methods/old.py": b""}, files]
         yield running
 

@@ -20,7 +20,7 @@ from cluster.state.figures import MEASURED
 from cluster.state.outcomes import Outcome
 from cluster.wire.heartbeats import HEARTBEATS, IDLE, read_heartbeats
 from cluster.worker.actor import TrialActor, WorkerSpentError
-from tests.methods.ripple import Config
+from tests.methods.ripple.config import Config
 
 
 @pytest.fixture
@@ -110,7 +110,7 @@ def test_a_machine_too_small_is_not_the_methods_own_failure(trial, monkeypatch, 
     package = f"raising_in_{place}"
     (trial.folder / package).mkdir()
     (trial.folder / package / "method.py").write_text(
-        "from tests.methods.ripple import Config, Ripple\n\n\nclass Raising(Ripple):\n"
+        "from tests.methods.ripple.method import Config, Ripple\n\n\nclass Raising(Ripple):\n"
         f"    def {place}(self, *_):\n        raise {raised}\n\n\nmethod = Raising()\n"
     )
     monkeypatch.syspath_prepend(trial.folder)
@@ -141,7 +141,7 @@ ENDED = """
 import json, os, signal, sys
 from pathlib import Path
 from cluster.worker.actor import TrialActor, WorkerSpentError
-from tests.methods.ripple import Config
+from tests.methods.ripple.config import Config
 
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # as Ray does: an exception in whatever the method is doing
 folder = Path(sys.argv[1])
@@ -183,7 +183,7 @@ def test_every_report_has_all_that_a_worker_measures(trial):
 
 
 def test_numbers_of_numpy_are_numbers(trial, monkeypatch):
-    from tests.methods.ripple import Ripple
+    from tests.methods.ripple.method import Ripple
     from trainables._shared.contract import TestResult
 
     def score(self, config, tests, prediction):
@@ -197,7 +197,7 @@ def test_numbers_of_numpy_are_numbers(trial, monkeypatch):
 
 
 def test_a_test_metric_does_not_replace_what_was_selected_by(trial, monkeypatch):
-    from tests.methods.ripple import Ripple
+    from tests.methods.ripple.method import Ripple
     from trainables._shared.contract import TestResult
 
     monkeypatch.setattr(Ripple, "score", lambda *_: {"plain": TestResult({"val_error": -99.0}, {})})
@@ -206,7 +206,7 @@ def test_a_test_metric_does_not_replace_what_was_selected_by(trial, monkeypatch)
 
 
 def test_a_method_that_exits_has_crashed_and_its_worker_lives(trial, monkeypatch):
-    from tests.methods.ripple import Ripple
+    from tests.methods.ripple.method import Ripple
 
     monkeypatch.setattr(Ripple, "data", lambda *_: sys.exit(3))
     last = finish(trial.make())[-1]
@@ -226,7 +226,7 @@ def test_a_method_that_exits_has_crashed_and_its_worker_lives(trial, monkeypatch
     ],
 )
 def test_a_value_that_is_no_number_has_crashed_with_one_message_and_its_worker_goes_on(trial, monkeypatch, value, said):
-    from tests.methods.ripple import Ripple
+    from tests.methods.ripple.method import Ripple
     from trainables._shared.contract import TestResult
 
     actor = trial.make()
@@ -250,7 +250,7 @@ def test_an_objective_that_was_not_measured_has_crashed(trial):
 
 
 def test_a_report_too_large_for_the_driver_has_crashed(trial, monkeypatch):
-    from tests.methods.ripple import Ripple
+    from tests.methods.ripple.method import Ripple
     from trainables._shared.contract import TestResult
 
     table = {"error": np.zeros(5 * 10**6)}
@@ -269,7 +269,7 @@ class MuteError(BaseException):
 
 @pytest.mark.parametrize("raised", [KeyboardInterrupt(), GeneratorExit(), MuteError(), ValueError("x" * 10**7)])
 def test_whatever_a_method_raises_has_crashed_and_is_recorded_within_bounds(trial, monkeypatch, raised):
-    from tests.methods.ripple import Ripple
+    from tests.methods.ripple.method import Ripple
 
     def data(*_):
         raise raised
@@ -291,7 +291,7 @@ def again(actor):
 
 
 def test_a_trial_gets_the_numbers_that_it_gets_alone_whatever_the_one_before_it_has_set(trial, monkeypatch):
-    from tests.methods.ripple import Ripple
+    from tests.methods.ripple.method import Ripple
 
     actor = trial.make()
     alone = finish(actor)[-1]["metrics"]
@@ -311,7 +311,7 @@ def test_a_trial_gets_the_numbers_that_it_gets_alone_whatever_the_one_before_it_
 
 
 def test_global_random_numbers_are_the_trials_own(trial, monkeypatch):
-    from tests.methods.ripple import Ripple
+    from tests.methods.ripple.method import Ripple
 
     drawn, data = [], Ripple.data
 
@@ -327,7 +327,7 @@ def test_global_random_numbers_are_the_trials_own(trial, monkeypatch):
 
 
 def test_a_worker_that_cannot_be_put_back_as_it_was_hands_the_next_trial_back_and_ends(trial, monkeypatch):
-    from tests.methods.ripple import Ripple
+    from tests.methods.ripple.method import Ripple
 
     data, over = Ripple.data, threading.Event()
 
