@@ -25,8 +25,10 @@ class Config(MethodConfig):
     """Optimiser steps."""
     report_every: int = Field(default=1, ge=1)
     """Steps between two reports."""
-    work: int = Field(default=450_000, ge=0)
-    """Iterations of a chaotic map in every step: what makes it take its time, about 5 million a second."""
+    work: int = Field(default=20_000, ge=0)
+    """Iterations of a chaotic map in every step: what makes one wrong bit show."""
+    pace_s: float = Field(default=0.2, ge=0)
+    """Seconds that a step takes at least, by the clock: a search lasts on any machine, and leaves its CPUs free."""
     orders: str = ""
     """Folder from which a worker takes orders to misbehave; the numbers do not depend on it."""
 

@@ -4,18 +4,20 @@ Each step runs a chaotic map from the parameters and reports where it ends: a re
 shows in the metrics.
 """
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import equinox as eqx
 import jax
+import jax.experimental
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
 from benchmarks.faults.config import Config
-from benchmarks.faults.misbehave import obey_orders
+from benchmarks.faults.misbehave import Obedience
 from trainables._shared.contract import Hyper, Loss, Method, Phase, TestResult, TrialData
 from trainables._shared.datasets import DatasetStore
 
@@ -38,9 +40,12 @@ class Chaos(Method[Config]):
 
     config_type = Config
 
+    def __init__(self) -> None:
+        self._obedience = Obedience()
+
     def smoke(self) -> Config:
         """Return a config of few, short steps."""
-        return Config(steps=20, work=100)
+        return Config(steps=20, work=100, pace_s=0.0)
 
     def phases(self, config: Config) -> Sequence[Phase]:
         """Return the one phase."""
@@ -49,7 +54,7 @@ class Chaos(Method[Config]):
     def data(self, config: Config, store: DatasetStore) -> TrialData:
         """Return a little noise, and look for orders from now on."""
         if config.orders:
-            obey_orders(Path(config.orders))
+            self._obedience.begin(Path(config.orders))
         noise = np.linspace(-1, 1, 8 * WIDTH, dtype=np.float32).reshape(8, WIDTH)
         return TrialData([{"noise": noise}], {}, {"plain": {}})
 
@@ -68,7 +73,9 @@ class Chaos(Method[Config]):
         return Loss(jnp.mean(error**2), {"orbit": end.mean()}, jnp.asarray(True))
 
     def validate(self, config: Config, hyper: Hyper, model: Model, data: Any) -> dict[str, Array]:
-        """Return the distance to the minimum."""
+        """Return the distance to the minimum, after a while."""
+        if config.pace_s:
+            jax.experimental.io_callback(lambda: time.sleep(config.pace_s), None)
         return {"val_error": jnp.sqrt(jnp.mean((model.x - hyper["shift"]) ** 2))}
 
     def selection(self, config: Config) -> tuple[str, str]:
@@ -80,7 +87,8 @@ class Chaos(Method[Config]):
         return {"error": jnp.abs(model.x - hyper["shift"])}
 
     def score(self, config: Config, tests: Any, prediction: Any) -> dict[str, TestResult]:
-        """Return the mean error."""
+        """Return the mean error, at the trial's end."""
+        self._obedience.end()
         return {"plain": TestResult({"test_error": float(prediction["error"].mean())}, {})}
 
 

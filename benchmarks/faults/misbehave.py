@@ -17,8 +17,6 @@ ORDER, TAKEN = "order-", "taken-"
 LOOK_EVERY_S = 0.1
 MB = 10**6
 
-_watched: set[Path] = set()
-
 
 def give_order(folder: Path, name: str, order: Mapping[str, Any]) -> Path:
     """Write an order (`what`: memory or files; `mb`, `chunk_mb`, `pause_s`, `hold_s`); return the file it becomes."""
@@ -28,20 +26,36 @@ def give_order(folder: Path, name: str, order: Mapping[str, Any]) -> Path:
     return folder / f"{TAKEN}{name}"
 
 
-def obey_orders(folder: Path) -> None:
-    """Look for orders in this folder from now on, in a thread of this process; later calls do nothing."""
-    if folder not in _watched:
-        _watched.add(folder)
-        threading.Thread(target=_watch, args=(folder,), daemon=True, name="orders").start()
+class Obedience:
+    """Looks for orders in a folder while a trial trains, in a thread.
 
+    It ends with the trial: a worker in which a thread of the method's still runs is replaced before the next one.
+    """
 
-def _watch(folder: Path) -> None:
-    while True:
-        for file in sorted(folder.glob(f"{ORDER}*")):
-            order = _take(file)
-            if order is not None:
-                {"memory": _take_memory, "files": _take_disk}[order["what"]](order)
-        time.sleep(LOOK_EVERY_S)
+    def __init__(self) -> None:
+        self._over = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def begin(self, folder: Path) -> None:
+        """Look for orders in this folder from now on."""
+        self.end()
+        self._over.clear()
+        self._thread = threading.Thread(target=self._watch, args=(folder,), daemon=True, name="orders")
+        self._thread.start()
+
+    def end(self) -> None:
+        """Obey what has been taken, and look no more."""
+        self._over.set()
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+
+    def _watch(self, folder: Path) -> None:
+        while not self._over.wait(LOOK_EVERY_S):
+            for file in sorted(folder.glob(f"{ORDER}*")):
+                order = _take(file)
+                if order is not None:
+                    {"memory": _take_memory, "files": _take_disk}[order["what"]](order)
 
 
 def _take(file: Path) -> dict[str, Any] | None:

@@ -243,8 +243,8 @@ print(*[round((float(word) - before + 86400) / 60) for word in done.stdout.split
 def test_an_order_to_misbehave_is_obeyed_by_one_process_once(tmp_path):
     orders = tmp_path / "orders"
     orders.mkdir()
-    command = "import sys, time; from pathlib import Path; from benchmarks.faults.misbehave import obey_orders; "
-    command += "obey_orders(Path(sys.argv[1])); print('ready', flush=True); sys.stdin.read()"
+    command = "import sys, time; from pathlib import Path; from benchmarks.faults.misbehave import Obedience; "
+    command += "it = Obedience(); it.begin(Path(sys.argv[1])); print('ready', flush=True); sys.stdin.read(); it.end()"
     workers = []
     for index in range(2):
         (tmp_path / str(index)).mkdir()
@@ -264,6 +264,7 @@ def test_an_order_to_misbehave_is_obeyed_by_one_process_once(tmp_path):
         worker.communicate()
     assert written() == [10**6] * 3
     assert list(orders.iterdir()) == [taken]
+    assert [worker.returncode for worker in workers] == [0, 0]  # their threads have ended
 
 
 def test_the_table_is_compared_by_every_trial():
