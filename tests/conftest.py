@@ -15,7 +15,7 @@ if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))
 from tests.browser import chromium, visit  # noqa: E402, F401 - fixtures for all tests
 from tests.databases import postgres, postgres_url  # noqa: E402, F401 - likewise
-from tests.memory import LARGE_MB, WORTH_MB, forget_programs, resident_mb  # noqa: E402
+from tests.memory import LARGE_MB, WORTH_MB, Growth  # noqa: E402
 
 # Compiling is most of what the tests do: programs are compiled with little optimisation, which takes a fifth less (none
 # at all would take half, but then those that train for long take three times as long), and kept between runs, beside
@@ -44,6 +44,7 @@ LONGEST = (
     "test_conformance.py",
 )
 """Of the files, those that take longest, for a machine on which none has been timed yet."""
+GROWTH = Growth()
 SECONDS = "swell/seconds"
 """In pytest's cache: how long each file took when it was last run."""
 
@@ -88,8 +89,8 @@ def pytest_runtest_teardown(item, nextitem):
     """Forget what a file's tests have compiled once its last test is over, fixtures and all, or when it is too much."""
     yield
     is_last = nextitem is None or nextitem.path != item.path
-    if resident_mb() > (WORTH_MB if is_last else LARGE_MB):
-        forget_programs(item.module if is_last else None)
+    if GROWTH.exceeds(WORTH_MB if is_last else LARGE_MB):
+        GROWTH.forget(item.module if is_last else None)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -8,15 +8,34 @@ from types import ModuleType
 
 import psutil
 
-WORTH_MB = 350
-"""A process of this size forgets its programs when a file is over; in a smaller one it is not worth the time."""
-LARGE_MB = 600
-"""A process of this size forgets them before its file is over; what still needs one reads it from the disk."""
+WORTH_MB = 150
+"""A process that has grown by this much forgets its programs when a file is over."""
+LARGE_MB = 300
+"""One that has grown by this much forgets them before its file is over; what still needs one reads it from the disk."""
 
 
 def resident_mb() -> float:
     """Return how much memory this process holds."""
     return psutil.Process().memory_info().rss / 2**20
+
+
+class Growth:
+    """How much memory this process has taken since it last forgot its programs.
+
+    What is left then is needed: asking again after every test would cost half a second each, for nothing.
+    """
+
+    def __init__(self) -> None:
+        self._floor_mb = resident_mb()
+
+    def exceeds(self, limit_mb: float) -> bool:
+        """Return whether the process has grown by more than this."""
+        return resident_mb() > self._floor_mb + limit_mb
+
+    def forget(self, module: ModuleType | None) -> None:
+        """Forget the programs, and begin to count anew."""
+        forget_programs(module)
+        self._floor_mb = resident_mb()
 
 
 def forget_programs(module: ModuleType | None = None) -> None:
