@@ -80,7 +80,7 @@ class Watched:
         return {
             "name": self.paths.name,
             "trainable": self.spec.trainable,
-            "objective": {"metric": objective.metric, "mode": objective.mode},
+            "objective": self._objective(),
             "state": standing.state,
             "why": standing.why,
             "where": standing.where,
@@ -99,6 +99,10 @@ class Watched:
             "curves": [{"trial": trial, "points": points} for trial, points in curves.items() if points],
             "machine": self._machine(standing),
         }
+
+    def _objective(self) -> dict[str, str]:
+        objective = self.spec.objectives[0]
+        return {"metric": objective.metric, "mode": objective.mode}
 
     def _machine(self, standing: Standing) -> dict[str, Any]:
         """Return this machine's disks and memory if the search runs here, and what was cleaned."""
@@ -128,6 +132,8 @@ class Watched:
         nodes = Counter(record.host for record in records if record.host)
         metrics = [one.metric for one in self.spec.objectives]
         return {
+            "objective": self._objective(),
+            "has_repeats": self.spec.repeats is not None,
             "best": {
                 "columns": [*self.spec.space, *metrics],
                 "rows": [

@@ -47,6 +47,11 @@ function row(cells, isNumber = () => false) {
 
 const fill = (target, nodes) => target.replaceChildren(...nodes);
 
+function fillTable(target, rows) { // a head without rows says nothing
+  fill(target, rows);
+  target.closest(".scroll").hidden = !rows.length;
+}
+
 function facts(target, pairs) {
   fill(target, pairs.filter(([, value]) => value !== "" && value !== null && value !== undefined).map(([name, value]) => {
     const made = element("div");
@@ -65,27 +70,30 @@ function loadPlotly() {
   return plotly;
 }
 
-function layout(x, y, values) {
+function layout(x, y, traces) {
   const style = getComputedStyle(document.body);
   const color = style.getPropertyValue("--text"), line = style.getPropertyValue("--line");
+  const values = traces.flatMap((trace) => trace.y).filter((value) => value !== null);
+  const places = traces.flatMap((trace) => trace.x);
+  const isFew = places.every(Number.isInteger) && Math.max(...places) - Math.min(...places) <= 8; // no tick at half a step
   const positive = values.filter((value) => value > 0);
   const isLog = positive.length === values.length && values.length > 1 && Math.max(...positive) / Math.min(...positive) > 16;
   const axis = { gridcolor: line, zerolinecolor: line, linecolor: line, automargin: true };
   return {
     paper_bgcolor: "transparent", plot_bgcolor: "transparent", font: { color, family: style.fontFamily, size: 12 },
-    margin: { l: 50, r: 10, t: 10, b: 40 }, legend: { orientation: "h", y: -0.25 }, hovermode: "closest",
-    xaxis: { ...axis, title: { text: x } }, yaxis: { ...axis, title: { text: y }, type: isLog ? "log" : "linear" },
+    margin: { l: 50, r: 10, t: 10, b: 40 }, hovermode: "closest",
+    legend: { orientation: "h", x: 0, y: 1, yanchor: "bottom" }, showlegend: traces.length > 1 && traces.length <= COLORS.length,
+    xaxis: { ...axis, title: { text: x }, ...(isFew ? { dtick: 1 } : {}) }, yaxis: { ...axis, title: { text: y, standoff: 8 }, type: isLog ? "log" : "linear" },
   };
 }
 
 const COLORS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#8c6bb1"];
 
 async function plot(target, traces, x, y) {
-  const values = traces.flatMap((trace) => trace.y).filter((value) => value !== null);
-  target.hidden = !values.length; // before Plotly measures it
+  target.hidden = !traces.some((trace) => trace.y.some((value) => value !== null)); // before Plotly measures it
   if (target.hidden) return;
   const library = await loadPlotly();
-  await library.react(target, traces, layout(x, y, values), { displayModeBar: false, responsive: true });
+  await library.react(target, traces, layout(x, y, traces), { displayModeBar: false, responsive: true });
 }
 
 function escapeLabel(text) { // Plotly reads a few tags in names
@@ -122,12 +130,12 @@ function showQuick(content, one) {
   meter.setAttribute("aria-valuemax", total);
   meter.setAttribute("aria-valuenow", one.ended);
   const parts = one.outcomes.map((outcome) => `${outcome.number} ${outcome.name}`);
-  find("counts").textContent = `${one.ended}${one.max_trials ? ` of ${one.max_trials}` : ""} trials ended${parts.length ? `: ${parts.join(", ")}` : ""}; ${one.running.length} running`;
+  find("counts").textContent = `${one.ended}${one.max_trials ? ` of ${one.max_trials}` : ""} trials ended${parts.length ? `: ${parts.join(", ")}` : ""}${one.state === "running" ? `; ${one.running.length} running` : ""}`;
   facts(find("facts"), [
     ["Objective", `${one.objective.metric} (${one.objective.mode === "min" ? "small" : "large"} is good)`],
     ["Best", one.best ? `${number(one.best.value)} (${one.best.whose})` : ""],
     ["About left", duration(one.eta_s)],
-    ["Slots in use", one.slots ? `${one.running.length} of ${one.slots}` : ""],
+    ["Slots in use", one.slots && one.state === "running" ? `${one.running.length} of ${one.slots}` : ""],
     ["Wave", number(one.wave)],
     ["Core-hours", number(one.core_hours)],
     ["Where", one.where],
@@ -139,10 +147,10 @@ function showQuick(content, one) {
     ["Memory available", machine.memory_gb ? `${number(machine.memory_free_gb)} GB of ${number(machine.memory_gb)} GB` : ""],
     ["Cleaned between waves", machine.cleanings ? `${number(machine.freed_gb)} GB, ${machine.cleanings} ${machine.cleanings === 1 ? "time" : "times"}` : ""],
   ]);
-  fill(find("running"), one.running.map((entry) => row([String(entry.trial), entry.step, entry.objective], (place) => place > 0)));
+  fillTable(find("running"), one.running.map((entry) => row([String(entry.trial), entry.step, entry.objective], (place) => place > 0)));
   const best = one.best ? one.best.trial : null;
   const isRunning = new Set(one.running.map((entry) => entry.trial));
-  find("run-note").textContent = one.running.length ? (one.running.length > one.curves.length && one.running.length > 24 ? "The first 24 as curves." : "") : "No trial runs now; the curve is that of the best.";
+  find("run-note").textContent = one.running.length ? (one.running.length > one.curves.length && one.running.length > 24 ? "The first 24 as curves." : "") : `No trial runs now${one.curves.length ? "; the curve is that of the best" : ""}.`;
   const traces = one.curves.map((curve, place) => ({
     type: "scatter", mode: "lines+markers", x: curve.points.map((point) => point[0]), y: curve.points.map((point) => point[1]),
     name: `trial ${curve.trial}${curve.trial === best && !isRunning.has(curve.trial) ? " (best)" : ""}`,
@@ -151,25 +159,29 @@ function showQuick(content, one) {
   plot(find("curves"), traces, "optimiser step", escapeLabel(one.objective.metric)).catch((error) => said("plot", error));
 }
 
-function showStudy(content, study, quick) {
+function showStudy(content, study) {
   const find = (name) => content.querySelector(`[data-${name}]`);
-  fill(find("best-head"), ["Trial", ...study.best.columns].map((name) => element("th", name, { scope: "col" })));
-  fill(find("best"), study.best.rows.map((one) => row([String(one.trial), ...one.values], (place) => place > 0 && typeof one.values[place - 1] === "number")));
+  const isNumber = (place) => place > 0 && study.best.rows.some((one) => typeof one.values[place - 1] === "number");
+  fill(find("best-head"), ["Trial", ...study.best.columns].map((name, place) => element("th", name, { scope: "col", ...(isNumber(place) ? { class: "number" } : {}) })));
+  find("best-note").textContent = !study.best.rows.length ? "No trial has completed yet." : study.has_repeats ? "Ranked by the means of complete sets of seeds; trials of other sets follow." : "";
+  fillTable(find("best"), study.best.rows.map((one) => row([String(one.trial), ...one.values], isNumber)));
   fill(find("failures"), study.failures.length ? study.failures.map((group) => {
     const made = element("div", undefined, { class: "failure" });
     const head = element("p");
     head.append(element("span", `${group.number} × ${group.outcome}`, { class: "outcome" }), group.where ? ` at ${group.where}` : "");
-    made.append(head, element("p", group.what), element("p", `trials ${group.trials.join(", ")}${group.number > group.trials.length ? " and more" : ""}`, { class: "quiet" }));
+    made.append(head, element("p", group.what), element("p", `${group.number === 1 ? "trial" : "trials"} ${group.trials.join(", ")}${group.number > group.trials.length ? " and more" : ""}`, { class: "quiet" }));
     return made;
   }) : [element("p", "No trial has failed.")]);
-  fill(find("waves"), study.waves.slice(-40).reverse().map((wave) => row([wave.job ? `${wave.job}/${wave.wave}` : String(wave.wave), wave.trials, duration(wave.trials_s), wave.slots, wave.utilisation === null ? "" : `${Math.round(100 * wave.utilisation)} %`], () => true)));
-  fill(find("nodes"), study.nodes.map((node) => element("li", `${node.host}: ${node.trials} trials`)));
+  find("waves-note").textContent = study.waves.length ? "" : "No wave has ended yet.";
+  fillTable(find("waves"), study.waves.slice(-40).reverse().map((wave) => row([wave.job ? `${wave.job}/${wave.wave}` : String(wave.wave), wave.trials, duration(wave.trials_s), wave.slots, wave.utilisation === null ? "" : `${Math.round(100 * wave.utilisation)} %`], () => true)));
+  find("nodes-head").hidden = !study.nodes.length;
+  fill(find("nodes"), study.nodes.map((node) => element("li", `${node.host}: ${node.trials} ${node.trials === 1 ? "trial" : "trials"}`)));
   find("peak").textContent = study.peak_memory_mb ? `The largest trial needed ${number(study.peak_memory_mb / 1000)} GB of memory.` : "";
-  find("course-note").textContent = study.course.length ? "" : "No trial has completed yet.";
+  find("course-note").textContent = !study.course.length ? "No trial has completed yet." : study.has_repeats ? "Of single trials, not of the means over seeds." : "";
   plot(find("course"), study.course.length ? [
     { type: "scatter", mode: "markers", x: study.course.map((point) => point.place), y: study.course.map((point) => point.value), text: study.course.map((point) => `trial ${point.trial}`), name: "completed trial", marker: { color: "#8a949d", opacity: 0.55, size: 6, symbol: study.course.map((point) => (point.feasible ? "circle" : "x-thin-open")) } },
     { type: "scatter", mode: "lines", x: study.course.map((point) => point.place), y: study.course.map((point) => point.best), name: "best so far", line: { color: COLORS[0], shape: "hv", width: 3 } },
-  ] : [], "trials completed", quick ? escapeLabel(quick.objective.metric) : "").catch((error) => said("plot", error));
+  ] : [], "trials completed", escapeLabel(study.objective.metric)).catch((error) => said("plot", error));
 }
 
 const troubles = new Map(); // by what has failed, so that one success does not hide another's failure
@@ -227,7 +239,6 @@ function open() {
     return;
   }
   const path = `api/searches/${encodeURIComponent(name)}`;
-  let quick = null;
   let studyDrawn = false;
   content.querySelector("[data-optuna]").textContent = optuna && !optuna.startsWith("http") ? `Optuna's own dashboard, on a copy of the study: ${optuna}` : "";
   if (optuna.startsWith("http") && name === settings.first) content.querySelector("[data-optuna]").append(element("a", "Optuna's own dashboard, on a copy of the study", { href: optuna }));
@@ -236,12 +247,11 @@ function open() {
     if (mine !== view) return;
     if (isNew || !drawn) showQuick(content, value);
     drawn = true;
-    quick = value;
   });
   follow(mine, "study", STUDY_EVERY_MS, async () => {
     const { value, isNew } = await ask(`${path}/study`);
     if (mine !== view) return;
-    if (isNew || !studyDrawn) showStudy(content, value, quick);
+    if (isNew || !studyDrawn) showStudy(content, value);
     studyDrawn = true;
   });
 }

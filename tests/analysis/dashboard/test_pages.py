@@ -72,6 +72,26 @@ def test_a_search_is_shown_and_follows_its_files(serve, visit, tmp_path, width):
     assert seen.faults == []
 
 
+def test_whichever_comes_first_curves_have_their_names_and_no_table_is_empty(serve, visit, tmp_path):  # noqa: F811
+    shown = make_odd("running", tmp_path)
+    _, _, address = serve()
+    seen, held = visit(address), []
+    page = seen.page
+    page.wait_for_selector("[data-rows] a")
+    # How far it is comes after its study.
+    page.route(f"**/api/searches/{shown.name}", lambda route: route.continue_() if held else held.append(route))
+    page.click("[data-rows] a")
+    page.wait_for_selector("[data-course] .ytitle")
+    assert page.text_content("[data-course] .ytitle") == "val_error"
+    assert page.text_content("[data-counts]") == ""
+    held[0].continue_()
+    seen.wait_for("document.querySelector('[data-counts]').textContent !== ''")
+    assert page.text_content("[data-run-note]") == "No trial runs now."
+    tables = "[...document.querySelectorAll('main table')].filter(one => one.checkVisibility())"
+    assert page.evaluate(f"{tables}.map(one => one.tBodies[0].rows.length)") == [2]  # the best trials alone
+    assert seen.faults == []
+
+
 def test_what_methods_say_is_shown_as_text(serve, visit, tmp_path):  # noqa: F811
     paths = make_odd("all_crashed", tmp_path)
     _, _, address = serve(paths.name)
