@@ -48,8 +48,8 @@ class Levels:
         return frame.loc[frame["factor"] == factor]
 
     def table(self) -> pd.DataFrame:
-        """Return the completed trials by factor and level."""
-        return self.points
+        """Return the completed trials by factor and level, beside how many of each level did not complete."""
+        return self.ends.merge(self.points, on=["factor", "level"], how="left")
 
 
 def info(search: Search, trials: Sequence[int] | None = None, factor: str = "") -> Levels:

@@ -9,7 +9,7 @@ import pandas as pd
 
 from analysis.drawing.columns import chosen, numbers
 from analysis.drawing.figure import NothingToShowError
-from analysis.drawing.style import outcome_color, time_unit
+from analysis.drawing.style import FAILED, outcome_color, time_unit
 from analysis.search import Search
 
 TITLE = "Outcomes over time"
@@ -17,6 +17,9 @@ SENTENCE = (
     "How many trials had ended by each moment, stacked by how they ended: a band of failures that opens at one moment "
     "points to the machine, one that grows all along to the configurations."
 )
+
+_PATTERNS = ("/", ".", "x", "\\", "+", "|")
+"""Failures of several kinds have one colour."""
 
 
 @dataclass(frozen=True)
@@ -69,3 +72,25 @@ def draw(data: Outcomes, axes: Any) -> None:
     axes.set(xlabel=f"{unit} since the first trial began" if unit else data.x, ylabel="trials")
     axes.margins(x=0, y=0.02)
     axes.legend(loc="upper left")
+
+
+def chart(data: Outcomes) -> dict[str, Any]:
+    """Return the same for Plotly."""
+    along = data.counts[data.x].to_numpy(dtype=float)
+    factor, unit = time_unit(along) if data.x == "hours" else (1.0, "")
+    traces = [
+        {
+            "type": "scatter",
+            "mode": "lines",
+            "x": [0.0, *(factor * along).tolist()],
+            "y": [0, *data.counts[name].tolist()],
+            "name": name.replace("_", " "),
+            "stackgroup": "outcomes",
+            "line": {"color": outcome_color(name), "shape": "hv", "width": 1},
+            "fillpattern": {"shape": _PATTERNS[place % len(_PATTERNS)] if outcome_color(name) == FAILED else ""},
+        }
+        for place, name in enumerate(map(str, data.counts.columns[1:]))
+    ]
+    label = f"{unit} since the first trial began" if unit else data.x
+    layout = {"xaxis": {"title": {"text": label}}, "yaxis": {"title": {"text": "trials"}}, "hovermode": "x unified"}
+    return {"data": traces, "layout": layout}

@@ -1,5 +1,6 @@
 """Parallel coordinates: every completed trial as a line through its parameters, coloured by its objective."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib import colormaps
+from matplotlib.colors import to_hex
 
 from analysis.drawing.columns import best_and_some, completed_with_value, numbers, varied
 from analysis.drawing.figure import NothingToShowError
@@ -20,6 +22,7 @@ SENTENCE = (
 )
 MOST_AXES = 9
 MOST_LINES = 400
+MOST_TICKS = 20
 
 
 @dataclass(frozen=True)
@@ -89,7 +92,8 @@ def _choice_axis(column: str, found: Sequence[str], levels: Sequence[object]) ->
     place = {name: index / max(len(names) - 1, 1) for index, name in enumerate(names)}
     rng = np.random.default_rng(0)
     spread = 0.05 / len(names) * rng.uniform(-1, 1, len(found))  # so that equal choices are a band, not one line
-    return Axis(column, np.array([place[name] for name in found]) + spread, [(place[name], name) for name in names])
+    shown = names[:: -(-len(names) // MOST_TICKS)]  # of more than can be read, every so many
+    return Axis(column, np.array([place[name] for name in found]) + spread, [(place[name], name) for name in shown])
 
 
 def draw(data: ParallelCoordinates, axes: Any) -> None:
@@ -121,16 +125,47 @@ def draw(data: ParallelCoordinates, axes: Any) -> None:
 
 
 def chart(data: ParallelCoordinates) -> dict[str, Any]:
-    """Return the same for Plotly, whose axes can be brushed."""
-    dimensions = [
+    """Return the same for Plotly, which names a trial and its values where one points."""
+    colors = [to_hex(colormaps["cividis"](0.85 - 0.6 * good)) for good in data.goodness]
+    lines = np.round(np.stack([axis.places for axis in data.axes], axis=1), 4)
+    columns = [axis.column for axis in data.axes]
+    texts = [[f"{name} = {_said(value)}" for name, value in zip(columns, row, strict=True)]
+             for row in data.points.filter(items=columns).itertuples(index=False, name=None)]  # fmt: skip
+    traces = [
         {
-            "label": axis.column,
-            "values": np.round(axis.places, 4).tolist(),
-            "tickvals": [place for place, _ in axis.ticks],
-            "ticktext": [label for _, label in axis.ticks],
-            "range": [-0.03, 1.03],
+            "type": "scatter",
+            "mode": "lines+markers",
+            "x": list(range(len(columns))),
+            "y": [None if math.isnan(place) else place for place in lines[row].tolist()],
+            "name": f"trial {data.points['trial'].iloc[row]}",
+            "text": texts[row],
+            "hoverinfo": "name+text",
+            "line": {"color": colors[row], "width": 1.2},
+            "marker": {"color": colors[row], "size": 4},
+            "opacity": round(0.35 + 0.6 * float(data.goodness[row]), 3),
+            "connectgaps": True,  # over what a trial has not searched
+            "showlegend": False,
         }
-        for axis in data.axes
+        for row in reversed(range(len(lines)))
     ]
-    line = {"color": np.round(data.goodness, 4).tolist(), "colorscale": "Cividis", "reversescale": True}
-    return {"data": [{"type": "parcoords", "dimensions": dimensions, "line": line}], "layout": {}}
+    labels = [
+        {
+            "x": place,
+            "y": height,
+            "text": label if len(label) <= 16 else f"{label[:15]}…",
+            "showarrow": False,
+            "xanchor": "left" if place else "right",
+            "xshift": 5 if place else -5,
+            "font": {"size": 10},
+        }
+        for place, axis in enumerate(data.axes)
+        for height, label in axis.ticks
+    ]
+    ticks = {"tickvals": list(range(len(columns))), "ticktext": columns, "range": [-0.45, len(columns) - 0.4]}
+    hidden = {"showticklabels": False, "range": [-0.06, 1.06], "showgrid": False, "zeroline": False}
+    layout = {"xaxis": {**ticks, "zeroline": False}, "yaxis": hidden, "annotations": labels, "hovermode": "closest"}
+    return {"data": traces, "layout": layout}
+
+
+def _said(value: object) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)

@@ -95,3 +95,64 @@ def _strips(axes: Any, found: Sequence[str], levels: Sequence[str], values: np.n
         axes.tick_params(axis="x", rotation=20)
         for label in axes.get_xticklabels():
             label.set_horizontalalignment("right")
+
+
+def chart(data: Slices) -> dict[str, Any]:
+    """Return the same for Plotly: one parameter at a time, chosen from a list."""
+    values = [value if math.isfinite(value) else None for value in numbers(data.points, data.objective).tolist()]
+    axes = {column: _axis(data, column) for column in data.columns}
+    along = {column: _along(data, column) for column in data.columns}
+    first = data.columns[0]
+    buttons = [
+        {
+            "label": shorten(column),
+            "method": "update",
+            "args": [{"x": [along[column]]}, {f"xaxis.{key}": value for key, value in axes[column].items()}],
+        }
+        for column in data.columns
+    ]
+    menus = [{"buttons": buttons, "x": 0, "xanchor": "left", "y": 1.02, "yanchor": "bottom"}]
+    return {
+        "data": [
+            {
+                "type": "scatter",
+                "mode": "markers",
+                "x": along[first],
+                "y": values,
+                "text": [f"trial {number}" for number in data.points["trial"]],
+                "marker": {"color": COLORS[0], "opacity": 0.8, "size": 7},
+            }
+        ],
+        "layout": {
+            "xaxis": axes[first],
+            "yaxis": {"title": {"text": data.objective}, "type": scale(numbers(data.points, data.objective))},
+            "margin": {"l": 60, "r": 15, "t": 50, "b": 50},
+            **({"updatemenus": menus} if len(data.columns) > 1 else {}),
+        },
+    }
+
+
+def _axis(data: Slices, column: str) -> dict[str, Any]:
+    levels = data.levels[column]
+    if levels is None:
+        kind = "log" if column in data.logarithmic else "linear"
+        return {
+            "title": {"text": column},
+            "type": kind,
+            "categoryorder": "trace",
+            "categoryarray": [],
+            "autorange": True,
+        }
+    return {
+        "title": {"text": column},
+        "type": "category",
+        "categoryorder": "array",
+        "categoryarray": levels,
+        "autorange": True,
+    }
+
+
+def _along(data: Slices, column: str) -> list[Any]:
+    if data.levels[column] is not None:
+        return [str(value) for value in data.points[column]]
+    return [value if math.isfinite(value) else None for value in numbers(data.points, column).tolist()]

@@ -341,6 +341,9 @@
     for (const name of axes) {
       found[name] = { ...layout[name], gridcolor: line, zerolinecolor: line, linecolor: line, automargin: true };
     }
+    if (layout.updatemenus) {
+      found.updatemenus = layout.updatemenus.map((menu) => ({ ...menu, bgcolor: colour("--card"), bordercolor: line, font: { color: text } }));
+    }
     found.hoverlabel = { bgcolor: colour("--card"), bordercolor: line, font: { color: text }, ...layout.hoverlabel };
     return found;
   }

@@ -11,6 +11,7 @@ from analysis.drawing.discovery import figures, find_figures
 from analysis.drawing.figure import FigureError, NothingToShowError
 from analysis.drawing.plot import plot_figures
 from analysis.drawing.render import drawn, save, svg
+from analysis.report.figures import UNDER_POLICY
 from tests.analysis.odd_searches import make_odd
 
 OURS = [figure for figure in figures() if not figure.method]
@@ -34,6 +35,7 @@ def test_an_odd_search_has_figures_or_reasons(odd_search):
         if chart is not None:
             json.dumps(chart)
             assert {"data", "layout"} <= {*chart}
+            assert {trace["type"] for trace in chart["data"]} <= UNDER_POLICY, figure.name  # or the report has none
 
 
 def test_what_a_search_has_nothing_for_is_said(tmp_path, searches):

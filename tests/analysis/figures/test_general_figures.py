@@ -170,6 +170,34 @@ def test_ranks_at_each_rung_are_drawn_as_they_are_compared():
         look("rank_stability", search, trials=[0, 1])
 
 
+def test_charts_have_what_is_drawn():
+    search = make()
+    slices = BY_NAME["slices"].chart(look("slices", search))
+    (points,), menu = slices["data"], slices["layout"]["updatemenus"][0]
+    assert list(zip(points["text"], points["x"], points["y"], strict=True)) == [
+        ("trial 0", "a", 4.0), ("trial 2", "b", 2.0), ("trial 4", "b", 3.0),
+    ]  # fmt: skip
+    assert [(one["label"], one["args"][0]["x"]) for one in menu["buttons"]] == [
+        ("head", [["a", "b", "b"]]), ("width", [["8", "8", "16"]]),
+    ]  # fmt: skip
+    assert menu["buttons"][1]["args"][1]["xaxis.categoryarray"] == ["8", "16"]
+    outcomes = BY_NAME["outcomes"].chart(look("outcomes", search))["data"]
+    assert [(one["name"], one["y"]) for one in outcomes] == [
+        ("completed", [0, 0, 1, 2, 2, 3]), ("pruned", [0, 1, 1, 1, 1, 1]), ("crashed", [0, 0, 0, 0, 1, 1]),
+    ]  # fmt: skip
+    lines = BY_NAME["parallel_coordinates"].chart(look("parallel_coordinates", search))
+    assert [one["name"] for one in lines["data"]] == ["trial 0", "trial 4", "trial 2"]  # the best on top
+    assert lines["data"][2]["text"] == ["head = b", "width = 8", "error = 2"]
+    assert lines["data"][2]["y"][2] == 0.0
+    assert lines["layout"]["xaxis"]["ticktext"] == ["head", "width", "error"]
+
+
+def test_the_data_of_levels_tells_those_that_did_not_complete():
+    table = look("levels", make()).table()
+    wide = table.loc[table["level"] == "16", ["factor", "pruned", "failed", "trial"]]
+    assert wide.values.tolist() == [["width", 1, 1, 4]]
+
+
 def test_the_front_is_what_nothing_dominates():
     costs = np.array([[1.0, 4.0], [2.0, 2.0], [2.0, 3.0], [4.0, 1.0], [0.0, 0.0], [1.0, 4.0]])
     feasible = np.array([True, True, True, True, False, True])
