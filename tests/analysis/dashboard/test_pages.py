@@ -143,6 +143,7 @@ def test_a_keyboard_reaches_the_content_and_keeps_its_place(serve, visit, tmp_pa
     page = visit(address).page
     page.wait_for_selector("[data-failures] p")
     assert page.query_selector("[data-optuna] a")
+    assert page.text_content("[data-course-note]") == "Of single trials, not of the means over seeds."
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")
     assert page.evaluate("document.activeElement.id") == "content"
