@@ -204,7 +204,7 @@ def test_an_unknown_search_names_the_ones_there_are(call, searched, command):
         (None, "the file cannot be read: No such file or directory"),
         ("name: short\n", "trainable: is required but not given"),
         (SPEC.replace("learning_rate", "learning_rat"), "did you mean 'learning_rate'?"),
-        (SPEC.replace("ripple", "no_such"), "has no module 'no_such'. Allowed: one of its modules: ripple"),
+        (SPEC.replace("ripple", "no_such"), "has no module 'no_such'. Allowed: one of its modules: alone, ripple"),
     ],
 )
 def test_a_broken_spec_is_refused_with_its_file(call, searches, tmp_path, command, text, message):
