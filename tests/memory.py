@@ -8,9 +8,9 @@ from types import ModuleType
 
 import psutil
 
-WORTH_MB = 150
+WORTH_MB = 80
 """A process that has grown by this much forgets its programs when a file is over."""
-LARGE_MB = 300
+LARGE_MB = 200
 """One that has grown by this much forgets them before its file is over; what still needs one reads it from the disk."""
 
 
