@@ -125,9 +125,16 @@ def _optuna(paths: SearchPaths | None, wanted: bool) -> Iterator[str]:
         free.bind((LOOPBACK, 0))
         port = free.getsockname()[1]
         free.close()
-        command = [sys.executable, "-P", "-c", "from optuna_dashboard._cli import main; main()", str(copy)]
+        command = [sys.executable, "-P", "-m", "analysis.dashboard.optuna_page", str(copy)]
         command += ["--host", LOOPBACK, "--port", str(port)]
-        child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+        # It ends when its standard input does: ours, which closes even if this process is killed.
+        child = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
         try:
             yield f"http://{LOOPBACK}:{port}/dashboard"
         finally:

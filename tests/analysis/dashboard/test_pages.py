@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -102,7 +103,7 @@ def test_what_methods_say_is_shown_as_text(serve, visit, tmp_path):  # noqa: F81
     assert seen.faults == []
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
 def test_it_ends_without_a_traceback_and_takes_optunas_page_along(serve, tmp_path, how):
     import psutil
 
@@ -112,11 +113,14 @@ def test_it_ends_without_a_traceback_and_takes_optunas_page_along(serve, tmp_pat
     optuna = re.search(r"on a copy of the study: http://127.0.0.1:(\d+)/", said)[1]
     assert re.search(rf"ssh -L (\d+):127.0.0.1:\1 -L {optuna}:127.0.0.1:{optuna} ", said)
     children = psutil.Process(process.pid).children(recursive=True)
-    assert children
+    copies = [Path(word) for child in children for word in child.cmdline() if word.endswith("study.journal")]
+    assert copies
     process.send_signal(how)
     rest, _ = process.communicate(timeout=600)
-    assert (process.returncode, rest) == (0, "")
+    assert (process.returncode, rest) == (-how if how == signal.SIGKILL else 0, "")
+    psutil.wait_procs(children, timeout=60)
     assert not any(child.is_running() and child.status() != psutil.STATUS_ZOMBIE for child in children)
+    assert not any(copy.parent.exists() for copy in copies)
     assert paths.journal.read_bytes() == before
 
 
