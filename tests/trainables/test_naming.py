@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+import trainables
 from trainables._shared.discovery import UnknownMethodError, found_in, load_config_type
 
 
@@ -15,7 +16,15 @@ def refused(name, *folders):
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    for name in ("analysis/m.py", "random/m.py", "numpy/m.py", "my_own_lab/m.py", "my_own_lab/fit.py", "alone_here.py"):
+    for name in (
+        "analysis/m.py",
+        "random/m.py",
+        "numpy/m.py",
+        "my_own_lab/m.py",
+        "my_own_lab/fit.py",
+        "alone_here.py",
+        "trainables/m.py",
+    ):
         file = tmp_path / name
         file.parent.mkdir(exist_ok=True)
         file.write_text("")
@@ -25,7 +34,12 @@ def folder(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     ("name", "taken"),
-    [("analysis.m", "swell's own package"), ("random.m", "Python's own module random"), ("numpy.m", "the installed")],
+    [
+        ("analysis.m", "swell's own package"),
+        ("trainables.m", "swell's own package"),
+        ("random.m", "Python's own module random"),
+        ("numpy.m", "the installed"),
+    ],
 )
 def test_a_name_that_something_else_has_is_told_by_what_and_how_to_go_on(folder, name, taken):
     rule, allowed = refused(name, folder)
@@ -47,13 +61,19 @@ def test_a_name_that_something_else_has_is_told_by_what_and_how_to_go_on(folder,
         ("my_own_lab.mm", "my_own_lab ({folder}/my_own_lab) has no module 'mm'", "one of its modules: fit, m"),
         ("no_lab.m", "no folder 'no_lab' where the search is launched from ({folder})", "(my_folder.my_module)"),
         ("alone_here", "is one file, {folder}/alone_here.py: a method of one's own", "my_folder.alone_here"),
+        ("trainables.mm", "trainables (swell's own package, {ours}) has no module 'mm'", "jacobian_ode, latent_ode, "),
         ("no_such", "is not a method", ""),
     ],
 )  # fmt: skip
 def test_a_name_that_leads_nowhere_is_told_where_it_stops(folder, name, rule, allowed):
     said, way_out = refused(name, folder)
-    assert rule.format(folder=folder) in said
+    assert rule.format(folder=folder, ours=trainables.__path__[0]) in said
     assert allowed in way_out
+
+
+def test_a_folder_of_the_users_called_as_ours_hides_no_method_of_ours(folder):
+    with found_in(folder):
+        assert load_config_type("trainables.two_body") is load_config_type("two_body")
 
 
 def test_a_package_that_misses_what_it_imports_is_not_told_as_an_unknown_name(folder):

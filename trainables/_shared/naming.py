@@ -56,7 +56,9 @@ def why_not_found(name: str, folders: Sequence[Path]) -> Fault:
         return Fault("is not a method")
     theirs = [place for folder in own if (place := _module(folder, top)) is not None and not _is_found(top, place)]
     other = _other(top)
-    if top != "trainables" and other and (theirs or top in OUR_NAMES or _is_known(top)):
+    if top == "trainables":  # whose modules are methods: taken only from a module of the user's that it hides
+        theirs = [place for place in theirs if _module(place, rest.partition(".")[0]) is not None]
+    if other and (theirs or (top != "trainables" and (top in OUR_NAMES or _is_known(top)))):
         hidden = f", before {theirs[-1]}" if theirs else ""
         rule = f"cannot be imported: the name {top!r} is taken by {other}, which Python finds first{hidden}"
         return Fault(rule, f"a folder with another name, such as my_{top}.{rest}")
@@ -120,8 +122,9 @@ def _missing(name: str) -> Fault:
             names = sorted({found for place in places if place.is_dir() for found in _modules(place)})
             listed = ", ".join(names[:NUM_NAMED]) + (", ..." if len(names) > NUM_NAMED else "")
             here = ".".join([top, *rest[:index]])
+            ours = "swell's own package, " if here in OUR_NAMES else ""
             return Fault(
-                f"is not found: {here} ({places[0]}) has no module {part!r}",
+                f"is not found: {here} ({ours}{places[0]}) has no module {part!r}",
                 f"one of its modules: {listed}" if listed else "a folder that has it; this one has no modules",
             )
         places = inside
