@@ -36,6 +36,7 @@ class Unwilling:
         (Decimal("1.25"), 1.25),
         (Fraction(1, 4), 0.25),
         (-math.inf, -math.inf),
+        (np.ma.array(1.5), 1.5),
     ],
 )
 def test_a_number_of_any_kind_is_a_float(value, expected):
@@ -66,6 +67,12 @@ def test_a_number_of_any_kind_is_a_float(value, expected):
         (Decimal("1e999"), "rmse is Decimal('1E+999') (of type Decimal), which is too large for a number"),
         (Unwilling(), "rmse is <Unwilling instance> (of type Unwilling), not a number (RuntimeError)"),
         (jax.random.key(0), "rmse is of type key<fry>, not a number"),
+        (np.ma.masked, "rmse is masked, not a number"),
+        (np.ma.array([1.0, 2.0], mask=True).mean(), "rmse is masked, not a number"),
+        (np.ma.array(3, mask=True), "rmse is masked, not a number"),
+        (object(), "rmse is <object object> (of type object), not a number"),
+        ([object()], "rmse is [<object object>] (of type list), not a number"),
+        ("<object object at 0x7f0120a60950>", "rmse is the text '<object object>', not a number"),
     ],
 )
 def test_what_is_no_number_is_named_with_its_value(value, said):
@@ -122,6 +129,24 @@ def test_a_table_is_plain_lists_of_equal_length():
     table = {"a": np.arange(2.0), "b": jnp.asarray([1, 2]), "name": ["x", None], "c": [np.float32(1), 2]}
     (found,) = returned.test_results({"plain": TestResult({}, table)}).values()
     assert found.table == {"a": [0.0, 1.0], "b": [1, 2], "name": ["x", None], "c": [1.0, 2.0]}
+
+
+@pytest.mark.parametrize(
+    ("column", "expected"),
+    [
+        (np.ma.array([1.0, 2.0], mask=[True, False]), [None, 2.0]),
+        (np.ma.array([1, 2], mask=[False, True]), [1, None]),
+        (np.ma.array(["a", "b"], mask=[False, True]), ["a", None]),
+        (np.ma.array([1, "b"], dtype=object, mask=[False, True]), [1.0, None]),
+        ([np.ma.masked, 2.0], [None, 2.0]),
+        ([np.ma.array(1.0), np.ma.array(2.0, mask=True)], [1.0, None]),
+        ((one for one in (np.ma.masked, 2.0)), [None, 2.0]),
+    ],
+    ids=["floats", "integers", "texts", "objects", "a list", "scalars", "a generator"],
+)
+def test_a_masked_cell_of_a_table_is_missing(column, expected):
+    (found,) = returned.test_results({"plain": TestResult({}, {"a": column})}).values()
+    assert found.table == {"a": expected}
 
 
 @pytest.mark.parametrize(
@@ -193,9 +218,14 @@ def test_a_loss_of_another_kind_is_refused():
         ({"val_error": None}, "val_error is None, not a number"),
         ({"val_error": "1.0"}, "val_error is the text '1.0', not a number"),
         ({"val_error": {"mean": 1.0}}, "val_error is {'mean': 1.0} (of type dict), not a number"),
+        ({"val_error": np.ma.masked}, "val_error is masked, not a number"),
+        ({"val_error": float}, "val_error is <class 'float'> (of type type), not a number"),
+        ({"val_error": np.float32}, "not a number"),
+        ({"val_error": np.array(None)}, "not a number"),
         ({1: 1.0}, "validate() names a metric 1"),
     ],
 )
+@pytest.mark.filterwarnings("default")  # as in a worker, where JAX takes some of these for numbers
 def test_a_report_of_another_kind_is_refused_while_it_is_traced(values, said):
     with pytest.raises(ReturnedError) as caught:
         jax.eval_shape(lambda: traced_metrics("validate()", values))

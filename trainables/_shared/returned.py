@@ -28,6 +28,32 @@ _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 _NUMBERS = (np.floating, np.integer, np.bool_)
 
 
+class _Shortener(reprlib.Repr):
+    """Shortens what it is given after the addresses are out of it: a part of one would tell processes apart too."""
+
+    def repr_instance(self, x: object, level: int) -> str:
+        try:
+            said = repr(x)
+        except Exception:
+            return f"<{type(x).__name__} instance>"
+        return super().repr_instance(_Said(_ADDRESS.sub("", said)), level)
+
+    def repr_str(self, x: str, level: int) -> str:
+        return super().repr_str(_ADDRESS.sub("", x[:LONGEST_TEXT]), level)
+
+
+class _Said(str):
+    """A text that is its own representation."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
+_shorten = _Shortener().repr
+
+
 class ReturnedError(TypeError):
     """A method returned what the contract does not allow; says which function, what, and what it should be."""
 
@@ -42,7 +68,8 @@ def number(name: str, value: Any) -> float:
         if math.isinf(found) and value not in (math.inf, -math.inf):
             raise ReturnedError(f"{name} is {_said(value)}, which is too large for a number")
         return found
-    if value is None or (isinstance(value, str | bytes | complex | Iterable) and not hasattr(value, "dtype")):
+    is_text_or_many = isinstance(value, str | bytes | complex | Iterable) and not hasattr(value, "dtype")
+    if value is None or is_text_or_many or _is_masked(value):
         raise ReturnedError(f"{name} is {_said(value)}, not a number")
     try:
         array = np.asarray(value)
@@ -54,10 +81,17 @@ def number(name: str, value: Any) -> float:
     raise ReturnedError(f"{name} is {_said(value)}, not a number")
 
 
+def _is_masked(value: Any) -> bool:
+    """Return whether a value is a masked scalar: NumPy says that it is missing, and its bytes are some number."""
+    return isinstance(value, np.ma.MaskedArray) and value.ndim == 0 and bool(np.ma.getmaskarray(value))
+
+
 def _said(value: Any) -> str:
     """Return a value in a few words; never raises, and never writes out what is large."""
     if value is None:
         return "None"
+    if _is_masked(value):
+        return "masked"
     if isinstance(value, int):
         digits = int(value.bit_length() * math.log10(2)) + 1
         return str(value) if digits < 20 else f"a whole number of about {digits} digits"
@@ -66,7 +100,7 @@ def _said(value: Any) -> str:
         return f"an array of shape {shape} and type {value.dtype}" if shape else f"of type {value.dtype}"
     kind = type(value).__name__
     try:
-        short = _ADDRESS.sub("", reprlib.repr(str(value) if isinstance(value, str) else value))
+        short = _shorten(str(value) if isinstance(value, str) else value)
     except Exception:
         return f"of type {kind}"
     return f"the text {short}" if isinstance(value, str) else f"{short} (of type {kind})"
@@ -89,13 +123,21 @@ def traced_metrics(function: str, values: Any) -> dict[str, Any]:
         raise ReturnedError(f"{function} returned {_said(values)}, not metrics by name")
     _names(function, values, len(values))
     for name, value in values.items():
-        try:
-            is_number = jnp.ndim(value) == 0 and any(jnp.issubdtype(jnp.result_type(value), kind) for kind in _NUMBERS)
-        except Exception:  # None, a text, a dict
-            is_number = False
-        if not is_number or isinstance(value, str):
+        if not _is_traced_number(value):
             raise ReturnedError(f"{name} is {_said(value)}, not a number")
     return dict(values)
+
+
+def _is_traced_number(value: Any) -> bool:
+    if not isinstance(value, bool | int | float):
+        # JAX takes None and types for numbers where a warning is no error: only what has a type of numbers is one.
+        is_scalar = hasattr(value, "dtype") and not isinstance(value, str | type) and not _is_masked(value)
+        if not is_scalar and not hasattr(value, "__jax_array__"):
+            return False
+    try:
+        return jnp.ndim(value) == 0 and any(jnp.issubdtype(jnp.result_type(value), kind) for kind in _NUMBERS)
+    except Exception:  # an array of objects
+        return False
 
 
 def loss(value: Any) -> Loss:
@@ -194,10 +236,13 @@ def _table(where: str, table: Any) -> dict[str, list[Any]]:
 
 
 def _column(where: str, values: Any) -> list[Any]:
+    if isinstance(values, np.ma.MaskedArray) and values.ndim == 1 and values.dtype.kind in "biuf":
+        return values.tolist()  # has None for what is masked
     if isinstance(values, str | bytes | Mapping) or not isinstance(values, Iterable):
         raise ReturnedError(f"{where} is {_said(values)}, not a list")
+    has_masked = isinstance(values, Sequence | np.ma.MaskedArray) and any(map(_is_masked, values))
     try:
-        array = np.asarray(values)
+        array = None if has_masked else np.asarray(values)
     except Exception:
         array = None
     if array is not None and array.ndim == 1 and array.dtype.kind in "biuf":
@@ -208,7 +253,7 @@ def _column(where: str, values: Any) -> list[Any]:
 
 
 def _cell(where: str, value: Any) -> Any:
-    if value is None:
+    if value is None or _is_masked(value):
         return None
     if isinstance(value, str):
         if len(value) > LONGEST_TEXT:
