@@ -17,7 +17,7 @@ from cluster.commands.search import CURRENT
 from cluster.console import Console
 from cluster.machine.files import read_json, write_json
 from cluster.machine.scratch import node_cache, scratch_root
-from cluster.state.code import changes, code_of_trial, named
+from cluster.state.code import changes, code_of_trial, named, read_manifest
 from cluster.state.paths import SearchPaths
 from cluster.state.records import TrialRecord, load_spec, load_trials, method_folders
 from cluster.worker.environment import Origin, training_environment
@@ -89,7 +89,12 @@ def find_trial(paths: SearchPaths, number: int) -> TrialRecord:
 
 
 def require_method(trainable: str, folders: Sequence[Path], code: Path | None = None) -> None:
-    """Raise RerunError if a method can no longer be imported, also not from a search's folders or copies of it."""
+    """Raise RerunError if a method can no longer be imported, also not from a search's folders or copies of it.
+
+    Raises DamagedFileError if the record of the copies is damaged.
+    """
+    if code is not None:
+        read_manifest(code)
     try:
         with found_in(*folders), copies_imported(code):
             load_config_type(trainable)

@@ -244,9 +244,12 @@ def _require_begun_valid(paths: SearchPaths) -> None:
     if not has_begun(paths):
         return
     trainable, folders = load_spec(paths).trainable, method_folders(paths)
+    code = kept_code.code_in_use(paths)
+    if code is not None:
+        kept_code.read_manifest(code)
     rest = "Nothing is lost: mend it (a renamed field, a syntax error), and resume then."
     try:
-        with found_in(*folders), copies_imported(kept_code.code_in_use(paths)):
+        with found_in(*folders), copies_imported(code):
             config_type = load_config_type(trainable)
     except (Exception, SystemExit) as error:  # a user's own module may raise anything
         said, places = f"{type(error).__name__}: {error}", ", ".join(map(str, folders))

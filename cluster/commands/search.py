@@ -13,7 +13,7 @@ from typing import Any
 from cluster.machine.files import read_json, write_json, write_text
 from cluster.machine.user import user_name
 from cluster.machine.variables import settings
-from cluster.state.code import code_of_trial, keep_code, repository_facts, take_code
+from cluster.state.code import code_of_trial, imported_later, keep_code, repository_facts, take_code
 from cluster.state.paths import SearchPaths, new_search_directory
 from cluster.state.records import launched_from, method_folders
 from cluster.state.sources import git, sources_of
@@ -68,7 +68,7 @@ def place_sources(paths: SearchPaths, spec: Spec, origin: SearchPaths | None = N
         return
     launch = launched_from(paths)
     with found_in(*method_folders(paths)):
-        sources = sources_of(spec.trainable, launch)
+        sources = sources_of(spec.trainable, launch, imported_later(paths))
     if sources.files:
         keep_code(paths, sources)
         facts = {**read_json(paths.provenance), "method": repository_facts(sources)}

@@ -2,17 +2,27 @@
 
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Container, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cluster.machine.files import read_json, write_json, write_text
+from cluster.machine.files import DamagedFileError, read_json, write_json, write_text
 from cluster.state.paths import SearchPaths
 from cluster.state.sources import Sources, git, is_ours, repository_of
 from search_spaces.errors import UserError
-from trainables._shared.frozen import FILES, LARGEST_FILE, MANIFEST, Manifest, code_id, hash_of, own_folder
+from trainables._shared.frozen import (
+    FILES,
+    LARGEST_FILE,
+    MANIFEST,
+    DamagedManifestError,
+    Manifest,
+    code_id,
+    copied_later,
+    hash_of,
+    own_folder,
+)
 
 LARGEST_COPY = 64 * 2**20
 """Bytes of all copies; of what would go beyond, only the hash is kept."""
@@ -38,30 +48,92 @@ def keep_code(paths: SearchPaths, sources: Sources) -> str:
     """Copy a method's modules into its search, which uses the copies from now on; return the code's id.
 
     For modules of ours, compiled ones, the largest ones and those that are in the search anyway, only a hash is kept.
+    So are modules that trials have imported: copies that were made before are used again only if none is outdated.
     """
+    folder = _folder_of(paths, sources)
+    if folder is None:
+        modules, copies = _modules_of(paths, {**sources.files, **sources.later}, later=sources.later)
+        folder = paths.code_folder(code_id({name: entry["sha256"] for name, entry in modules.items()}))
+        for target, source in copies.items():
+            copy = folder / FILES / target
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            copy.write_bytes(source)
+        folder.mkdir(parents=True, exist_ok=True)
+        roots = [str(root) for root in sources.roots]
+        write_json(folder / MANIFEST, {"id": folder.name, "roots": roots, "modules": modules})
+    _use(paths, folder.name)
+    return folder.name
+
+
+def _modules_of(
+    paths: SearchPaths, files: Mapping[str, Path], later: Container[str] = ()
+) -> tuple[dict[str, dict[str, Any]], dict[Path, bytes]]:
+    """Return what is noted of each module, and the sources that are copied by where their copies lie."""
     modules: dict[str, dict[str, Any]] = {}
     copies: dict[Path, bytes] = {}
     total = 0
-    for name, file in sorted(sources.files.items()):
+    for name, file in sorted(files.items()):
         entry, source = _entry(paths, name, file), file.read_bytes()
         if entry["is_copied"] and len(source) <= LARGEST_FILE and (total := total + len(source)) <= LARGEST_COPY:
             target = Path(*name.split("."))
             copies[target / "__init__.py" if file.name == "__init__.py" else target.with_suffix(".py")] = source
         else:
             entry["is_copied"] = False
-        modules[name] = entry
-    found = code_id({name: entry["sha256"] for name, entry in modules.items()})
-    folder = paths.code_folder(found)
-    if not (folder / MANIFEST).exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        for target, source in copies.items():
-            copy = folder / FILES / target
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            copy.write_bytes(source)
-        roots = [str(root) for root in sources.roots]
-        write_json(folder / MANIFEST, {"id": found, "roots": roots, "modules": modules})
-    _use(paths, found)
+        modules[name] = entry | ({"is_later": True} if name in later else {})
+    return modules, copies
+
+
+def imported_later(paths: SearchPaths) -> dict[str, Path]:
+    """Return the modules that trials of a search have imported beside those found at a launch, and where they lay."""
+    found: dict[str, Path] = {}
+    for folder in _folders(paths):
+        with suppress(DamagedManifestError):
+            manifest = Manifest(folder)
+            found |= {name: manifest.file(name) for name in manifest.modules if _is_later(manifest, name)}
+        found |= {name: file for name, (_, file) in copied_later(folder).items()}
     return found
+
+
+def _folders(paths: SearchPaths) -> list[Path]:
+    """Return the folders of all code that a search has copied, also for a resume that was refused then."""
+    return sorted(folder for folder in paths.code.iterdir() if folder.is_dir()) if paths.code.is_dir() else []
+
+
+def _is_later(manifest: Manifest, name: str) -> bool:
+    return bool(manifest.modules[name].get("is_later"))
+
+
+def _folder_of(paths: SearchPaths, sources: Sources) -> Path | None:
+    """Return the folder, that of the code in use before others, with the modules as they are now; None if none has."""
+    now = {name: hash_of(file) for name, file in sources.files.items()}
+    in_use = code_in_use(paths)
+    for folder in sorted(_folders(paths), key=lambda one: one != in_use):
+        with suppress(DamagedManifestError):
+            manifest = Manifest(folder)
+            kept = {name: one["sha256"] for name, one in manifest.modules.items() if not _is_later(manifest, name)}
+            if kept == now and not _is_outdated(folder, sources.later):
+                return folder
+    return None
+
+
+def _is_outdated(folder: Path, later: Mapping[str, Path]) -> bool:
+    """Return whether code has a module that a trial imported, and that is another by now."""
+    hashes = {name: hash_of(copy) for name, (copy, _) in copied_later(folder).items()}
+    with suppress(DamagedManifestError):
+        manifest = Manifest(folder)
+        hashes |= {name: one["sha256"] for name, one in manifest.modules.items() if _is_later(manifest, name)}
+    return any(name in later and hash_of(later[name]) != known for name, known in hashes.items())
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Return the record of some code that a search keeps; raises DamagedFileError with what to do if it is damaged."""
+    try:
+        return Manifest(folder)
+    except DamagedManifestError as error:
+        raise DamagedFileError(
+            f"{error}: it says which modules trials were made by. Bring it back from a copy of the search, or let "
+            "`--code current` take the modules as they are now"
+        ) from None
 
 
 def _entry(paths: SearchPaths, name: str, file: Path) -> dict[str, Any]:
@@ -121,8 +193,11 @@ def take_code(paths: SearchPaths, folder: Path) -> None:
 
 
 def changes(folder: Path) -> list[Change]:
-    """Return the modules whose files have changed; one that is not on this machine does not count as changed."""
-    manifest = Manifest(folder)
+    """Return the modules whose files have changed; one that is not on this machine does not count as changed.
+
+    Raises DamagedFileError if nobody can tell.
+    """
+    manifest = read_manifest(folder)
     found = []
     for name, entry in manifest.modules.items():
         now = hash_of(manifest.file(name))
@@ -137,7 +212,10 @@ def changes(folder: Path) -> list[Change]:
 def explain_changes(paths: SearchPaths) -> str:
     """Return a sentence, for displays, on what has changed since the code was kept; empty if nothing has."""
     folder = code_in_use(paths)
-    found = changes(folder) if folder is not None else []
+    try:
+        found = changes(folder) if folder is not None else []
+    except DamagedFileError as error:
+        return str(error)
     copied = [change for change in found if change.is_copied]
     if copied:
         return (

@@ -4,7 +4,7 @@ import ast
 import importlib.util
 import pkgutil
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.machinery import ModuleSpec
 from pathlib import Path
@@ -24,6 +24,8 @@ class Sources:
 
     files: dict[str, Path]
     roots: list[Path] = field(default_factory=list)
+    later: dict[str, Path] = field(default_factory=dict)
+    """Modules that are known only because trials have imported them."""
 
 
 def repository_of(folder: Path) -> Path | None:
@@ -48,8 +50,11 @@ def git(folder: Path, *command: str, timeout_s: float = 5.0) -> str | None:
     return done.stdout.strip()
 
 
-def sources_of(trainable: str, launched_from: Path) -> Sources:
-    """Return the modules of a method that can be imported here; found by reading its files."""
+def sources_of(trainable: str, launched_from: Path, imported: Mapping[str, Path] | None = None) -> Sources:
+    """Return the modules of a method that can be imported here; found by reading its files.
+
+    `imported` names the modules that trials have imported beside those, and where each was then.
+    """
     name = trainable if "." in trainable else f"trainables.{trainable}"
     scan = _Scan()
     start = scan.find(name)
@@ -59,7 +64,14 @@ def sources_of(trainable: str, launched_from: Path) -> Sources:
     for module in (name, f"{name}.config", f"{name}.method", TRAINING):
         scan.add(module)
     scan.follow()
-    return Sources(scan.files, scan.roots)
+    files = dict(scan.files)
+    later = {}
+    for module, before in (imported or {}).items():
+        scan.add(module)
+        file = scan.files.get(module, before)  # a method may have put a folder on the path that is not on it here
+        if module not in files and file.is_file():
+            later[module] = file
+    return Sources(files, scan.roots, later)
 
 
 def _roots(name: str, scan: "_Scan", launched_from: Path) -> list[Path]:

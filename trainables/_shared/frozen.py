@@ -53,15 +53,28 @@ def code_id(hashes: Mapping[str, str]) -> str:
     return hashlib.sha256(json.dumps(sorted(hashes.items())).encode()).hexdigest()[:8]
 
 
+class DamagedManifestError(Exception):
+    """The record of the modules that a search keeps cannot be read; the text names its file and says why."""
+
+
 class Manifest:
-    """The record of a method's modules that a search made at its launch: their hashes, and which it copied."""
+    """The record of a method's modules that a search made at its launch: their hashes, and which it copied.
+
+    Raises DamagedManifestError.
+    """
 
     def __init__(self, folder: Path) -> None:
-        values = json.loads((folder / MANIFEST).read_text())
         self.folder = folder
-        self.modules: dict[str, dict[str, Any]] = values["modules"]
-        self.roots = [Path(root) for root in values["roots"]]
-        self.id: str = values["id"]
+        file = folder / MANIFEST
+        try:
+            values = json.loads(file.read_text())
+            self.modules: dict[str, dict[str, Any]] = {name: dict(entry) for name, entry in values["modules"].items()}
+            self.roots = [Path(root) for root in values["roots"]]
+            self.id = str(values["id"])
+        except OSError as error:
+            raise DamagedManifestError(f"{file} cannot be read ({error.strerror or error})") from None
+        except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
+            raise DamagedManifestError(f"{file} is damaged ({type(error).__name__}: {error})") from None
 
     def copy(self, module: str) -> Path | None:
         """Return the file with the copy of a module's source; None if the search has no copy."""
@@ -79,8 +92,7 @@ class Manifest:
 
     def later(self) -> dict[Path, Path]:
         """Return the copies that workers made when they first imported a module, with the original file of each."""
-        notes = sorted((self.folder / FILES).rglob(f"*{ORIGIN}"))
-        return {note.with_name(note.name.removesuffix(ORIGIN)): Path(note.read_text()) for note in notes}
+        return dict(copied_later(self.folder).values())
 
     def id_now(self) -> str:
         """Return the id of the code that a process imports now; modules without a copy count as their files are now."""
@@ -89,6 +101,17 @@ class Manifest:
             for name, entry in self.modules.items()
         }
         return code_id(now)
+
+
+def copied_later(folder: Path) -> dict[str, tuple[Path, Path]]:
+    """Return the modules that workers copied when they first imported them: by name, the copy and its original."""
+    found = {}
+    for note in sorted((folder / FILES).rglob(f"*{ORIGIN}")):
+        copy = note.with_name(note.name.removesuffix(ORIGIN))
+        if copy.is_file():  # else its process died before it had written it
+            module = copy.parent if copy.name == "__init__.py" else copy.with_suffix("")
+            found[".".join(module.relative_to(folder / FILES).parts)] = copy, Path(note.read_text())
+    return found
 
 
 def own_folder() -> Path:

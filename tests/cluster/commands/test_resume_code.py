@@ -6,7 +6,9 @@ import sys
 from types import SimpleNamespace
 
 import pytest
+from typer.testing import CliRunner
 
+import swell
 from analysis.sources.trial_table import load_table
 from cluster.commands.rerun import explain_code
 from cluster.commands.resume import Changes, RefusedError, resume_elsewhere
@@ -19,7 +21,7 @@ from cluster.state.paths import SearchPaths
 from cluster.state.records import TrialRecord
 from search_spaces.errors import SpecError, UserError
 from tests.rerunning import ROOT
-from trainables._shared.frozen import MANIFEST
+from trainables._shared.frozen import MANIFEST, FrozenImporter
 
 METHOD = """\
 from tests.methods.ripple.method import Config, Ripple
@@ -88,6 +90,41 @@ def test_the_code_of_the_launch_stays_and_the_current_one_is_kept_from_then_on(l
     lab.edit("OFFSET = 1000.0", "OFFSET = 7.0")
     with pytest.raises(CodeChangedError):
         resume(search, trials=6)
+
+
+def test_the_current_code_has_what_only_trials_have_imported(lab, search):
+    lazy, launched = lab.file.with_name("lazy.py"), code_in_use(search.paths)
+    lazy.write_text("def broken(:")
+    FrozenImporter(launched)._keep(f"{lab.file.parent.name}.lazy", lazy)  # as a trial does
+    resume(search, "current")
+    assert code_in_use(search.paths) == launched
+    lazy.write_text("mended = True")
+    with pytest.raises(CodeChangedError, match=r"lazy\.py has changed since"):
+        resume(search)
+    resume(search, "current")
+    assert code_in_use(search.paths) != launched
+    assert (code_in_use(search.paths) / "files" / lazy.parent.name / "lazy.py").read_text() == "mended = True"
+    resume(search)
+
+
+@pytest.mark.parametrize("has_begun", [False, True])
+def test_a_damaged_record_of_the_code_refuses_a_resume_and_a_rerun_in_one_sentence(lab, search, has_begun):
+    study = search.open()
+    study.ask()
+    if has_begun:
+        study.save_active()
+    study.close()
+    manifest = code_in_use(search.paths) / MANIFEST
+    manifest.write_text('{"id"')
+    for again in (["resume"], ["resume", "--code", "launched"], ["rerun", "0", "--here"], ["rerun", "0"]):
+        done = CliRunner().invoke(swell.app, [again[0], search.paths.name, *again[1:]])
+        assert done.exit_code == 2
+        said = " ".join(done.output.split())
+        assert said.count(f"{manifest} is damaged (") == 1
+        assert said.endswith("let `--code current` take the modules as they are now")
+        assert "imported" not in said
+    resume(search, "current")
+    resume(search)
 
 
 def test_an_unchanged_method_needs_no_choice(lab, search):

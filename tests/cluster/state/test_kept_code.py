@@ -7,11 +7,20 @@ from pathlib import Path
 
 import pytest
 
-from cluster.state.code import changes, code_in_use, code_of_trial, explain_changes, keep_code, repository_facts
+from cluster.machine.files import DamagedFileError
+from cluster.state.code import (
+    changes,
+    code_in_use,
+    code_of_trial,
+    explain_changes,
+    imported_later,
+    keep_code,
+    repository_facts,
+)
 from cluster.state.paths import SearchPaths
 from cluster.state.sources import sources_of
 from trainables._shared.discovery import found_in
-from trainables._shared.frozen import Manifest
+from trainables._shared.frozen import MANIFEST, FrozenImporter, Manifest
 
 ROOT = Path(__file__).parents[3]
 METHOD = """\
@@ -74,9 +83,9 @@ def kept(tmp_path, lab):
     return paths
 
 
-def found(lab):
+def found(lab, imported=None):
     with found_in(lab):
-        return sources_of("lab_kept.m", lab)
+        return sources_of("lab_kept.m", lab, imported)
 
 
 def look(paths, lab):
@@ -143,6 +152,72 @@ def test_changed_files_are_named_and_a_new_code_is_told_from_the_old(kept, lab):
     assert code_of_trial(kept, before.name) == before
     assert code_of_trial(kept, f"{before.name}+{new}") == code_in_use(kept)
     assert code_of_trial(kept, "") == code_in_use(kept)
+
+
+@pytest.mark.parametrize("first", ["VALUE = 'as launched'\n", "VALUE = broken(\n"])
+def test_the_current_code_has_a_module_that_a_trial_has_imported_as_it_is_now(kept, lab, first):
+    dynamic, launched = lab / "lab_kept" / "dynamic.py", code_in_use(kept).name
+
+    def text(code):
+        return (kept.code_folder(code) / "files" / "lab_kept" / "dynamic.py").read_text()
+
+    def keep():
+        return keep_code(kept, found(lab, imported_later(kept)))
+
+    first_imported(kept, dynamic, first)
+    assert keep() == launched  # nothing has changed
+    dynamic.write_text("VALUE = 'mended'\n")
+    mended = keep()
+    assert mended != launched
+    seen = look(kept, lab)
+    assert (seen["late"], seen["code"]) == ("mended", mended)
+    assert (text(launched), text(mended)) == (first, "VALUE = 'mended'\n")  # the trials' codes stay what they were
+    assert keep() == mended
+    assert changes(code_in_use(kept)) == []
+    dynamic.write_text("VALUE = 'again'\n")
+    assert [change.file for change in changes(code_in_use(kept))] == [dynamic]
+    again = keep()
+    assert again not in (launched, mended)
+    (lab / "lab_kept" / "near.py").write_text("VALUE = 7\n")
+    later = keep()
+    dynamic.write_text("VALUE = 'after the resume'\n")
+    assert look(kept, lab) == look(kept, lab) | {"late": "again", "near": 7, "code": later}  # as of the resume
+    dynamic.write_text(first)
+    (lab / "lab_kept" / "near.py").write_text(FILES["lab_kept/near.py"])
+    assert keep() == launched
+
+
+def first_imported(paths, file, source):
+    """Copy a module as a worker does that imports it first."""
+    file.write_text(source)
+    FrozenImporter(code_in_use(paths))._keep("lab_kept.dynamic", file)
+
+
+def test_a_module_that_became_a_package_or_is_gone_since_a_trial_imported_it(kept, lab):
+    dynamic, launched = lab / "lab_kept" / "dynamic.py", code_in_use(kept).name
+    first_imported(kept, dynamic, "VALUE = 1\n")
+    dynamic.unlink()
+    assert keep_code(kept, found(lab, imported_later(kept))) == launched  # as of any module that is not there
+    package = lab / "lab_kept" / "dynamic" / "__init__.py"
+    package.parent.mkdir()
+    package.write_text("VALUE = 2\n")
+    assert keep_code(kept, found(lab, imported_later(kept))) != launched
+    assert look(kept, lab)["late"] == 2
+
+
+@pytest.mark.parametrize("text", ['{"id"', "", "[]", '{"id": "a", "roots": [], "modules": {"a": 3}}', None])
+def test_of_a_damaged_record_it_is_said_which_it_is_and_what_to_do(kept, lab, text):
+    file = code_in_use(kept) / MANIFEST
+    whole = file.read_text()
+    file.unlink()
+    if text is not None:
+        file.write_text(text)
+    with pytest.raises(DamagedFileError, match=r"let `--code current` take the modules as they are now$") as caught:
+        changes(file.parent)
+    assert str(caught.value).startswith(f"{file} {'is damaged' if text is not None else 'cannot be read'} (")
+    assert explain_changes(kept) == str(caught.value)
+    assert keep_code(kept, found(lab, imported_later(kept))) == file.parent.name
+    assert file.read_text() == whole
 
 
 def test_the_methods_own_repository_is_written_down_with_its_changes(lab):
