@@ -6,6 +6,7 @@ the user's code still runs in a thread, `ProcessState.restore` says so, and the 
 `Method`).
 """
 
+import decimal
 import faulthandler
 import gc
 import locale
@@ -14,8 +15,11 @@ import os
 import random
 import resource
 import signal
+import socket
 import sys
+import tempfile
 import threading
+import time
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -23,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from cluster.installation import own_folder
+from cluster.worker.namespaces import Namespaces
 
 _LIBRARY = ("/site-packages/", "/dist-packages/", f"/lib/python3.{sys.version_info.minor}/")
 _OURS = ("cluster", "search_spaces", "trainables/_shared")
@@ -55,6 +60,7 @@ def _write_environment(values: Mapping[str, str]) -> None:
     for name in os.environ.keys() - values.keys():
         del os.environ[name]
     os.environ.update(values)
+    time.tzset()  # which has read TZ
 
 
 def _write_filters(filters: list[Any]) -> None:
@@ -111,7 +117,7 @@ def _write_limits(limits: Mapping[int, tuple[int, int]]) -> None:
 
 
 def _read_tracing() -> tuple[Any, ...]:
-    return sys.gettrace(), sys.getprofile(), gc.isenabled(), faulthandler.is_enabled()
+    return sys.gettrace(), sys.getprofile(), gc.isenabled(), faulthandler.is_enabled(), gc.get_threshold()
 
 
 def _write_tracing(values: tuple[Any, ...]) -> None:
@@ -122,12 +128,60 @@ def _write_tracing(values: tuple[Any, ...]) -> None:
         faulthandler.enable(all_threads=False)
     else:
         faulthandler.disable()
+    gc.set_threshold(*values[4])
+
+
+def _read_switch_interval() -> int:
+    return round(sys.getswitchinterval() * 1e6)
+
+
+def _write_switch_interval(microseconds: int) -> None:
+    sys.setswitchinterval((microseconds + 0.5) / 1e6)  # Python cuts off what is below a microsecond
+
+
+def _read_decimal() -> list[tuple[Any, ...]]:
+    """Return the settings of this thread's context and of that of new threads, without the flags that results set."""
+    return [
+        (
+            context.prec,
+            context.rounding,
+            context.Emin,
+            context.Emax,
+            context.capitals,
+            context.clamp,
+            dict(context.traps),
+        )
+        for context in (decimal.getcontext(), decimal.DefaultContext)
+    ]
+
+
+def _write_decimal(values: list[tuple[Any, ...]]) -> None:
+    decimal.setcontext(decimal.getcontext().copy())  # the present one may be the method's own
+    names = ("prec", "rounding", "Emin", "Emax", "capitals", "clamp")
+    for context, (*settings, traps) in zip((decimal.getcontext(), decimal.DefaultContext), values, strict=True):
+        for name, value in zip(names, settings, strict=True):
+            setattr(context, name, value)
+        context.traps.update(traps)
+
+
+def _read_stack_size() -> int:
+    now = threading.stack_size()  # which sets it to the default
+    threading.stack_size(now)
+    return now
+
+
+def _write_stack_size(size: int) -> None:
+    threading.stack_size(size)
+
+
+def _write_temporary_folder(folder: str | None) -> None:
+    tempfile.tempdir = folder
 
 
 def _read_numpy() -> dict[str, Any]:
     import numpy as np
 
-    return {"errors": np.geterr(), "call": np.geterrcall(), "print": np.get_printoptions()}
+    return {"errors": np.geterr(), "call": np.geterrcall(), "print": np.get_printoptions(), "buffer": np.getbufsize()}
 
 
 def _write_numpy(values: Mapping[str, Any]) -> None:
@@ -136,6 +190,7 @@ def _write_numpy(values: Mapping[str, Any]) -> None:
     np.seterr(**values["errors"])
     np.seterrcall(values["call"])
     np.set_printoptions(**values["print"])
+    np.setbufsize(values["buffer"])
 
 
 def jax_settings() -> dict[str, Any]:
@@ -168,21 +223,31 @@ PARTS = (
     Part("locale", lambda: locale.setlocale(locale.LC_ALL), _write_locale),
     Part("recursion limit", sys.getrecursionlimit, sys.setrecursionlimit),
     Part("tracing and garbage collection", _read_tracing, _write_tracing),
+    Part("switch interval", _read_switch_interval, _write_switch_interval),
+    Part("threads' stack size", _read_stack_size, _write_stack_size),
+    Part("longest number in digits", sys.get_int_max_str_digits, sys.set_int_max_str_digits),
+    Part("sockets' timeout", socket.getdefaulttimeout, socket.setdefaulttimeout),
+    Part("temporary folder", lambda: tempfile.tempdir, _write_temporary_folder),
+    Part("decimal arithmetic", _read_decimal, _write_decimal),
     Part("NumPy's error handling", _read_numpy, _write_numpy),
     Part("JAX's settings", jax_settings, _write_jax),
 )
+_NO_CHANGE_OF_ITS_OWN = ("working directory", "temporary folder")
+"""Parts that others than the method change too: Tune, and Python at the first temporary file."""
 
 
 class ProcessState:
     """A process's state before a method's code first ran in a trial, after its modules were imported."""
 
     def __init__(self) -> None:
+        self._namespaces = Namespaces()
         self._values = {part.name: part.read() for part in PARTS if _is_readable(part)}
         self._threads = set(threading.enumerate())
         self._modules = set(sys.modules)
 
     def restore(self) -> str:
         """Restore the state; return in words why that is impossible, empty if it was done."""
+        replaced = self._namespaces.put_back()  # first: all below uses them
         changed: list[str] = []
         for part in PARTS:
             if part.name not in self._values:
@@ -190,7 +255,7 @@ class ProcessState:
             before = self._values[part.name]
             try:
                 if part.read() != before:
-                    changed += [part.name] if part.name != "working directory" else []  # Tune changes it too
+                    changed += [part.name] if part.name not in _NO_CHANGE_OF_ITS_OWN else []
                     part.write(before)
                     if part.read() != before:
                         return f"its {part.name} cannot be put back"
@@ -198,6 +263,8 @@ class ProcessState:
                 return f"its {part.name} cannot be put back ({error})"
         if thread := self._users_thread():
             return f"thread {thread} of the user's code still runs in it"
+        if replaced:
+            return f"its {replaced[0]} had been replaced, which programs that were compiled then may have in them"
         # A module's import may have made the change, which would not be made again: nobody can tell.
         imported = [name for name in sys.modules.keys() - self._modules if _is_users(_file_of(sys.modules[name]))]
         if changed and imported:

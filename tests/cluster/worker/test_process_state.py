@@ -1,5 +1,7 @@
 """What a trial changes of its process, and that the next one finds it as it was; in this very process."""
 
+import builtins
+import decimal
 import gc
 import locale
 import logging
@@ -7,8 +9,11 @@ import os
 import random
 import resource
 import signal
+import socket
 import sys
+import tempfile
 import threading
+import time
 import warnings
 
 import jax
@@ -38,8 +43,17 @@ CHANGES = {
     "CPU affinity": lambda: os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}),
     "locale": lambda: locale.setlocale(locale.LC_ALL, "C" if "UTF" in locale.setlocale(locale.LC_ALL) else "C.UTF-8"),
     "recursion limit": lambda: sys.setrecursionlimit(sys.getrecursionlimit() + 7),
-    "tracing and garbage collection": lambda: (gc.disable(), sys.setprofile(lambda *_: None)),
-    "NumPy's error handling": lambda: (np.seterr(all="raise"), np.set_printoptions(precision=2)),
+    "tracing and garbage collection": lambda: (gc.disable(), gc.set_threshold(1), sys.setprofile(lambda *_: None)),
+    "switch interval": lambda: sys.setswitchinterval(1),
+    "threads' stack size": lambda: threading.stack_size(2**20),
+    "longest number in digits": lambda: sys.set_int_max_str_digits(1000),
+    "sockets' timeout": lambda: socket.setdefaulttimeout(0.25),
+    "temporary folder": lambda: setattr(tempfile, "tempdir", "/nowhere"),
+    "decimal arithmetic": lambda: (
+        decimal.setcontext(decimal.ExtendedContext),
+        setattr(decimal.DefaultContext, "prec", 2),
+    ),
+    "NumPy's error handling": lambda: (np.seterr(all="raise"), np.set_printoptions(precision=2), np.setbufsize(160)),
     "JAX's settings": lambda: (
         jax.config.update("jax_enable_x64", True),
         jax.config.update("jax_default_matmul_precision", "highest"),
@@ -60,6 +74,88 @@ def test_what_a_trial_changes_is_put_back(part):
     reason = state.restore()
     assert (reason, part.read()) == ("", before)
     assert changed or part.name == "CPU affinity"  # a machine of one CPU
+
+
+def test_the_time_zone_is_that_of_the_variables_again(monkeypatch):
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+    state = ProcessState()
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    assert state.restore() == ""
+    assert time.localtime(0).tm_hour == 0
+
+
+def test_a_switch_interval_of_any_length_is_put_back():
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(249.5e-6)  # kept as 249 microseconds; from 249e-6 Python would make 248
+    try:
+        state, noted = ProcessState(), sys.getswitchinterval()
+        sys.setswitchinterval(1)
+        assert (state.restore(), sys.getswitchinterval()) == ("", noted)
+    finally:
+        sys.setswitchinterval(before)
+
+
+def test_threads_have_the_stack_that_an_import_has_set_for_them():
+    before = threading.stack_size(2**21)
+    try:
+        state = ProcessState()
+        assert threading.stack_size(2**20) == 2**21
+        assert state.restore() == ""
+        assert threading.stack_size() == 2**21
+    finally:
+        threading.stack_size(before)
+
+
+def test_a_decimal_context_of_the_methods_own_stays_as_it_is():
+    state, own = ProcessState(), decimal.Context(prec=50)
+    decimal.setcontext(own)
+    assert (state.restore(), own.prec, decimal.getcontext().prec) == ("", 50, 28)
+
+
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [(jnp, "mean"), (np, "sum"), (np.linalg, "norm"), (jax, "vmap"), (random, "gauss"), (builtins, "max")],
+)
+@pytest.mark.parametrize("is_deleted", [False, True])
+def test_a_function_that_a_trial_replaced_is_put_back_and_the_worker_replaced(module, name, is_deleted, monkeypatch):
+    state, before = ProcessState(), getattr(module, name)
+    with monkeypatch.context() as patch:  # over before pytest itself needs the function
+        if is_deleted:
+            patch.delattr(module, name)
+        else:
+            patch.setattr(module, name, lambda *_, **__: 0)
+        reason, now = state.restore(), getattr(module, name, None)
+    assert now is before
+    assert reason.startswith(f"its {module.__name__}.{name} had been replaced, which programs that were compiled then")
+    assert state.restore() == ""
+
+
+def test_a_function_that_no_program_has_in_it_is_put_back_alone(monkeypatch):
+    state, before = ProcessState(), print
+    with monkeypatch.context() as patch:
+        patch.setattr(builtins, "print", len)
+        reason, now = state.restore(), print
+    assert (reason, now) == ("", before)
+
+
+def test_a_name_that_a_library_has_got_is_no_change(monkeypatch):
+    state = ProcessState()
+    monkeypatch.setattr(jax, "a_submodule_that_was_imported_late", 1, raising=False)
+    monkeypatch.setattr(builtins, "_", "a result", raising=False)
+    assert state.restore() == ""
+    assert jax.a_submodule_that_was_imported_late == 1
+
+
+def test_a_temporary_file_is_no_change_that_a_module_may_have_made(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    (tmp_path / "uses_temporary_files.py").write_text("import tempfile\ntempfile.gettempdir()\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    state = ProcessState()
+    __import__("uses_temporary_files")
+    assert state.restore() == ""
+    monkeypatch.delitem(sys.modules, "uses_temporary_files")
 
 
 def test_what_cannot_be_put_back_is_named():
