@@ -1,6 +1,5 @@
 """`swell crashed`: prints the failed trials, grouped by how and where they failed."""
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,10 +7,10 @@ from pathlib import Path
 from rich.text import Text
 
 from cluster.console import Console
-from cluster.installation import own_folder
+from cluster.state.failures import chain_in, failure_kind, first_words, worth_naming
 from cluster.state.outcomes import Outcome
 from cluster.state.paths import SearchPaths
-from cluster.state.raised import Frame, Raised, from_text, telling_line
+from cluster.state.raised import telling_line
 from cluster.state.records import TrialRecord, load_spec, load_trials, method_folders
 
 FEW_GROUPS = 3
@@ -22,9 +21,6 @@ MOST_RANGES = 8
 MOST_CHARACTERS = 300
 """Characters shown of one line: a message may hold a whole array."""
 
-_LIBRARY = re.compile(r"^.*/(?:site|dist)-packages/|^.*/lib(?:64)?/python3\.\d+/")
-_ACTORS = ("/cluster/worker/actor.py", "/cluster/waves/actor.py")  # the second: in searches of earlier versions
-_OURS = ("cluster/", "trainables/_shared/", "search_spaces/")
 _JAX_NOTE = "For simplicity, JAX has removed its internal frames"
 
 
@@ -36,8 +32,10 @@ class FailureGroup:
     where: str
     """`module:line in function`; empty where there is no traceback."""
     what: str
-    """The exception, or the outcome in words."""
+    """The first trial's exception, or the outcome in words, and how many other messages there are."""
     trials: tuple[int, ...]
+    messages: tuple[str, ...]
+    """What each of the trials said."""
     attempts: tuple[int, int]
     """The fewest and the most of one trial."""
     peak_memory_mb: float
@@ -56,68 +54,18 @@ class Crashes:
     """Open trials with failed attempts behind them, how many those are, and the outcome of the last."""
 
 
-# -- places
-
-
-class _Sources:
-    """Tells whose code a file is, and what its module is called."""
-
-    def __init__(self, folders: Iterable[Path], trainable: str, chain: Iterable[Raised]) -> None:
-        files = [frame.file for raised in chain for frame in raised.frames]
-        actor = next((file for file in files if file.endswith(_ACTORS)), None)  # its path on the machine that it ran on
-        self._own = actor[: actor.rindex("/cluster/")] if actor else str(own_folder())
-        # The longest first: a search may be launched from our own folder or from one inside it.
-        self._roots = sorted({self._own, *map(str, folders)}, key=lambda root: (-len(root), root))
-        self._package = trainable.split(".")[0] if "." in trainable else ""
-
-    def rank(self, frame: Frame) -> int:
-        """Return 2 if a frame is in a method's or the user's code, 1 if in ours, 0 if in a library's."""
-        inside = frame.file.removeprefix(f"{self._own}/")
-        if inside != frame.file and inside.startswith((*_OURS, "trainables/")):
-            return 1 if inside.startswith(_OURS) else 2  # even if we are installed among the libraries
-        if frame.file.startswith("<"):  # code that was made at run time
-            return 0
-        module = _LIBRARY.sub("", frame.file)
-        is_library = module != frame.file and re.split(r"[/.]", module)[0] != self._package
-        return 0 if is_library else 2
-
-    def name(self, frame: Frame) -> str:
-        """Return a frame as `module:line in function`."""
-        file = frame.file
-        for root in self._roots:
-            if file.startswith(f"{root}/"):
-                file = file.removeprefix(f"{root}/")
-                break
-        file = _LIBRARY.sub("", file)
-        if not file.startswith(("/", "<")):
-            file = file.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
-        return f"{file}:{frame.line}" + (f" in {frame.function}" if frame.function else "")
-
-
-def worth_naming(chain: Sequence[Raised], folders: Iterable[Path], trainable: str) -> str:
-    """Return the most telling frame: the innermost of the method's or user's code, in the last exception that has one.
-
-    If all frames are ours or a library's, it is the innermost of ours, else the innermost of all. `folders` are where
-    the user's modules are found, `trainable` is the method's name.
-    """
-    sources = _Sources(folders, trainable, chain)
-    frames = [frame for raised in reversed(chain) for frame in reversed(raised.frames)]
-    best = max(frames, key=sources.rank, default=None)  # the first if several are equal
-    return sources.name(best) if best else ""
-
-
 # -- groups
 
 
 def find_crashes(paths: SearchPaths, records: Sequence[TrialRecord] | None = None) -> Crashes:
-    """Return a search's failed trials, grouped by outcome, place and exception; reads its `records` unless given."""
+    """Return a search's failed trials, those together that failed alike; reads its `records` unless given."""
     records = load_trials(paths) if records is None else records
     folders, trainable = method_folders(paths), load_spec(paths).trainable
-    found: dict[tuple[Outcome, str, str], list[TrialRecord]] = {}
+    found: dict[str, list[TrialRecord]] = {}
     for record in records:
         if record.outcome is not None and record.outcome.is_failure and not record.is_open:
-            found.setdefault((record.outcome, *_place(record, folders, trainable)), []).append(record)
-    groups = [_group(*key, same) for key, same in found.items()]
+            found.setdefault(failure_kind(record, trainable), []).append(record)
+    groups = [_group(same, folders, trainable) for same in found.values()]
     return Crashes(
         num_trials=len(records),
         groups=tuple(sorted(groups, key=lambda group: (-len(group.trials), group.trials))),
@@ -130,28 +78,41 @@ def _last_failure(record: TrialRecord) -> str:
     return record.failures[-1]["outcome"] if record.failures else "its driver died"
 
 
-def _place(record: TrialRecord, folders: Iterable[Path], trainable: str) -> tuple[str, str]:
-    """Return where a trial failed, and with which message."""
+def _message(record: TrialRecord) -> str:
+    """Return what a trial's failure said, in one line."""
     assert record.outcome is not None
-    chain = record.raised or from_text(record.error)
+    chain = chain_in(record)
     said = [line.strip() for line in record.error.splitlines() if line.strip()]
-    what = (chain[-1].message if chain else said[0] if said else "") or record.outcome.sentence
     if record.outcome.is_machines and not record.raised and len(said) > 1:  # add the process's most telling line
-        what = f"{said[0]}: {telling_line(said[1:])}"
-    return worth_naming(chain, folders, trainable) if chain else "", what
+        return f"{said[0]}: {telling_line(said[1:])}"
+    return (chain[-1].message if chain else first_words(record)) or record.outcome.sentence
 
 
-def _group(outcome: Outcome, where: str, what: str, records: Sequence[TrialRecord]) -> FailureGroup:
-    attempts = [record.attempts for record in records]
+def _group(records: Sequence[TrialRecord], folders: Iterable[Path], trainable: str) -> FailureGroup:
+    first, attempts = records[0], [record.attempts for record in records]
+    assert first.outcome is not None
+    chain = chain_in(first)
+    where = worth_naming(chain, folders, trainable) if chain else ""
+    messages = tuple(map(_message, records))
     return FailureGroup(
-        outcome=outcome,
+        outcome=first.outcome,
         where=where,
-        what=what,
+        what=_with_others(messages[0], len(set(messages)) - 1),
         trials=tuple(record.number for record in records),
+        messages=messages,
         attempts=(min(attempts), max(attempts)),
         peak_memory_mb=max(record.peak_memory_mb for record in records),
-        example=_last_lines(records[0].error) if where else (),
+        example=_last_lines(first.error) if where else (),
     )
+
+
+def _with_others(message: str, others: int) -> str:
+    """Return a group's first message with the number of other ones, which is not cut off with a long message."""
+    if not others:
+        return message
+    counted = f" (and {others} other message{'' if others == 1 else 's'})"
+    room = MOST_CHARACTERS - len(counted) - len(" [...]")
+    return (message if len(message) <= room else f"{message[:room]} [...]") + counted
 
 
 def _last_lines(error: str) -> tuple[str, ...]:

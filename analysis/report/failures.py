@@ -53,9 +53,9 @@ def find_failures(search: Search) -> Failures:
         for group in crashes.groups
     ]  # fmt: skip
     reasons = {
-        number: "\n".join(filter(None, [group.what[:MOST_CHARACTERS], group.where]))
+        number: "\n".join(filter(None, [message[:MOST_CHARACTERS], group.where]))
         for group in crashes.groups
-        for number in group.trials
+        for number, message in zip(group.trials, group.messages, strict=True)
     }
     retried = [
         f"Trial {number} is still open after {failed} failed attempts, the last {how}."

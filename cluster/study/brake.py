@@ -1,10 +1,10 @@
 """Recognizes that trials fail for a cause outside their configurations; then the search pauses and charges no more."""
 
 import math
-import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from cluster.state.failures import chain_in, failure_kind, first_words
 from cluster.state.outcomes import Outcome, Told
 from cluster.state.records import TrialRecord
 from search_spaces.parameters import FloatRange, IntRange
@@ -16,14 +16,13 @@ CHANCE = 1e-5
 """If trials have failed before, it takes so many more that all failing by chance would be this unlikely."""
 _CHARGED = frozenset(outcome for outcome in Outcome if outcome.told is Told.FAILED)
 """Outcomes that a cause outside may have; not those of trials that trained until their numbers were not finite."""
-_FRAME = re.compile(r'\s+File "(?P<file>.+)", line (?P<line>\d+)')
-_VARYING = re.compile(r"'[^']*'|\"[^\"]*\"|[-+]?\d+(?:\.\d*)?(?:[eE][-+]?\d+)?")
 
 
 class _Stage:
     """The failures in one stage of training since the last trial that completed the stage."""
 
-    def __init__(self, choices: Iterable[str]) -> None:
+    def __init__(self, choices: Iterable[str], trainable: str) -> None:
+        self._trainable = trainable
         self.came_through = 0
         self.failed_before = 0
         self._choices = tuple(choices)
@@ -46,9 +45,13 @@ class _Stage:
 
     def failed(self, record: TrialRecord) -> bool:
         """Note a failure; return whether so many have failed alike that their configurations cannot be the cause."""
-        alike = self.since.setdefault(failure_kind(record), {})
+        alike = self.alike(record)
         alike[record.configuration] = record
         return len(alike) >= self._enough() * (2 if self._may_be_a_choice(alike.values()) else 1)
+
+    def alike(self, record: TrialRecord) -> dict[int, TrialRecord]:
+        """Return the failures of this kind since the last trial that completed the stage, by configuration."""
+        return self.since.setdefault(failure_kind(record, self._trainable), {})
 
     def _enough(self) -> int:
         if not self.came_through:
@@ -83,7 +86,7 @@ class Brake:
         self.reason = ""
         """Why the search should pause; empty while it need not."""
         self._is_on = not spec.keep_going
-        self._first, self._last = _Stage(choices), _Stage(choices)
+        self._first, self._last = _Stage(choices, spec.trainable), _Stage(choices, spec.trainable)
         self._reported: set[int] = set()
         self._before_failures: set[int] = set()
         """The running trials that had begun when the first of the failures came."""
@@ -125,35 +128,15 @@ class Brake:
         if not stage.since:
             self._before_failures = set(self._running)
         if stage.failed(record) and self._is_on and not self.reason:
-            alike = stage.since[failure_kind(record)]
-            self.reason = _reason([one.number for one in alike.values()], record)
-
-
-def failure_kind(record: TrialRecord) -> str:
-    """Return what like failures have in common: the outcome, and which exception came from where, or the message."""
-    assert record.outcome is not None
-    frame, said = _raised(record.error)
-    if frame:
-        return f"{record.outcome.value} {frame} {said.split(':')[0]}"
-    return f"{record.outcome.value} {_VARYING.sub('#', said)}"
-
-
-def _raised(error: str) -> tuple[str, str]:
-    """Return a traceback's innermost frame and exception; for other text, an empty frame and the text."""
-    lines = [line for line in error.splitlines() if line.strip()]
-    frames = [index for index, line in enumerate(lines) if _FRAME.match(line)]
-    if not frames:
-        return "", lines[0].strip() if lines else ""
-    found = _FRAME.match(lines[frames[-1]])
-    assert found is not None
-    said = next((line for line in lines[frames[-1] + 1 :] if not line.startswith("  ")), "")
-    return f"{found['file']}:{found['line']}", said.strip()
+            self.reason = _reason([one.number for one in stage.alike(record).values()], record)
 
 
 def _reason(numbers: list[int], record: TrialRecord) -> str:
     assert record.outcome is not None
-    frame, said = _raised(record.error)
-    place = f" ({frame})" if frame else ""
+    chain = chain_in(record)
+    frames = chain[-1].frames if chain else ()
+    place = f" ({frames[-1].file}:{frames[-1].line})" if frames else ""
+    said = chain[-1].message if chain else first_words(record)
     return (
         f"{len(numbers)} configurations failed in the same way, and none got anywhere in between: trials {numbers[0]} "
         f"to {record.number} ended as {record.outcome.value}: {said or record.outcome.sentence}{place}"

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from analysis.crashed import describe, find_crashes, ranges, show_crashed, worth_naming
+from analysis.crashed import MOST_CHARACTERS, describe, find_crashes, ranges, show_crashed
 from cluster.console import Console
+from cluster.state.failures import worth_naming
 from cluster.state.outcomes import Outcome
 from cluster.state.raised import Frame, Raised, chain_of, from_json, from_text, text_of, to_json
 
@@ -82,8 +83,11 @@ def shown(paths, terminal=False, width=200):
     return re.sub(r"\x1b\[[0-9;]*m", "", out.getvalue())
 
 
-def raising(message="the method's own bug"):
-    raise RuntimeError(message)
+KINDS = (KeyError, ValueError, OSError, TypeError, EOFError)
+
+
+def raising(message="the method's own bug", kind=RuntimeError):
+    raise kind(message)
 
 
 def line_of(function, offset=1):
@@ -353,7 +357,7 @@ Fatal Python error: Aborted
 # -- groups
 
 
-def test_failures_are_together_by_outcome_place_and_message_the_most_first(make_search):
+def test_failures_are_together_by_outcome_place_and_exception_the_most_first(make_search):
     bug, other, numbered = (caught(lambda message=message: raising(message)) for message in ("a", "b", "a 7"))
     ends = [
         *crashed(other, bug, bug, numbered),
@@ -368,16 +372,29 @@ def test_failures_are_together_by_outcome_place_and_message_the_most_first(make_
     place = f"{HERE}:{line_of(raising)} in raising"
     assert crashes.num_trials == 10
     assert [(group.outcome.value, group.where, group.what, group.trials) for group in crashes.groups] == [
-        ("crashed", place, "RuntimeError: a", (1, 2, 5)),
+        ("crashed", place, "RuntimeError: b (and 2 other messages)", (0, 1, 2, 3, 5)),
         ("diverged", "", Outcome.DIVERGED.sentence, (6, 7)),
-        ("crashed", place, "RuntimeError: b", (0,)),
-        ("crashed", place, "RuntimeError: a 7", (3,)),
         ("invalid_config", "", "size = 9: too large", (8,)),
     ]
 
 
+def test_what_makes_a_search_pause_as_one_way_of_failing_is_one_way(make_search):
+    """Each has a message of its own, as if it had another path in it."""
+    search = make_search(budget={"trials": 100})
+    ends = crashed(*(caught(lambda n=n: raising(f"cannot mount {chr(97 + n) * 400}", OSError)) for n in range(5)))
+    study = search.open()
+    for outcome, error, parts in ends:
+        study.tell(study.ask().number, outcome, result(error, **parts))
+    assert "5 configurations failed in the same way" in study.brake.reason
+    (group,) = find_crashes(search.paths).groups
+    assert group.messages[2] == f"OSError: cannot mount {'c' * 400}"
+    assert group.what.endswith("aaa [...] (and 4 other messages)")
+    assert len(group.what) == MOST_CHARACTERS
+    assert "5 of 5 trials of try failed, in one way" in shown(search.paths)
+
+
 def test_the_same_search_is_always_shown_the_same(make_search):
-    errors = [caught(lambda n=n: raising(f"{n % 5}")) for n in range(15)]
+    errors = [caught(lambda n=n: raising(f"{n}", KINDS[n % 5])) for n in range(15)]
     paths = tell(make_search(keep_going=True), *crashed(*errors))
     assert [group.trials for group in find_crashes(paths).groups] == [(n, n + 5, n + 10) for n in range(5)]
     assert shown(paths) == shown(paths)
@@ -446,7 +463,7 @@ def test_few_groups_are_shown_with_the_end_of_a_traceback(make_search):
 
 
 def test_many_groups_are_shown_without_tracebacks(make_search):
-    errors = [caught(lambda n=n: raising(f"bug {n}")) for n in range(4)]
+    errors = [caught(lambda n=n: raising(f"bug {n}", KINDS[n])) for n in range(4)]
     assert shown(tell(make_search(), *crashed(*errors[:3]))).count("the end of trial") == 3
     lines = shown(tell(make_search(), *crashed(*errors))).splitlines()
     assert "4 of 4 trials of try-2 failed, in 4 ways" in lines
@@ -503,7 +520,7 @@ def test_a_terminal_is_spared_long_lists_of_trials_and_a_file_is_not(make_search
 
 
 def test_the_hint_names_a_trial_of_the_largest_group(make_search):
-    errors = [caught(lambda n=n: raising(n)) for n in ("a", "b", "b")]
+    errors = [caught(lambda n=n: raising("bug", n)) for n in (KeyError, OSError, OSError)]
     crashes = find_crashes(tell(make_search(), *crashed(*errors)))
     assert describe(crashes, "try")[-1].plain == "look at one, here and now: swell rerun try 1 --here"
 

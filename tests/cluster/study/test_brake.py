@@ -3,9 +3,10 @@ import random
 
 import pytest
 
+from cluster.state.failures import failure_kind
 from cluster.state.outcomes import Outcome
 from cluster.state.records import TrialRecord, load_trials
-from cluster.study.brake import ALIKE, Brake, failure_kind
+from cluster.study.brake import ALIKE, Brake
 from tests.searching import make_spec, result
 
 SPACE = {"shift": {"low": 0.0, "high": 1.0}, "schedule": ["constant", "cosine", "linear"]}
@@ -153,12 +154,19 @@ def test_who_opens_a_search_again_begins_to_count_anew():
 
 def test_numbers_and_names_in_a_reason_do_not_make_it_another():
     def kind(error, outcome=Outcome.INVALID_CONFIG):
-        return failure_kind(TrialRecord(number=0, outcome=outcome, configuration=0, params={}, config={}, error=error))
+        record = TrialRecord(number=0, outcome=outcome, configuration=0, params={}, config={}, error=error)
+        return failure_kind(record, "two_body")
 
     assert kind("file = '/a/1.npz': there is no such file") == kind("file = '/b.npz': there is no such file")
     assert kind("size = 9: too large, at most 8.5") == kind("size = 1e6: too large, at most 8.5")
+    assert kind("no place at /tmp/6f9619ff-8b86-d011: full") == kind("no place at /tmp/0a: full")
+    assert kind("job 6f9619ff-8b86-d011-b42d is gone") == kind("job 0ac3b7a5f2 is gone") != kind("job it is gone")
     assert kind("size = 9: too large") != kind("size = 9: too small")
     assert kind("it died", Outcome.WORKER_LOST) != kind("it died", Outcome.TIMED_OUT)
+    died = [
+        kind(f"it died\n{said}", Outcome.WORKER_LOST) for said in ("epoch 3", "loss 0.1", "terminate called after 2")
+    ]
+    assert died[0] == died[1] != died[2]
 
 
 # -- in a study

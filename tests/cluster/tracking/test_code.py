@@ -11,12 +11,12 @@ from types import SimpleNamespace
 import pytest
 
 from analysis.best import export_best
-from analysis.crashed import worth_naming
 from cluster.commands.check import check
 from cluster.commands.rerun import create_rerun, require_method
 from cluster.commands.search import create_search
 from cluster.installation import own_folder
 from cluster.machine.scratch import Scratch
+from cluster.state.failures import worth_naming
 from cluster.state.outcomes import Outcome
 from cluster.state.paths import SearchPaths
 from cluster.state.raised import from_text
