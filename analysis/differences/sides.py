@@ -20,7 +20,7 @@ from search_spaces.spec import Spec, load_spec
 
 USAGE = "usage"
 """The part with what a trial has used, which no two trials have in common: it is shown on request alone."""
-_VERSIONS = ("code", "settings")
+_VERSIONS = ("code", "settings", "inputs")
 _LAUNCH = ("created_at", "command", "working_directory", "host", "user")
 
 Parts = Mapping[str, Mapping[str, Any]]

@@ -8,7 +8,11 @@ from cluster.state.records import TrialRecord, is_feasible, ranked_trials
 from search_spaces.spec import Spec
 
 FIGURES = figures_of(TrialRecord)
-ORIGINS = {"code": "versions of the code (column code)", "settings": "settings of the libraries (column settings)"}
+ORIGINS = {
+    "code": "versions of the code (column code)",
+    "settings": "settings of the libraries (column settings)",
+    "inputs": "versions of the data files (column inputs)",
+}
 """The columns that must be the same in trials that are compared, and what they are called."""
 TIMES = ("began_at", "ended_at")
 OUR_COLUMNS = {"rank", "trial", "configuration", "outcome", "feasible", *TIMES, *(one.column for one in FIGURES)}

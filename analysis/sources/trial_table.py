@@ -41,12 +41,12 @@ class TrialTable:
 
     @property
     def mixture(self) -> str:
-        """A warning about numbers that do not come from one code under one set of settings; empty if they do."""
+        """A warning about numbers that do not come from one code, settings and data; empty if they do."""
         return mixture({name: _num_origins(self.frame, name) for name in ORIGINS})
 
 
 def mixed_origins(frame: pd.DataFrame) -> list[str]:
-    """Return which of the columns `code` and `settings` are not the same in all trials that tell theirs."""
+    """Return which of the columns `code`, `settings` and `inputs` are not the same in all trials that tell theirs."""
     return [name for name in ORIGINS if _num_origins(frame, name) > 1]
 
 

@@ -20,6 +20,7 @@ from cluster.machine.scratch import node_cache, scratch_root
 from cluster.state.code import changes, code_of_trial, named, read_manifest
 from cluster.state.paths import SearchPaths
 from cluster.state.records import TrialRecord, load_spec, load_trials, method_folders
+from cluster.study.inputs import changed_inputs
 from cluster.worker.environment import Origin, training_environment
 from search_spaces.errors import UserError
 from search_spaces.sections import Budget, EarlyStopping, Keep, Sampler
@@ -56,6 +57,7 @@ def rerun_command(paths: SearchPaths, trial: int, *, here: bool, code: str = "",
     folder = None if code == CURRENT else code_of_trial(paths, record.code)
     require_method(spec.trainable, method_folders(paths), folder)
     _print(console, explain_code(record, folder))
+    _print(console, [f"{sentence}: it runs with the new one" for sentence in changed_inputs(paths)])
     recorded = Run.of(paths, record)
     if here:
         return _run_here(paths, spec, record, recorded, folder, console)

@@ -29,6 +29,7 @@ from cluster.state.records import TrialRecord, load_spec, load_trials, method_fo
 from cluster.state.snapshot import load_status
 from cluster.state.supervisor_record import busy_message
 from cluster.study.budget_change import changed_budget, progress_of, require_left, way_on, write_budget
+from cluster.study.inputs import changed_inputs
 from cluster.study.second_try import BY_DEFAULT, CAN_FAIL, begun_problems, has_begun, reopen_failed
 from search_spaces.errors import Source, UserError
 from search_spaces.spec import SpecFile
@@ -142,11 +143,15 @@ def _has_queue(paths: SearchPaths) -> bool:
 def choose_code(paths: SearchPaths, choice: str | None, console: Console) -> None:
     """Let a search go on with the code of its launch, or with its method's modules as they are now (`current`).
 
-    Settings that this shell has otherwise are said, and do not count. Raises CodeChangedError if the two codes differ
+    Settings that this shell has otherwise are said, and do not count; data files that have changed are said, and do.
+    Raises CodeChangedError if the two codes differ
     and nobody has chosen, or if those of ours have changed, of which there are no copies.
     """
     for sentence in setting_changes(noted_settings(paths) or settings(os.environ), os.environ):
         console.print(sentence, soft_wrap=True)
+    for sentence in changed_inputs(paths):
+        told = "trials that start from now on read the new one, and the table's column `inputs` tells them apart"
+        console.print(f"warning: {sentence}; {told}", soft_wrap=True)
     folder = kept_code.code_in_use(paths)
     if choice == CURRENT and not is_worked_on(paths):
         place_sources(paths, load_spec(paths))

@@ -42,7 +42,7 @@ def show_one(paths: SearchPaths) -> None:
     for line in (_last_wave(snapshot), _freed(paths)):
         if line:
             console.print(line, style="dim", soft_wrap=True)
-    if changed := _code(paths, standing):
+    for changed in _changed(paths, standing):
         console.print(Text(changed, style="yellow"), soft_wrap=True)
     for line in _where(paths, standing, snapshot):
         console.print(Text(line), soft_wrap=True)
@@ -64,13 +64,17 @@ def _metric(paths: SearchPaths) -> str:
     return load_spec(paths).objectives[0].metric  # an old spec, or it says what is wrong with it
 
 
-def _code(paths: SearchPaths, standing: Standing) -> str:
-    """Return what has changed of the code since a search's launch, while it may go on."""
+def _changed(paths: SearchPaths, standing: Standing) -> Iterator[str]:
+    """Yield what has changed of the code and the data files since a search's launch, while it may go on."""
     if standing.state == "finished":
-        return ""
+        return
     from cluster.state.code import explain_changes
+    from cluster.study.inputs import changed_inputs
 
-    return explain_changes(paths)
+    if changed := explain_changes(paths):
+        yield changed
+    for sentence in changed_inputs(paths):
+        yield f"{sentence}: trials that start now read the new one, and the table's column `inputs` tells them apart"
 
 
 def _where(paths: SearchPaths, standing: Standing, snapshot: Mapping[str, Any]) -> Iterator[str]:

@@ -64,6 +64,11 @@ class Figures:
     host: str = figure("", "The node it ran on.")
     code: str = figure("", "The code that made its numbers, with `+` between those of its attempts if they differ.")
     settings: str = figure("", "The libraries and their settings that made its numbers, likewise.")
+    inputs: str = figure(
+        "",
+        "The version of the data files that it read, likewise: `first`, or an id of those that have changed since.",
+        is_measured=False,
+    )
 
 
 def figures_of(record_type: type[Figures] = Figures) -> tuple[Figure, ...]:

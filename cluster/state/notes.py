@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Generic, Protocol, TypedDict, TypeVar
+from typing import Any, Generic, NotRequired, Protocol, TypedDict, TypeVar
 
 T = TypeVar("T")
 
@@ -13,6 +13,8 @@ class Assigned(TypedDict):
     configuration: int
     """The id that ties the repetitions of one configuration."""
     config: dict[str, Any]
+    inputs: NotRequired[str]
+    """Which versions of the files that it names it was trained on."""
 
 
 class Failure(TypedDict):

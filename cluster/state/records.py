@@ -202,6 +202,7 @@ def record_of(trial: Any) -> TrialRecord:
     # Figures that only another version knows are left out.
     figures: dict[str, Any] = {name: result[name] for name in _IN_RESULT if name in result}
     figures["attempts"] = ATTEMPTS.of(trial)
+    figures["inputs"] = assigned.get("inputs", "") if assigned else ""
     is_open = not trial.state.is_finished()
     if is_open and outcome not in (Outcome.STOPPED.value, Outcome.DISK_FULL.value):
         outcome = None

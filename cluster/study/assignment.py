@@ -7,13 +7,14 @@ from typing import Any
 from optuna.trial import Trial
 from pydantic import ValidationError
 
-from cluster.state.notes import ASSIGNED
+from cluster.state.notes import ASSIGNED, Assigned
 from cluster.study.inputs import Inputs
 from search_spaces.space import FloatRange, IntRange, Parameter, is_active, order, resolve
 from search_spaces.spec import Spec
 from search_spaces.steps import Steps
 from search_spaces.validation import explain_validation
 from trainables._shared.config import ConfigError, MethodConfig
+from trainables._shared.joining import joined
 
 
 def suggest(trial: Trial, spec: Spec) -> dict[str, Any]:
@@ -80,8 +81,15 @@ def configure(trial: Trial, spec: Spec, config_type: type[MethodConfig], inputs:
     return Configured(whole)
 
 
-def note_assigned(trial: Trial, spec: Spec, config: dict[str, Any]) -> None:
-    """Write a trial's configuration to the study unless it has been written before."""
+def note_assigned(trial: Trial, spec: Spec, config: dict[str, Any], inputs: str, *, goes_on: bool) -> None:
+    """Write to the study what a trial trains, its configuration and the `inputs` it reads, if that is new.
+
+    `goes_on` says whether it goes on from what earlier attempts, perhaps with other inputs, have trained.
+    """
     known = ASSIGNED.of(trial)
-    if known is None or config != known["config"]:
-        ASSIGNED.write(trial, {"configuration": trial.number // len(spec.seeds), "config": config})
+    before = known.get("inputs", "") if known is not None and goes_on else ""
+    assigned: Assigned = {"configuration": trial.number // len(spec.seeds), "config": config}
+    if origin := joined(before, inputs):
+        assigned["inputs"] = origin
+    if assigned != known:
+        ASSIGNED.write(trial, assigned)

@@ -177,7 +177,9 @@ class SearchStudy:
                 return None
             if free is not None and not self._take_up(trial):
                 continue
-            note_assigned(trial, self.spec, configured.config)
+            goes_on = self._paths.checkpoint(trial.number).exists()
+            inputs = self._inputs.version(configured.config)
+            note_assigned(trial, self.spec, configured.config, inputs, goes_on=goes_on)
             if not configured.reason:
                 self._runs(trial)
                 return Assignment(trial.number, configured.config)

@@ -8,6 +8,7 @@ import jax
 import numpy as np
 
 from trainables._shared.frozen import code_of_this_process
+from trainables._shared.joining import joined
 
 DEFAULTS = {
     "jax_enable_x64": False,
@@ -49,10 +50,4 @@ class NumbersOrigin(NamedTuple):
 
     def after(self, earlier: "NumbersOrigin") -> "NumbersOrigin":
         """Return the origin of a training that began with `earlier` and continues with this one."""
-        return NumbersOrigin(*(_joined(before, now) for before, now in zip(earlier, self, strict=True)))
-
-
-def _joined(before: str, now: str) -> str:
-    if not before or before == now or before.endswith(f"+{now}"):
-        return now if not before or before == now else before
-    return f"{before}+{now}"
+        return NumbersOrigin(*(joined(before, now) for before, now in zip(earlier, self, strict=True)))

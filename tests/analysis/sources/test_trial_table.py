@@ -40,7 +40,7 @@ def test_the_columns_are_config_metrics_and_use_with_units_in_their_names():
     assert list(frame.columns) == [
         "rank", "trial", "configuration", "outcome", "shift", "steps", "val_error", "test_error",
         "steps_trained", "wall_time_s", "cpu_time_s", "compile_time_s", "peak_memory_mb", "wave", "attempts",
-        "xla_threads", "host", "code", "settings", "error",
+        "xla_threads", "host", "code", "settings", "inputs", "error",
     ]  # fmt: skip
     row = frame.iloc[0]
     assert (row["steps_trained"], row["wall_time_s"], row["cpu_time_s"], row["compile_time_s"]) == (30, 2.0, 1.5, 0.5)
@@ -140,6 +140,11 @@ ONE, OTHER = {"code": "aaaa1111", "settings": "jax 1, cpu"}, {"code": "bbbb2222"
         ([ONE, {}], [], ""),  # an earlier version's trials do not tell theirs
         ([ONE, ONE | {"code": "aaaa1111+bbbb2222"}], ["code"], "2 versions of the code (column code)"),
         ([ONE, OTHER | {"code": "aaaa1111"}], ["settings"], "2 settings of the libraries (column settings)"),
+        (
+            [ONE | {"inputs": "first"}, ONE | {"inputs": "first+cccc"}, ONE],
+            ["inputs"],
+            "2 versions of the data files (column inputs)",
+        ),
         (
             [ONE, OTHER, OTHER | {"code": "cccc"}],
             ["code", "settings"],

@@ -1,15 +1,22 @@
 import errno
 import os
+import time
 from pathlib import Path
 
 import pytest
 from pydantic import Field
 
+from cluster.commands import rerun
+from cluster.commands.resume import Changes, resume_elsewhere
+from cluster.commands.status_one import show_one
+from cluster.console import Console
 from cluster.driver.board import Board
-from cluster.machine.files import read_json
+from cluster.jobs.request import Options
+from cluster.machine.files import read_json, write_json
 from cluster.state.outcomes import Outcome
 from cluster.state.records import load_trials
-from cluster.study.inputs import Inputs, found_in
+from cluster.study import inputs
+from cluster.study.inputs import Inputs, changed_inputs, found_in
 from tests.methods.ripple.config import Config
 from tests.searching import result
 from trainables._shared.config import ConfigError
@@ -170,6 +177,99 @@ def test_files_are_found_wherever_a_spec_names_them(reading, file, tmp_path):
     assert set(read_json(search.paths.inputs)) == {str(file), str(folder)}
     assert found_in(base).keys() == {str(folder)}
     assert Inputs({}).away(base) == ""
+
+
+# -- other data under the same name
+
+
+def versions(search):
+    return [trial.inputs for trial in load_trials(search.paths)]
+
+
+def test_trials_are_told_apart_by_the_data_that_they_read(reading, file, caplog):
+    search = reading()
+    for text, trials in (("1,2,9", 1), ("1,2,9", 1), ("9,9,9", 2), ("1,2,9", 1)):
+        touched(file, text)  # with another time, also where it was copied anew
+        study = search.open()
+        for _ in range(trials):
+            study.tell(study.ask().number, Outcome.COMPLETED, result(val_error=1.0))
+        study.close()
+    other = versions(search)[2]
+    assert versions(search) == ["first", "first", other, other, "first"]
+    assert len(other) == 8
+    assert caplog.text.count(f"{file} has changed since the search first saw it: 5 bytes of ") == 1
+    assert caplog.text.count(" now; trials that start from now on read the new one") == 1
+
+
+def test_a_trial_that_begins_again_with_other_data_has_those_alone(reading, file):
+    search = reading()
+    search.open().ask()
+    touched(file, "9,9,9")
+    search.open().ask()
+    assert len(versions(search)) == 1
+    assert versions(search) != ["first"]
+    assert "+" not in versions(search)[0]
+
+
+def test_a_trial_that_goes_on_with_other_data_than_it_began_with_has_both(reading, file):
+    search = reading()
+    for text, expected in (("1,2,9", "first"), ("8,9", "first+"), ("8,9", "first+"), ("1,2,9", "+first")):
+        file.write_text(text)
+        study = search.open()
+        search.paths.checkpoint(study.ask().number).write_text("")
+        study.save_active()
+        study.close()
+        assert expected in versions(search)[0]
+    assert versions(search)[0].count("+") == 2
+
+
+def test_a_file_that_only_the_methods_defaults_name_is_noted_when_a_trial_first_reads_it(reading, file):
+    search = reading(
+        base={}, config_type=type("Defaulting", (Reading,), {"__annotations__": {"file": str}, "file": str(file)})
+    )
+    search.open().ask()
+    assert set(read_json(search.paths.inputs)) == {str(file)}
+    file.write_text("9")
+    search.open().ask()
+    assert versions(search) != ["first"]
+    assert len(changed_inputs(search.paths)) == 1
+
+
+def test_files_that_are_too_large_to_compare_and_folders(reading, file, monkeypatch, tmp_path):
+    monkeypatch.setattr(inputs, "LARGEST_HASHED", 1)
+    search = reading(base={"file": str(file), "others": [{"folder": str(tmp_path)}]})
+    (tmp_path / "written meanwhile").write_text("")
+    assert changed_inputs(search.paths) == []
+    touched(file, "1,2,9")
+    assert len(changed_inputs(search.paths)) == 1
+    file.unlink()
+    assert changed_inputs(search.paths) == []  # that is waited for
+
+
+def test_what_has_changed_is_said_wherever_one_stands(make_search, file, monkeypatch, tmp_path_factory, capsys):
+    monkeypatch.chdir(file.parent)
+    file.write_text("1,2,9")
+    os.utime(file, ns=(0, 10**18))
+    search = make_search(base={"kind": f"./{file.name}"})
+    monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
+    resume_elsewhere(search.paths, None, None, Options(), Changes({}), Console())
+    assert "has changed" not in capsys.readouterr().out
+    (sentence,) = touched(file, "1,2,3,9") or changed_inputs(search.paths)
+    then = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(10**9))
+    assert sentence.startswith(
+        f"./{file.name} has changed since the search first saw it: 5 bytes of {then} then, 7 bytes"
+    )
+    resume_elsewhere(search.paths, None, None, Options(), Changes({}), Console())
+    assert f"warning: {sentence}; trials that start from now on read the new one" in capsys.readouterr().out
+    show_one(search.paths)
+    assert f"{sentence}: trials that start now read the new one" in capsys.readouterr().out
+    search.open().ask()
+    monkeypatch.setattr(rerun, "_run_here", lambda *_: 0)
+    rerun.rerun_command(search.paths, 0, here=True, console=Console())
+    assert f"{sentence}: it runs with the new one" in capsys.readouterr().out
+    write_json(search.paths.inputs, [])
+    show_one(search.paths)
+    assert "has changed" not in capsys.readouterr().out
 
 
 # -- in a wave
