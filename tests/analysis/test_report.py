@@ -99,6 +99,7 @@ def test_the_page_lets_no_script_run_but_its_own_and_asks_nothing_of_anybody(mak
     assert not re.search(r'(?:src|href)="(?!#|data:)', page)
 
 
+@pytest.mark.slow
 def test_a_report_is_the_same_twice_and_names_no_password(make_search, tmp_path):
     search = make_search(budget={"trials": 2})
     search.run(lambda config: {"val_error": config["shift"]})
@@ -154,6 +155,7 @@ def test_figures_of_what_mattered_are_beside_their_tables(tmp_path):
     assert "Early ranks and final ones" not in figures
 
 
+@pytest.mark.slow
 def test_several_searches_have_a_section_each_and_one_joint_table(make_search, tmp_path):
     one, other = make_search(name="one", budget={"trials": 3}), make_search(name="other", budget={"trials": 2})
     for search in (one, other):
@@ -178,6 +180,7 @@ def test_a_search_from_elsewhere_has_a_report_too(tmp_path, monkeypatch):
     assert "rate = 0.4" in text
 
 
+@pytest.mark.slow
 def test_headings_step_down_one_level_at_a_time(make_search, tmp_path):
     search = make_search(budget={"trials": 3})
     search.run(lambda config: {"val_error": abs(config["shift"])})

@@ -3,7 +3,8 @@ import pytest
 from trainables._shared.conformance import CHECKS, Case
 from trainables._shared.discovery import load_method, method_names
 
-NAMES = [*method_names(), "tests.methods.ripple"]
+# The fast loop has the small one alone.
+NAMES = [*(pytest.param(name, marks=pytest.mark.slow) for name in method_names()), "tests.methods.ripple"]
 
 
 @pytest.fixture(scope="module", params=NAMES)

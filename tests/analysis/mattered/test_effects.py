@@ -47,6 +47,7 @@ def test_the_effect_of_one_factor_is_taken_out_of_anothers_by_hand():
     assert found["data"].p_corrected == pytest.approx(min(2 * found["data"].p, found["head"].p))
 
 
+@pytest.mark.slow
 def test_pure_noise_gives_a_claim_in_about_one_search_of_twenty():
     claims = crossings = 0
     for seed in range(10_000, 10_000 + DRAWS):

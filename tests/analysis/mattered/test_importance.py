@@ -61,6 +61,7 @@ def test_the_numbers_are_optunas_own(mode):
         assert ours == pytest.approx(own)
 
 
+@pytest.mark.slow
 def test_a_conditional_factor_is_judged_where_it_is_searched():
     study, search = study_of(60, "min", with_condition=True)
     found = importance(search, comparable(search)).table.set_index(["evaluator", "factor"])
@@ -157,6 +158,7 @@ def test_a_resample_without_a_conditional_factor_is_no_fault():
     assert "share" in set(found.loc[found["evaluator"] == PED_ANOVA, "factor"])
 
 
+@pytest.mark.slow
 def test_many_results_are_judged_in_bounded_time_and_it_is_said():
     search = drawn(0, 2500, effect=0.5)
     found = importance(search, comparable(search))

@@ -5,6 +5,8 @@ import pytest
 
 from benchmarks.verdicts import NONE, SOME, rates
 
+pytestmark = pytest.mark.slow
+
 DRAWS = 200
 HIGHEST = 0.05 + 2 * (0.05 * 0.95 / DRAWS) ** 0.5
 """What a test at 5 % stays below in all but 2 % of such runs; the draws are fixed, so this one always says the same."""

@@ -335,6 +335,7 @@ print(json.dumps([status, sorted({"ray", "jax", "optuna", "wandb", "pandas"} & s
 """
 
 
+@pytest.mark.slow
 def test_the_command_examines_for_a_spec_and_stays_small(tmp_path):
     too_many = len(os.sched_getaffinity(0)) + 1
     spec = SPEC.replace("tests.methods.ripple", "two_body")  # a package with a config.py, which imports no JAX

@@ -51,6 +51,7 @@ def summary(search):
     return [(trial.number, trial.outcome, trial.params, trial.metrics) for trial in load_trials(search.paths)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sampler", ["grid", "random"])
 def test_failed_trials_are_taken_up_again_and_the_table_is_that_of_an_undisturbed_search(stored, sampler):
     parts = {"space": GRID, "sampler": {"name": sampler}, "budget": {"trials": 10}}

@@ -20,6 +20,8 @@ from cluster.state.records import load_trials, load_waves
 from tests.searching import result
 from tests.waiting import wait_for
 
+pytestmark = pytest.mark.slow
+
 GRID = {"shift": {"low": -1.0, "high": 1.0, "step": 0.5}, "learning_rate": [0.01, 0.1]}
 RUNGS = {"name": "asha", "grace_steps": 10, "reduction": 2}
 ROOT = Path(__file__).parents[3]

@@ -241,6 +241,7 @@ def test_a_sampler_goes_on_learning_where_it_was(make_search, sampler):
     assert configs == straight
 
 
+@pytest.mark.slow
 def test_the_gaussian_process_sampler_beats_chance(make_search):
     """Needs PyTorch, which the tests' environment brings along."""
     assert medians(make_search, "gp", trials=20) < 0.5 * medians(make_search, "random", trials=20)

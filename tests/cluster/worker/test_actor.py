@@ -122,6 +122,7 @@ def test_a_machine_too_small_is_not_the_methods_own_failure(trial, monkeypatch, 
     assert raised.split("(")[0] in last["error"].splitlines()[-1]
 
 
+@pytest.mark.slow
 def test_a_pool_of_another_size_than_the_trials_cpus_is_refused_with_both_numbers(trial):
     assert jax.default_backend() == "cpu"
     (last,) = finish(trial.make(cpus=2))

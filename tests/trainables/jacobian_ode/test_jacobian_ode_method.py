@@ -75,6 +75,7 @@ class Exact:
         return J * (self.untrained.std[:, None] / self.untrained.std)
 
 
+@pytest.mark.slow
 def test_the_loss_is_the_weighted_sum_of_its_parts(data):
     config = changed(loop_weight=0.5, jacobian_weight=0.25, l1_weight=0.125)
     loss, _ = loss_and_gradient(config, data)
@@ -84,6 +85,7 @@ def test_the_loss_is_the_weighted_sum_of_its_parts(data):
     np.testing.assert_allclose(loss.value, expected, rtol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fields", [{"loop_weight": 0.0}, {"loop_closure": False}, {"model": "neural_ode"}])
 def test_without_weight_no_loop_is_computed(data, monkeypatch, fields):
     ran = []
@@ -101,6 +103,7 @@ def test_without_weight_no_loop_is_computed(data, monkeypatch, fields):
     assert not ran
 
 
+@pytest.mark.slow
 def test_the_loss_with_and_without_its_other_terms_is_finite_and_so_are_gradients(data):
     for config in (
         changed(jacobian_weight=0.0, l1_weight=0.0),
@@ -160,6 +163,7 @@ def test_rate_follows_alpha(data):
     assert float(method.rate_factor(SMOKE, hyper, let_go)) == pytest.approx(0.01)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("system", "dimension"), [("lorenz", 3), ("van_der_pol", 2), ("lorenz96", 6)])
 def test_the_exact_jacobian_validates_and_tests_as_such(store, system, dimension):
     config = Config(
@@ -193,6 +197,7 @@ def test_validation_runs_free_whatever_alpha_and_noise_are(data):
     np.testing.assert_equal({name: float(v) for name, v in first.items()}, {k: float(v) for k, v in second.items()})
 
 
+@pytest.mark.slow
 def test_recordings_report_no_error_of_the_jacobian(store, tmp_path):
     x = np.stack([np.sin(np.arange(60) / 5 + k) for k in range(12)]).reshape(6, 2, 60).swapaxes(1, 2)
     np.savez(tmp_path / "waves.npz", x=x, dt=0.1)

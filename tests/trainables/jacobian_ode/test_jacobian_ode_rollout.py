@@ -118,6 +118,7 @@ def test_the_field_is_that_of_the_base_point_plus_the_integral():
 # -- running it
 
 
+@pytest.mark.slow
 def test_runge_kutta_has_order_4():
     start, errors = jnp.asarray([[-5.0, -6.0, 22.0]]), []
     end = trajectory(np.asarray(start[0]), 0.2, 2)[-1]
@@ -173,6 +174,7 @@ def small_model(kind="jacobian", n=2, hidden=(7,)):
     return jax.tree.map(lambda leaf: leaf.astype(jnp.float64), make_model(kind, n, hidden, jax.random.key(3)))
 
 
+@pytest.mark.slow
 def test_batched_loops_equal_a_loop_over_segments():
     model = small_model(n=3)
     corners = losses.draw_corners(states(30, 3), 3, 5, jax.random.key(1))
@@ -184,6 +186,7 @@ def test_batched_loops_equal_a_loop_over_segments():
         np.testing.assert_allclose(found, total, rtol=1e-10, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_a_neural_odes_loops_close():
     model = small_model("neural_ode")
     corners = losses.draw_corners(states(10, 2) / 3, 2, 4, jax.random.key(0))
@@ -191,6 +194,7 @@ def test_a_neural_odes_loops_close():
     assert float(losses.loop_closure(small_model().jacobian, corners, "gauss_legendre", 20)) > 1e-4
 
 
+@pytest.mark.slow
 def test_gradient_of_the_loop_loss_is_that_of_finite_differences():
     model = small_model()
     corners = losses.draw_corners(states(8, 2) / 3, 2, 4, jax.random.key(0))
@@ -202,6 +206,7 @@ def test_gradient_of_the_loop_loss_is_that_of_finite_differences():
     check_grads(loss, (model.network,), order=1, modes=["rev"], rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_gradient_through_the_base_point_and_the_run_is_that_of_finite_differences():
     model = small_model()
     given, later = states(10, 2).reshape(2, 5, 2) / 3, states(6, 2, 1).reshape(2, 3, 2) / 3

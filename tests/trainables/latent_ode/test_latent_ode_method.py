@@ -72,6 +72,7 @@ def test_config_lists_every_activation_and_solver():
     assert {*STEPS, "adaptive"} == set(Config.model_fields["solver"].annotation.__args__)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("encoder", "target"), [("gru", "whole"), ("mlp", "observed")])
 def test_padding_changes_no_number_whatever_it_holds(store, encoder, target):
     config = Config(**SMALL, missing_share=0.3, noise=0.1, encoder=encoder, prefix=5, target=target)
@@ -86,6 +87,7 @@ def test_padding_changes_no_number_whatever_it_holds(store, encoder, target):
         np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_masked_series_is_encoded_and_predicted_like_the_series_of_its_samples(store):
     config = Config(**SMALL)
     model = LatentODE(config, jax.random.key(0))
@@ -107,6 +109,7 @@ def test_a_masked_series_is_encoded_and_predicted_like_the_series_of_its_samples
     np.testing.assert_allclose(one["kl"], other["kl"], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_series_is_predicted_the_same_beside_longer_ones(store):
     config = Config(**SMALL, missing_share=0.5)
     model = LatentODE(config, jax.random.key(0))
@@ -120,6 +123,7 @@ def test_a_series_is_predicted_the_same_beside_longer_ones(store):
     np.testing.assert_allclose(alone["later"][0], among["later"][few], rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_loss_is_half_the_squared_error_by_its_variance_plus_the_weighted_kl(store):
     config = Config(**SMALL)
     data = method.data(config, store).phases[0]
@@ -132,6 +136,7 @@ def test_loss_is_half_the_squared_error_by_its_variance_plus_the_weighted_kl(sto
     np.testing.assert_allclose(other.components["reconstruction"], parts["reconstruction"] / 2, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_reconstruction_is_summed_over_a_series_and_averaged_over_the_batch(store):
     config = Config(**SMALL, deterministic=True)
     data = method.data(config, store).phases[0]
@@ -180,6 +185,7 @@ def test_noise_is_on_what_is_read_and_not_on_what_is_scored(store):
         assert float(metrics["val_extrapolation_error_pct"]) == pytest.approx(100, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_a_file_of_series_trains_and_its_statistics_travel_with_the_model(store, tmp_path):
     rng = np.random.default_rng(0)
     t = np.sort(rng.uniform(100, 400, size=(40, 12)), axis=1)
@@ -203,6 +209,7 @@ def test_a_file_of_series_trains_and_its_statistics_travel_with_the_model(store,
     assert len(result.table["extrapolation_rmse"]) == 6
 
 
+@pytest.mark.slow
 def test_a_failed_solve_has_no_validation_error(store):
     config = Config(**SMALL)
     model = eqx.tree_at(

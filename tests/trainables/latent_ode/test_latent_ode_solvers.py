@@ -40,6 +40,7 @@ def test_substeps_end_at_the_same_times():
     assert np.abs(fine.z - EXACT).max() < 0.1 * np.abs(coarse.z - EXACT).max()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("solver", ["tsit5", "adaptive"])
 def test_a_step_of_length_zero_changes_nothing_and_its_gradient_is_finite(solver):
     config, tolerances = Config(solver=solver), (jnp.asarray(1e-4), jnp.asarray(1e-5))

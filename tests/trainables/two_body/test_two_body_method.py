@@ -75,6 +75,7 @@ def test_a_batch_is_all_segments_where_they_fit_and_a_draw_of_them_otherwise(sto
     assert not np.array_equal(y, other)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("solver", ["per_sample", "adaptive"])
 def test_gradients_are_finite_with_missing_samples(store, solver):
     config = Config(
@@ -93,6 +94,7 @@ def test_gradients_are_finite_with_missing_samples(store, solver):
     np.testing.assert_allclose(loss.value, zeros.value, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_loss_is_the_chosen_error_plus_the_weighted_penalty(store):
     data = method.data(Config(dataset="complex_TBP_planar_1_train", **SMALL), store).phases[0]
     fields = SMALL | {"loss": "percent_error_plus_nmse", "nmse_weight": 0.5, "attraction_weight": 2.0}
@@ -119,6 +121,7 @@ def test_a_magnitude_that_could_change_sign_starts_at_one(head, starts_at_one):
         assert (model.layers[-1].bias[0] == 1.0) == starts_at_one
 
 
+@pytest.mark.slow
 def test_failed_solves_are_reported_in_the_loss(store):
     data = method.data(Config(dataset="complex_TBP_planar_1_train", **SMALL), store).phases[0]
     loss, gradient = loss_and_gradient(Config(solver="adaptive", max_steps=1, **SMALL), data)
@@ -148,6 +151,7 @@ def test_scores_of_the_exact_field_are_zero_along_its_own_orbits_too(store, solv
     assert len(result.table["eccentricity"]) == 1
 
 
+@pytest.mark.slow
 def test_an_orbit_that_cannot_be_propagated_is_counted_as_failed(store):
     config = Config(solver="adaptive", max_steps=1, segment_length=360, **SMALL)
     tests = dict(method.data(config, store).tests)
@@ -160,6 +164,7 @@ def test_an_orbit_that_cannot_be_propagated_is_counted_as_failed(store):
     assert np.isfinite(metrics["test_1_accel_error_mean_pct"])
 
 
+@pytest.mark.slow
 def test_sets_tested_together_score_as_each_alone(store):
     config = Config(**{**SMALL, "test_datasets": ("complex_TBP_planar_4_test", "complex_TBP_planar_1_test")})
     hyper, model = traced_numbers(config), method.init(config, traced_numbers(config), jax.random.key(0))

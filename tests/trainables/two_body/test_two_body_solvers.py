@@ -47,6 +47,7 @@ def test_per_sample_follows_kepler(e, bound):
         assert largest_error(per_sample(EXACT, y[0], t), y) < bound
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("e", [0.0, 0.3, 0.6, 0.8])
 def test_adaptive_follows_kepler_within_its_tolerance(e):
     with jax.enable_x64(True):
@@ -60,6 +61,7 @@ def test_adaptive_follows_kepler_within_its_tolerance(e):
         np.testing.assert_allclose(tight.dy, derivative, atol=1e-6 * np.abs(derivative).max())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("e", [0.0, 0.3, 0.6, 0.8])
 def test_float32_default_is_no_worse_than_the_adaptive_solver(e):
     y, t = orbit_segments(e, dtype=np.float32)
@@ -78,6 +80,7 @@ def test_tsit5_is_of_order_five():
     assert 4.7 < order < 5.5
 
 
+@pytest.mark.slow
 def test_adaptive_agrees_with_diffrax():
     with jax.enable_x64(True):
         y, t = orbit_segments(0.6)
@@ -91,6 +94,7 @@ def test_adaptive_agrees_with_diffrax():
         np.testing.assert_allclose(ours.y[:, :, 0], theirs.ys, atol=1e-7)
 
 
+@pytest.mark.slow
 def test_segments_of_any_number_step_alone_or_together():
     """200 segments go through all three levels, 3 through one; a segment's result does not depend on its company."""
     y, t = orbit_segments(0.8, length=4, dtype=np.float32)
@@ -106,6 +110,7 @@ def field():
     return Dynamics(AccelerationField(Config(width=8, depth=1, activation="tanh"), jax.random.key(3)))
 
 
+@pytest.mark.slow
 def test_adaptive_gradient_is_that_of_the_exact_solution(field):
     with jax.enable_x64(True):
         wide = jax.tree.map(lambda x: x.astype(jnp.float64), field)
@@ -122,6 +127,7 @@ def test_adaptive_gradient_is_that_of_the_exact_solution(field):
             np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_running_out_of_steps_is_an_outcome_with_finite_gradients(field):
     y, t = orbit_segments(0.8, dtype=np.float32)
 
