@@ -1,15 +1,20 @@
 """Optimiser steps per second of two-body training, by solver; compile time apart; what a second trial compiles.
 
     PJRT_NPROC=1 OMP_NUM_THREADS=1 python -m benchmarks.two_body_speed
+    PJRT_NPROC=1 OMP_NUM_THREADS=1 python -m benchmarks.two_body_speed --in-turn
 
 200 segments of 18 samples, all in each batch, MLP 64x2, one core. Every variant runs in a process of its own, one
 after the other: first without, then with what the first left in a persistent compilation cache. `diffrax` is the
 same training through a vmapped `diffrax.diffeqsolve` at the tolerances of `adaptive`.
+
+With `--in-turn`, per_sample and mesh train in one process, a few steps each, again and again, and CPU seconds are
+counted: their ratio holds on a machine that other work uses too.
 """
 
 import argparse
 import json
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -19,11 +24,21 @@ from typing import Any
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "per_sample": {"solver": "per_sample"},
+    "mesh": {"solver": "mesh"},
     "adaptive": {"solver": "adaptive"},
     "diffrax": {"solver": "adaptive"},
     "per_sample tanh": {"solver": "per_sample", "activation": "tanh"},
+    "mesh tanh": {"solver": "mesh", "activation": "tanh"},
     "adaptive tanh": {"solver": "adaptive", "activation": "tanh"},
     "diffrax tanh": {"solver": "adaptive", "activation": "tanh"},
+}
+IN_TURN: dict[str, dict[str, Any]] = {
+    "10 orbits, segment 18": {},
+    "10 orbits, segment 18, tanh": {"activation": "tanh"},
+    "1 orbit, segment 18": {"dataset": "complex_TBP_planar_1_train"},
+    "100 orbits, segment 10": {"dataset": "complex_TBP_planar_100_train", "segment_length": 10},
+    "100 orbits, segment 4": {"dataset": "complex_TBP_planar_100_train", "segment_length": 4},
+    "10 orbits, segment 90": {"segment_length": 90},
 }
 
 
@@ -50,7 +65,7 @@ def use_diffrax() -> None:
 
         y, solved = jax.vmap(one, in_axes=1, out_axes=(2, 0))(y0, t)
         y = jnp.where(jnp.isfinite(y), y, 0.0)
-        return Solution(y, jnp.zeros_like(y), jnp.all(solved))
+        return Solution(y, jnp.zeros_like(y), jnp.all(solved), jnp.full((), jnp.nan))
 
     method.adaptive = adaptive
 
@@ -107,14 +122,62 @@ def in_a_process_of_its_own(variant: str, num_steps: int, cache: str) -> dict[st
     return json.loads(output.splitlines()[-1])
 
 
+def trained_in_turn(name: str, num_steps: int, rounds: int) -> str:
+    """Return a row: CPU milliseconds of a step and CPU seconds of compiling one, of per_sample and mesh in turn."""
+    import jax
+    import jax.numpy as jnp
+
+    from trainables._shared.datasets import DatasetStore
+    from trainables._shared.program import Program, Span
+    from trainables._shared.training import traced_numbers
+    from trainables.two_body.config import Config
+    from trainables.two_body.method import method
+
+    class Runner:
+        def __init__(self, solver: str, store: DatasetStore) -> None:
+            config = Config(solver=solver, test_datasets=(), **IN_TURN[name])  # pyright: ignore[reportArgumentType]
+            self.data = jax.device_put(method.data(config, store).phases[0])
+            self.hyper, self.program = traced_numbers(config), Program(method, config)
+            self.state = self.program.run("init", self.hyper)
+            self.compile_s, self.seconds = self(1), []
+
+        def __call__(self, num: int) -> float:
+            start = time.process_time()
+            span = Span(*(jnp.asarray(steps, jnp.int32) for steps in (num, 0, 10**6)))
+            self.state, _ = jax.block_until_ready(self.program.run("chunk", self.state, self.hyper, span, self.data))
+            return time.process_time() - start
+
+    with tempfile.TemporaryDirectory() as folder:
+        runners = [Runner(solver, DatasetStore(Path(folder))) for solver in ("per_sample", "mesh")]
+    for _ in range(rounds):
+        for runner in runners:
+            runner.seconds.append(runner(num_steps))
+    plain, meshed = runners
+    ratio = statistics.median(a / b for a, b in zip(plain.seconds, meshed.seconds, strict=True))
+    milliseconds = [1000 * statistics.median(runner.seconds) / num_steps for runner in runners]
+    return (
+        f"| {name} | {milliseconds[0]:.2f} | {milliseconds[1]:.2f} | {ratio:.2f} "
+        f"| {plain.compile_s:.1f} | {meshed.compile_s:.1f} | {meshed.compile_s / plain.compile_s:.2f} |"
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", choices=VARIANTS, default=list(VARIANTS), metavar="VARIANT")
     parser.add_argument("--steps", type=int, default=100, help="optimiser steps of one measurement (three are made)")
+    parser.add_argument("--in-turn", action="store_true", help="per_sample and mesh in turn, in CPU seconds")
+    parser.add_argument("--rounds", type=int, default=5, help="turns, with --in-turn")
+    parser.add_argument("--cases", nargs="+", choices=IN_TURN, default=list(IN_TURN), metavar="CASE")
     parser.add_argument("--variant", choices=VARIANTS, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.variant:
         print(json.dumps(measure(options.variant, options.steps)))
+        return
+    if options.in_turn:
+        print("| case | per_sample, ms a step | mesh | ratio | per_sample, compile s | mesh | ratio |")
+        print("|---|---|---|---|---|---|---|")
+        for name in options.cases:
+            print(trained_in_turn(name, options.steps, options.rounds), flush=True)
         return
     print("| variant | steps/s | of the first steps | compile s | with the cache | compiled by a second trial |")
     print("|---|---|---|---|---|---|")

@@ -20,10 +20,12 @@ from trainables.two_body import losses
 from trainables.two_body.config import Config, CurriculumPhase
 from trainables.two_body.data import Segments, as_segments, check_fetched, cut, generate, recipe
 from trainables.two_body.dataset_names import parse_dataset
+from trainables.two_body.mesh import mesh, meshed
 from trainables.two_body.metric_names import QUANTITIES, metric_prefixes
 from trainables.two_body.metrics import field_errors, orbit_table, score_metrics
 from trainables.two_body.model import AccelerationField, Dynamics
 from trainables.two_body.solvers import Solution, adaptive, per_sample
+from trainables.two_body.timetable import Timetable, on_timetable
 from trainables.two_body.windows import NUM_SAMPLES
 
 
@@ -53,6 +55,8 @@ class TwoBody(Method[Config]):
         config.check_data()
         training = _orbits(config, config.dataset, store, config.missing_tail)
         phases = [cut(training, phase.window, phase.segment_length) for phase in config.resolved_phases()]
+        if config.solver == "mesh":
+            phases = [on_timetable(segments, config.batch_size) for segments in phases]
         missing = config.missing_tail if config.val_dataset == "training" else 0.0
         validation = _orbits(config, config.validation_name, store, missing)
         tests = {}
@@ -65,26 +69,39 @@ class TwoBody(Method[Config]):
         return AccelerationField(config, key)
 
     def batch(self, config: Config, data: PyTree[Array], key: PRNGKeyArray) -> PyTree[Array]:
-        """Return segments drawn at random, component and sample axes first; all of them where the batch holds them."""
-        segments = Segments(*data)
-        num = segments.y.shape[0]
+        """Return segments drawn at random, component and sample axes first; all of them where the batch holds them.
+
+        With solver mesh, in order of falling effort, and the mesh after the mask.
+        """
+        *arrays, table = data if config.solver == "mesh" else (*data, None)
+        num = arrays[0].shape[0]
         if num > config.batch_size:
             chosen = jax.random.randint(key, (config.batch_size,), 0, num)
-            segments = Segments(*(array[chosen] for array in segments))
-        return _samples_first(segments)
+            arrays = [array[chosen] for array in arrays]
+        if table is None:
+            return _samples_first(Segments(*arrays))
+        hardest_first = jnp.argsort(-arrays[-1][:, -1])
+        *segments, effort = (array[hardest_first] for array in arrays)
+        y, t, mask = _samples_first(Segments(*segments))
+        return y, t, mask, mesh(t, jnp.transpose(effort), Timetable(*table))
 
     def loss(
         self, config: Config, hyper: Hyper, model: Any, batch: PyTree[Array], key: PRNGKeyArray, step: Int[Array, ""]
     ) -> Loss:
         """Return the error of the segments integrated from their first samples."""
-        y, t, mask = batch
-        solution = solve(config, hyper, model, y[0], t, config.max_steps)
+        if config.solver == "mesh":
+            y, t, mask, steps = batch
+            solution = meshed(Dynamics(model), y[0], t, steps)
+        else:
+            y, t, mask = batch
+            solution = solve(config, hyper, model, y[0], t, config.max_steps)
         errors = (y[1:], solution.y, mask[1:])
         parts = {
             "percent_error": losses.percent_error(*errors),
             "nmse": losses.nmse(*errors),
             "mse": losses.mse(*errors),
             "attraction": losses.attraction(solution.y, solution.dy, mask[1:]),
+            "solver_error_pct": 100 * solution.error,
         }
         value = losses.LOSSES[config.loss](parts, hyper["nmse_weight"])
         return Loss(value + hyper["attraction_weight"] * parts["attraction"], parts, solution.solved)
@@ -178,7 +195,11 @@ def _samples_first(segments: Segments) -> tuple[Array, Array, Array]:
 
 
 def solve(config: Config, hyper: Hyper, model: Any, y0: Array, t: Array, max_steps: int) -> Solution:
-    """Return orbits or segments of a field from their first states, by the config's solver."""
+    """Return orbits or segments of a field from their first states, by the config's solver.
+
+    By per_sample instead of mesh: a mesh fits the orbit that was observed, and one that a field propagates far is
+    another.
+    """
     field = Dynamics(model)
     if config.solver == "adaptive":
         return adaptive(field, y0, t, hyper["rtol"], hyper["atol"], max_steps)

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from trainables._shared.tsit5 import combine, tsit5_step
-from trainables.two_body.features import State
+from trainables.two_body.features import State, norm
 
 Field = Callable[[State], State]
 
@@ -36,25 +36,39 @@ DENSE = (
 """Fourth-order interpolant of a step (same paper): weight i is the polynomial of theta, theta^2, .. theta^4."""
 
 
+SMALLEST = 1e-8
+"""Of a state that an error is compared with."""
+
+
 class Solution(NamedTuple):
     """States and their derivatives at every sample after the first, and whether every segment was solved."""
 
     y: Float[Array, "later 6 n"]
     dy: Float[Array, "later 6 n"]
     solved: Bool[Array, ""]
+    error: Float[Array, ""]
+    """The estimated errors of a segment's steps, relative to their states, summed; the mean over the segments."""
+
+
+def estimated_error(y1: State, k: Sequence[State], h: Float[Array, " n"]) -> Float[Array, " n"]:
+    """Return the embedded estimate of a step's error, relative to its state; no gradient goes through it."""
+    y1, k, h = jax.lax.stop_gradient((y1, list(k), h))
+    return norm(h * combine(ERROR, k))[0] / jnp.maximum(norm(y1)[0], SMALLEST)
 
 
 def per_sample(field: Field, y0: Float[Array, "6 n"], t: Float[Array, "samples n"], substeps: int = 1) -> Solution:
     """Integrate with `substeps` Tsit5 steps between samples: six evaluations of the field each, for all segments."""
     h = jnp.repeat(jnp.diff(t, axis=0) / substeps, substeps, axis=0)
 
-    def body(carry: tuple[State, State], h: Float[Array, " n"]) -> tuple[tuple[State, State], tuple[State, State]]:
+    def body(carry: tuple[State, State], h: Float[Array, " n"]) -> tuple[tuple[State, State], tuple[State, ...]]:
         y, k = tsit5_step(field, *carry, h)
-        return (y, k[-1]), (y, k[-1])
+        return (y, k[-1]), (y, k[-1], estimated_error(y, k, h))
 
     # Measured with rematerialised bodies, an adjoint by hand and the batch axis first: none was faster than this.
-    _, (y, dy) = jax.lax.scan(body, (y0, field(y0)), h)
-    return Solution(y[substeps - 1 :: substeps], dy[substeps - 1 :: substeps], jnp.array(True))
+    _, (y, dy, error) = jax.lax.scan(body, (y0, field(y0)), h)
+    return Solution(
+        y[substeps - 1 :: substeps], dy[substeps - 1 :: substeps], jnp.array(True), jnp.mean(jnp.sum(error, axis=0))
+    )
 
 
 class _Attempt(NamedTuple):
@@ -76,6 +90,8 @@ class _Lanes(NamedTuple):
     h: Float[Array, " n"]
     ys: Float[Array, "later 6 n"]
     dys: Float[Array, "later 6 n"]
+    error: Float[Array, " n"]
+    """Estimated errors of the steps so far, summed."""
 
 
 class _Record(NamedTuple):
@@ -129,6 +145,7 @@ def _attempt(
         h=h * jnp.where(jnp.isfinite(error), factor, 0.2),
         ys=jnp.where(passed, dense_y, now.ys),
         dys=jnp.where(passed, dense_dy, now.dys),
+        error=now.error + jnp.where(attempt.kept, estimated_error(y1, k, h), 0.0),
     )
     return new, attempt
 
@@ -180,7 +197,7 @@ def _put(tree: Any, segments: Int[Array, " width"], part: Any) -> Any:
     return jax.tree.map(lambda array, new: array.at[..., segments].set(new), tree, part)
 
 
-_Outputs = tuple[Float[Array, "later 6 n"], Float[Array, "later 6 n"], Bool[Array, ""]]
+_Outputs = tuple[Float[Array, "later 6 n"], Float[Array, "later 6 n"], Bool[Array, ""], Float[Array, ""]]
 _Problem = tuple[Field, Float[Array, "6 n"]]
 
 
@@ -191,7 +208,8 @@ def _solve_forward(
     # A segment that fails keeps zeros for what it never reached: finite, and its loss is not used.
     unreached = jnp.zeros((samples.shape[0], *y0.shape), y0.dtype)
     # The first interval between samples is a first step of the right order, and costs no evaluation.
-    lanes = _Lanes(y0, field(y0), jnp.zeros_like(samples[0]), samples[0], unreached, unreached)
+    none = jnp.zeros_like(samples[0])
+    lanes = _Lanes(y0, field(y0), none, samples[0], unreached, unreached, none)
     records: list[_Record] = []
     budget = jnp.asarray(max_steps, jnp.int32)
     widths = _widths(samples.shape[1])
@@ -202,12 +220,12 @@ def _solve_forward(
         )  # fmt: skip
         budget = budget - record.num_steps
         records.append(record)
-    return (lanes.ys, lanes.dys, jnp.all(lanes.t >= samples[-1])), records
+    return (lanes.ys, lanes.dys, jnp.all(lanes.t >= samples[-1]), jnp.mean(lanes.error)), records
 
 
 def _solve_backward(
     records: list[_Record],
-    cotangents: tuple[Array | None, Array | None, None],
+    cotangents: tuple[Array | None, Array | None, None, Array | None],
     perturbed: Any,
     problem: _Problem,
     samples: Float[Array, "later n"],

@@ -135,6 +135,7 @@ def test_fields_without_effect_are_told():
     assert Config().unused_fields().keys() == {"rtol", "atol", "max_steps", "nmse_weight"}
     adaptive = Config(solver="adaptive", loss="percent_error_plus_nmse", steps_strategy=[5, 6], lr_strategy=[1e-3])
     assert adaptive.unused_fields().keys() == {"substeps", "steps", "learning_rate"}
+    assert Config(solver="mesh").unused_fields().keys() == {"rtol", "atol", "max_steps", "nmse_weight"}
     partly = Config(curriculum=[{"steps": 5, "segment_length": 4}, {"steps": 6}], solver="adaptive", loss="mse")
     assert partly.unused_fields().keys() == {"substeps", "nmse_weight", "steps"}
 

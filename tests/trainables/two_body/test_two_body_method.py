@@ -7,7 +7,6 @@ from trainables._shared.datasets import DatasetStore
 from trainables._shared.program import Program
 from trainables._shared.training import Training, traced_numbers
 from trainables.two_body.config import ActivationName, Config, CurriculumPhase
-from trainables.two_body.data import Segments
 from trainables.two_body.method import method
 from trainables.two_body.model import ACTIVATIONS, AccelerationField, exact_acceleration
 
@@ -76,7 +75,7 @@ def test_a_batch_is_all_segments_where_they_fit_and_a_draw_of_them_otherwise(sto
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("solver", ["per_sample", "adaptive"])
+@pytest.mark.parametrize("solver", ["per_sample", "adaptive", "mesh"])
 def test_gradients_are_finite_with_missing_samples(store, solver):
     config = Config(
         dataset="complex_TBP_planar_1_train", solver=solver, missing_tail=0.49, segment_length=36,
@@ -84,7 +83,7 @@ def test_gradients_are_finite_with_missing_samples(store, solver):
     )  # fmt: skip
     segments = method.data(config, store).phases[0]
     assert not segments.mask.all()
-    padded = Segments(np.where(segments.mask[..., None], segments.y, np.nan), segments.t, segments.mask)
+    padded = segments._replace(y=np.where(segments.mask[..., None], segments.y, np.nan))
     zeros, gradient = loss_and_gradient(config, segments)
     loss, nan_gradient = loss_and_gradient(config, padded)
     assert loss.solved
@@ -139,7 +138,7 @@ def test_validation_of_the_exact_field_is_zero(store):
     }
 
 
-@pytest.mark.parametrize("solver", ["per_sample", "adaptive"])
+@pytest.mark.parametrize("solver", ["per_sample", "adaptive", "mesh"])
 def test_scores_of_the_exact_field_are_zero_along_its_own_orbits_too(store, solver):
     config = Config(solver=solver, planar=False, **SMALL)
     tests = dict(method.data(config, store).tests)

@@ -57,6 +57,7 @@ def test_adaptive_follows_kepler_within_its_tolerance(e):
         assert largest_error(solution, y) < 3e-6
         tight = adaptive(EXACT, y[0], t, jnp.asarray(1e-10), jnp.asarray(1e-12), 256)
         assert largest_error(tight, y) < 1e-9
+        assert 0 < tight.error < 1e-2 * solution.error < 1e-6
         derivative = np.asarray(jax.vmap(EXACT)(y[1:]))
         np.testing.assert_allclose(tight.dy, derivative, atol=1e-6 * np.abs(derivative).max())
 

@@ -1,0 +1,237 @@
+import dataclasses
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jaxtyping import Array
+
+from trainables._shared.conformance import Case, vmapped_lanes_equal_single_trials
+from trainables._shared.kepler import kepler_states
+from trainables._shared.training import traced_numbers
+from trainables.two_body.config import Config
+from trainables.two_body.data import Segments, as_segments
+from trainables.two_body.mesh import MOST_ERROR, mesh, meshed
+from trainables.two_body.method import TwoBody, method
+from trainables.two_body.model import Dynamics, exact_acceleration
+from trainables.two_body.solvers import per_sample
+from trainables.two_body.timetable import (
+    ERROR_BOUND,
+    TimedSegments,
+    efforts,
+    on_timetable,
+    steps_by_rank,
+    steps_needed,
+    timetable,
+)
+
+EXACT = Dynamics(exact_acceleration)
+
+
+def cuts(length, eccentricities=(0.0, 0.3, 0.6, 0.8, 0.849), starts=range(0, 360, 18)):
+    """States and times of segments of orbits with semi-major axis 1, from these samples of each on, in float64."""
+    M = np.deg2rad(np.arange(720.0))[None].repeat(len(eccentricities), 0)
+    y = kepler_states(np.array([[1.0, e, 0.0, 0.0, 30.0, 0.0] for e in eccentricities]), M)
+    y, t = (np.concatenate([array[:, start : start + length] for start in starts]) for array in (y, M))
+    return y, t - t[:, :1]
+
+
+def segments(*args):
+    return as_segments(*cuts(*args))
+
+
+def solved(field, timed, dtype=jnp.float32):
+    """Return the states (samples, 6, n) of segments in order of falling effort, their mask and their solution."""
+    order = np.argsort(-timed.effort[:, -1], kind="stable")
+    y, t, effort = (jnp.asarray(array[order], dtype) for array in (timed.y, timed.t, timed.effort))
+    y = jnp.transpose(y, (1, 2, 0))
+    solution = jax.jit(lambda y0: meshed(field, y0, t.T, mesh(t.T, effort.T, timed.table)))(y[0])
+    return y, timed.mask[order].T, solution
+
+
+def largest_error(solution, y, mask):
+    difference, size = (np.linalg.norm(np.asarray(x), axis=1)[mask[1:]] for x in (solution.y - y[1:], y[1:]))
+    return (difference / size).max()
+
+
+# In single precision, rounding a start near periapsis alone moves a whole orbit of e = 0.849 by 2e-4.
+@pytest.mark.parametrize(
+    ("length", "single"), [(2, True), (4, True), (18, True), (18, False), (90, True), (360, False)]
+)
+def test_every_sample_is_within_the_bound_of_kepler(length, single):
+    y, t = cuts(length, (0.0, 0.3, 0.6, 0.8, 0.849), range(0, 360, max(18, length // 4)))
+    timed = on_timetable(as_segments(y, t), 1000)
+    assert timed.table.rank.shape[0] < max(length, 20)
+    with jax.enable_x64(not single):
+        exact, mask, solution = solved(EXACT, timed._replace(y=y, t=t), jnp.float32 if single else jnp.float64)
+        slopes = np.asarray(jax.vmap(EXACT)(exact[1:]))
+    assert solution.solved
+    assert largest_error(solution, exact, mask) < ERROR_BOUND
+    scale = np.linalg.norm(slopes, axis=1, keepdims=True)
+    np.testing.assert_allclose(np.asarray(solution.dy) / scale, slopes / scale, atol=1e-3)
+
+
+def test_more_steps_come_closer_with_the_fifth_power():
+    y, t = cuts(10, (0.6,))
+    short = as_segments(y, t)
+    effort = efforts(short)
+    found = []
+    for factor in (2, 4):
+        timed = TimedSegments(*short, effort, timetable(factor * steps_by_rank(effort[:, -1], 1000)))
+        with jax.enable_x64(True):
+            exact, mask, solution = solved(EXACT, timed._replace(y=y, t=t), jnp.float64)
+        found.append(largest_error(solution, exact, mask))
+    assert 20 < found[0] / found[1] < 50
+
+
+class Power(eqx.Module):
+    """Gravity that falls with a power of the distance."""
+
+    strength: Array
+    power: Array
+
+    def __call__(self, y):
+        return -self.strength * y[:3] * jnp.sum(y[:3] ** 2, axis=0) ** self.power
+
+
+@pytest.mark.slow
+def test_gradient_is_that_of_its_own_steps_and_close_to_the_finest():
+    timed = on_timetable(segments(18, (0.5,)), 1000)
+    order = np.argsort(-timed.effort[:, -1], kind="stable")
+    with jax.enable_x64(True):
+        y, t, effort = (jnp.asarray(array[order], jnp.float64) for array in (timed.y, timed.t, timed.effort))
+        at = (Dynamics(Power(jnp.asarray(1.1), jnp.asarray(-1.4))), y[:, 0].T)
+        way = (Dynamics(Power(jnp.asarray(0.3), jnp.asarray(0.2))), jnp.cos(jnp.arange(6.0 * len(y)).reshape(6, -1)))
+
+        def total(solution):
+            return jnp.sum(solution.y**2) + jnp.sum(solution.dy * jnp.arange(6.0)[:, None])
+
+        @jax.jit
+        def found():
+            steps = mesh(t.T, effort.T, timed.table)
+            gradient = jax.grad(lambda x: total(meshed(*x, t.T, steps)))(at)
+            moved = [jax.tree.map(lambda x, d, step=step: x + step * d, at, way) for step in (1e-5, -1e-5)]
+            up, down = (total(meshed(*x, t.T, steps)) for x in moved)
+            return gradient, (up - down) / 2e-5, jax.grad(lambda x: total(per_sample(*x, t.T)))(at)
+
+        gradient, difference, finest = found()
+    along = sum(np.vdot(g, d) for g, d in zip(*map(jax.tree.leaves, (gradient, way)), strict=True))
+    np.testing.assert_allclose(along, difference, rtol=1e-7)
+    for a, b in zip(*map(jax.tree.leaves, (gradient, finest)), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-3 * np.abs(b).max())
+
+
+def test_missing_samples_neither_cost_steps_nor_change_the_others():
+    whole = segments(36, (0.6,))
+    there = whole.mask.copy()
+    there[:10, 20:] = False  # a tail
+    there[10:, 7:11] = False  # a gap
+    gone = Segments(np.where(there[..., None], whole.y, 0.0), whole.t, there)
+    effort = efforts(gone)
+    assert (np.diff(effort[:10, 19:], axis=1) == 0).all()
+    assert (np.diff(effort[:10, :20], axis=1) > 0).all()
+    np.testing.assert_allclose(effort[10:, -1], efforts(whole)[10:, -1], rtol=0.05)
+    timed = on_timetable(gone, 1000)
+    assert timed.table.last.shape == (20,)
+    y, mask, solution = solved(EXACT, timed)
+    assert np.isfinite(solution.y).all()
+    assert largest_error(solution, y, mask) < 2 * ERROR_BOUND
+
+
+def test_a_segment_is_solved_alike_in_any_company_and_order():
+    many = on_timetable(segments(18), 1000)
+    few = on_timetable(Segments(*(array[::7] for array in many[:3])), 1000)
+    y, _, solution = solved(EXACT, many)
+    chosen_y, _, chosen = solved(EXACT, few)
+    starts = {row.tobytes(): index for index, row in enumerate(np.asarray(y[0].T))}
+    where = [starts[row.tobytes()] for row in np.asarray(chosen_y[0].T)]
+    np.testing.assert_allclose(chosen.y, np.asarray(solution.y)[..., where], rtol=2e-6, atol=2e-6)
+
+
+@pytest.mark.slow
+def test_the_loss_is_per_samples_whatever_the_order_of_the_segments():
+    config = Config(solver="mesh", width=8, depth=1, loss="percent_error_plus_nmse")
+    hyper, key = traced_numbers(config), jax.random.key(0)
+    model = method.init(config, hyper, key)
+
+    def loss_of(config):
+        return jax.jit(lambda data: method.loss(config, hyper, model, method.batch(config, data, key), key, 0))
+
+    plain = segments(18, (0.3, 0.8))
+    timed, shuffled = on_timetable(plain, config.batch_size), np.random.default_rng(0).permutation(len(plain.y))
+    on_mesh = loss_of(config)
+    ours = on_mesh(timed)
+    again = on_mesh(timed._replace(**{n: getattr(timed, n)[shuffled] for n in ("y", "t", "mask", "effort")}))
+    theirs = loss_of(config.model_copy(update={"solver": "per_sample"}))(plain)
+    np.testing.assert_allclose(ours.value, theirs.value, rtol=1e-5)
+    np.testing.assert_allclose(ours.value, again.value, rtol=1e-6)
+    assert 0 < theirs.components["solver_error_pct"] < ours.components["solver_error_pct"] < 1e-2
+
+
+class OnMeshes(TwoBody):
+    def smoke(self):
+        return super().smoke().model_copy(update={"solver": "mesh"})
+
+
+@pytest.mark.slow
+def test_trials_trained_together_end_as_each_alone(tmp_path):
+    vmapped_lanes_equal_single_trials(Case("two_body", OnMeshes(), tmp_path))
+
+
+@dataclasses.dataclass
+class Rough:
+    """Gravity, with ripples that no observed orbit has."""
+
+    ripples: float
+
+    def __call__(self, y):
+        return exact_acceleration(y) * (1 + self.ripples * jnp.sin(300 * y[:3]))
+
+
+def test_a_field_rougher_than_the_data_is_noticed():
+    timed = on_timetable(segments(18, (0.0, 0.6)), 1000)
+    _, _, smooth = solved(EXACT, timed)
+    _, _, rough = solved(Dynamics(Rough(0.5)), timed)
+    assert smooth.solved
+    assert smooth.error < 1e-2 * MOST_ERROR
+    assert rough.error > MOST_ERROR
+    assert not rough.solved
+
+
+def test_a_field_that_leaves_all_bounds_is_no_failure_of_the_solver():
+    """Its loss is not finite: the training has diverged, as with any solver."""
+    _, _, solution = solved(lambda y: 1e30 * y**3, on_timetable(segments(18, (0.3,)), 1000))
+    assert not np.isfinite(solution.y).all()
+    assert solution.solved
+
+
+@pytest.mark.parametrize("steps", [[1], [7, 2, 2, 1, 1], [5] * 3, [9, 6, 5, 4, 4, 3, *[2] * 20, *[1] * 100]])
+def test_a_timetable_makes_every_step_once_and_in_order(steps):
+    table = timetable(np.array(steps))
+    rounds, lanes = table.rank.shape
+    assert rounds == steps[0]
+    busy = table.share > 0
+    assert busy.sum() == sum(steps)
+    for rank, num in enumerate(steps):
+        (rows, columns) = np.nonzero(busy & (table.rank == rank))
+        assert len(set(columns)) == 1
+        np.testing.assert_array_equal(rows, rows[0] + np.arange(num))
+        np.testing.assert_allclose(table.share[rows, columns], np.arange(1, num + 1) / num)
+        np.testing.assert_array_equal(table.begins[rows, columns], [True, *[False] * (num - 1)])
+        assert table.last[rank] == rows[-1] * lanes + columns[-1]
+    assert table.begins[~busy].all()
+    assert lanes * rounds < sum(steps) + rounds + 2 * len(steps)
+
+
+def test_batches_that_are_drawn_have_the_steps_that_they_need_almost_always():
+    rng = np.random.default_rng(0)
+    effort = rng.lognormal(-1.0, 0.8, 2000)
+    given = steps_by_rank(effort, 256)
+    too_few = []
+    for _ in range(200):
+        needed = np.sort(steps_needed(rng.choice(effort, 256)))[::-1]
+        too_few.append((needed > given).mean())
+    assert np.mean(too_few) < 1e-3
+    assert given.sum() < 1.5 * 256 * steps_needed(effort).mean()
+    np.testing.assert_array_equal(steps_by_rank(effort, 2000), np.sort(steps_needed(effort))[::-1])
