@@ -77,6 +77,7 @@ def draw(data: ImportanceBars, axes: Any) -> None:
         for where in at[np.isnan(values)]:
             axes.text(0.006, where, f"not known by {evaluator}", fontsize=7.5, color=GREY, va="center")
     axes.set_yticks(range(len(data.factors)), [shorten(name) for name in data.factors])
-    axes.set(xlim=(0, 1), ylim=(len(data.factors) - 0.4, -0.6), xlabel="share of importance", title=data.remark)
+    axes.set(xlim=(0, 1), ylim=(len(data.factors) - 0.4, -0.6), title=data.remark)
+    axes.set_xlabel("share of importance", loc="left")  # to its right is the legend
     axes.grid(axis="y", visible=False)
     axes.legend(loc="upper right", bbox_to_anchor=(1.0, -0.02), ncols=2, borderaxespad=2.2)
