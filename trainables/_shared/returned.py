@@ -128,12 +128,19 @@ def traced_metrics(function: str, values: Any) -> dict[str, Any]:
     return dict(values)
 
 
+def _has_numbers_type(value: Any) -> bool:
+    """Return whether a value says that it holds numbers.
+
+    JAX takes None and types for numbers where a warning is no error.
+    """
+    if isinstance(value, bool | int | float) or hasattr(value, "__jax_array__"):
+        return True
+    return hasattr(value, "dtype") and not isinstance(value, str | type) and not _is_masked(value)
+
+
 def _is_traced_number(value: Any) -> bool:
-    if not isinstance(value, bool | int | float):
-        # JAX takes None and types for numbers where a warning is no error: only what has a type of numbers is one.
-        is_scalar = hasattr(value, "dtype") and not isinstance(value, str | type) and not _is_masked(value)
-        if not is_scalar and not hasattr(value, "__jax_array__"):
-            return False
+    if not _has_numbers_type(value):
+        return False
     try:
         return jnp.ndim(value) == 0 and any(jnp.issubdtype(jnp.result_type(value), kind) for kind in _NUMBERS)
     except Exception:  # an array of objects
