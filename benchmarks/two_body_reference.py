@@ -11,14 +11,14 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 import numpy as np
 
 from trainables._shared.datasets import DatasetStore
 from trainables._shared.program import ProgramCache
 from trainables._shared.training import Training
-from trainables.two_body.config import Config
+from trainables.two_body.config import Config, SolverName
 from trainables.two_body.method import method
 
 LIMIT_PCT = 4.0
@@ -86,7 +86,7 @@ def main() -> int:
     parser.add_argument("--only", type=int, nargs="+", default=[100, 10], metavar="N", help="training sets: 100, 10")
     parser.add_argument("--heads", nargs="+", metavar="HEAD", help="heads, as in mlp_4D_HEAD; all by default")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], metavar="SEED")
-    parser.add_argument("--solver", choices=("per_sample", "adaptive"), default="per_sample")
+    parser.add_argument("--solver", choices=get_args(SolverName), default="mesh")
     options = parser.parse_args()
     settings = [
         setting

@@ -1,10 +1,11 @@
 """From a trial to its configuration: what the sampler chooses, resolved by the spec and checked by the method."""
 
 import warnings
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from optuna.trial import Trial
+from optuna.trial import FrozenTrial, Trial
 from pydantic import ValidationError
 
 from cluster.state.notes import ASSIGNED, Assigned
@@ -54,9 +55,47 @@ class Configured:
     """Which file of it existed before and cannot be read now; empty if none."""
 
 
-def configure(trial: Trial, spec: Spec, config_type: type[MethodConfig], inputs: Inputs) -> Configured:
-    """Return a trial's configuration: the one that it began with, else the sampler's choice, completed by the spec."""
-    values = resolve(spec, suggest(trial, spec))
+def kept_defaults(trials: Iterable[FrozenTrial], spec: Spec, config_type: type[MethodConfig]) -> dict[str, Any]:
+    """Return what a search's first trials had of fields that it leaves to the method, if these now give another value.
+
+    Trials of one search would otherwise differ in what nobody varied, once the method's defaults have changed. What a
+    method derives from other fields is no default: it is the same again for the values that the trial was given.
+    """
+    kept: dict[str, Any] = {}
+    known = config_type.model_fields.keys()
+    unseen = set(known - spec.base.keys())
+    if spec.seeds != (None,):
+        unseen.discard("seed")
+    for trial in trials:
+        if not unseen:
+            break
+        assigned = ASSIGNED.of(trial)
+        begun = {} if assigned is None else assigned["config"]
+        # A parameter that was active in this trial may be left to the method in another.
+        if seen := unseen & begun.keys() - trial.params.keys():
+            given = {name: value for name, value in begun.items() if name in known - seen}
+            now = _completed(given, config_type)
+            kept |= {name: begun[name] for name in seen if name not in now or now[name] != begun[name]}
+            unseen -= seen
+    return kept
+
+
+def _completed(values: Mapping[str, Any], config_type: type[MethodConfig]) -> dict[str, Any]:
+    """Return what the method makes of values; nothing if it refuses them."""
+    try:
+        return config_type.of_values(values).model_dump(mode="json")
+    except ValidationError:
+        return {}
+
+
+def configure(
+    trial: Trial, spec: Spec, config_type: type[MethodConfig], inputs: Inputs, kept: Mapping[str, Any]
+) -> Configured:
+    """Return a trial's configuration: the one that it began with, else the sampler's choice, completed by the spec.
+
+    What neither says is as `kept` has it (`kept_defaults`), or the method's default.
+    """
+    values = {**kept, **resolve(spec, suggest(trial, spec))}
     seed = spec.seeds[trial.number % len(spec.seeds)]
     if seed is not None:
         values["seed"] = seed

@@ -18,7 +18,7 @@ from cluster.state.paths import SearchPaths
 from cluster.state.records import TrialRecord, record_of, waves_in
 from cluster.state.shared_lock import PATIENCE_S as LOCK_PATIENCE_S
 from cluster.state.storage import open_storage
-from cluster.study.assignment import Configured, configure, note_assigned, suggest
+from cluster.study.assignment import Configured, configure, kept_defaults, note_assigned, suggest
 from cluster.study.attempts import add_attempt, failures_with, note_dead_driver, was_invalid
 from cluster.study.brake import Brake
 from cluster.study.budget import Tally
@@ -107,7 +107,10 @@ class SearchStudy:
             self._roster = Roster(self._study, self.tally)
         else:
             self._roster = SharedRoster(self._study, self.tally, storage, self._claims)
-        ended = [trial for trial in self._study.get_trials(deepcopy=False) if trial.state.is_finished()]
+        trials = self._study.get_trials(deepcopy=False)
+        # Once is enough: a method's defaults do not change while a driver lives.
+        self._kept_defaults = kept_defaults(trials, spec, config_type)
+        ended = [trial for trial in trials if trial.state.is_finished()]
         self.brake = Brake(spec, (record_of(trial) for trial in sorted(ended, key=end_order)))
 
     def _longest_steps(self) -> int | None:
@@ -172,7 +175,7 @@ class SearchStudy:
                     return None
                 trial = self._roster.take_new()
             self._complete_leader(trial)
-            configured = configure(trial, self.spec, self._config_type, self._inputs)
+            configured = self._configure(trial)
             if self._is_kept_for_later(trial, configured):
                 return None
             if free is not None and not self._take_up(trial):
@@ -185,6 +188,9 @@ class SearchStudy:
                 return Assignment(trial.number, configured.config)
             self._end_at_once(trial, Outcome.INVALID_CONFIG, configured.reason)
         return None
+
+    def _configure(self, trial: Trial) -> Configured:
+        return configure(trial, self.spec, self._config_type, self._inputs, self._kept_defaults)
 
     def _is_kept_for_later(self, trial: Trial, configured: Configured) -> bool:
         """Return whether a trial stays open untouched, since the machine lacks its data or the method refuses it now.
@@ -206,7 +212,7 @@ class SearchStudy:
     def lacks_data(self, number: int) -> str:
         """Return which data file of a running trial existed before and is missing now; empty if none."""
         trial = self._running[number]
-        return configure(trial, self.spec, self._config_type, self._inputs).away
+        return self._configure(trial).away
 
     def _runs(self, trial: Trial) -> None:
         self._running[trial.number] = trial

@@ -172,7 +172,7 @@ def test_a_searched_field_without_effect_is_refused_unless_conditional(refused, 
 
 def test_a_fixed_field_without_effect_is_a_warning(check_text):
     report = check_text("base: {rtol: 1e-5}\nspace: {depth: [2]}\nsampler: {name: grid}\n")
-    assert report.warnings == ("base.rtol has no effect: solver per_sample has a fixed step",)
+    assert report.warnings == ("base.rtol has no effect: solver mesh places its steps by the data",)
 
 
 @pytest.mark.parametrize(

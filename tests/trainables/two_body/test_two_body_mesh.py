@@ -7,13 +7,12 @@ import numpy as np
 import pytest
 from jaxtyping import Array
 
-from trainables._shared.conformance import Case, vmapped_lanes_equal_single_trials
 from trainables._shared.kepler import kepler_states
 from trainables._shared.training import traced_numbers
 from trainables.two_body.config import Config
 from trainables.two_body.data import Segments, as_segments
 from trainables.two_body.mesh import MOST_ERROR, mesh, meshed
-from trainables.two_body.method import TwoBody, method
+from trainables.two_body.method import method
 from trainables.two_body.model import Dynamics, exact_acceleration
 from trainables.two_body.solvers import per_sample
 from trainables.two_body.timetable import (
@@ -167,16 +166,6 @@ def test_the_loss_is_per_samples_whatever_the_order_of_the_segments():
     np.testing.assert_allclose(ours.value, theirs.value, rtol=1e-5)
     np.testing.assert_allclose(ours.value, again.value, rtol=1e-6)
     assert 0 < theirs.components["solver_error_pct"] < ours.components["solver_error_pct"] < 1e-2
-
-
-class OnMeshes(TwoBody):
-    def smoke(self):
-        return super().smoke().model_copy(update={"solver": "mesh"})
-
-
-@pytest.mark.slow
-def test_trials_trained_together_end_as_each_alone(tmp_path):
-    vmapped_lanes_equal_single_trials(Case("two_body", OnMeshes(), tmp_path))
 
 
 @dataclasses.dataclass

@@ -65,12 +65,12 @@ def test_validating_on_training_orbits_is_a_choice(store):
 
 
 def test_a_batch_is_all_segments_where_they_fit_and_a_draw_of_them_otherwise(store):
-    data = method.data(Config(dataset="complex_TBP_planar_1_train", **SMALL), store).phases[0]
-    y, t, mask = method.batch(Config(), data, jax.random.key(0))
+    data = method.data(Config(dataset="complex_TBP_planar_1_train", solver="per_sample", **SMALL), store).phases[0]
+    y, t, mask = method.batch(Config(solver="per_sample"), data, jax.random.key(0))
     np.testing.assert_array_equal(y, data.y.transpose(1, 2, 0))
-    y, t, mask = method.batch(Config(batch_size=5), data, jax.random.key(0))
+    y, t, mask = method.batch(Config(solver="per_sample", batch_size=5), data, jax.random.key(0))
     assert (y.shape, t.shape, mask.shape) == ((18, 6, 5), (18, 5), (18, 5))
-    other, _, _ = method.batch(Config(batch_size=5), data, jax.random.key(1))
+    other, _, _ = method.batch(Config(solver="per_sample", batch_size=5), data, jax.random.key(1))
     assert not np.array_equal(y, other)
 
 
@@ -122,7 +122,7 @@ def test_a_magnitude_that_could_change_sign_starts_at_one(head, starts_at_one):
 
 @pytest.mark.slow
 def test_failed_solves_are_reported_in_the_loss(store):
-    data = method.data(Config(dataset="complex_TBP_planar_1_train", **SMALL), store).phases[0]
+    data = method.data(Config(dataset="complex_TBP_planar_1_train", solver="adaptive", **SMALL), store).phases[0]
     loss, gradient = loss_and_gradient(Config(solver="adaptive", max_steps=1, **SMALL), data)
     assert not loss.solved
     assert is_finite(gradient)
