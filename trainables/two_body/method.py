@@ -20,7 +20,7 @@ from trainables.two_body import losses
 from trainables.two_body.config import Config, CurriculumPhase
 from trainables.two_body.data import Segments, as_segments, check_fetched, cut, generate, recipe
 from trainables.two_body.dataset_names import parse_dataset
-from trainables.two_body.mesh import mesh, meshed
+from trainables.two_body.mesh import is_trusted, mesh, meshed
 from trainables.two_body.metric_names import QUANTITIES, metric_prefixes
 from trainables.two_body.metrics import field_errors, orbit_table, score_metrics
 from trainables.two_body.model import AccelerationField, Dynamics
@@ -103,8 +103,11 @@ class TwoBody(Method[Config]):
             "attraction": losses.attraction(solution.y, solution.dy, mask[1:]),
             "solver_error_pct": 100 * solution.error,
         }
+        solved = solution.solved
+        if config.solver == "mesh":
+            solved &= is_trusted(solution.error, parts["percent_error"] / 100)
         value = losses.LOSSES[config.loss](parts, hyper["nmse_weight"])
-        return Loss(value + hyper["attraction_weight"] * parts["attraction"], parts, solution.solved)
+        return Loss(value + hyper["attraction_weight"] * parts["attraction"], parts, solved)
 
     def validate(self, config: Config, hyper: Hyper, model: Any, data: PyTree[Array]) -> dict[str, Float[Array, ""]]:
         """Return the means of the field's errors at the true states of the validation orbits."""

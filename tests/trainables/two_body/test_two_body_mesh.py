@@ -178,14 +178,26 @@ class Rough:
         return exact_acceleration(y) * (1 + self.ripples * jnp.sin(300 * y[:3]))
 
 
+def loss_on_mesh(field, timed):
+    config = Config(solver="mesh", batch_size=1000)
+    batch = method.batch(config, timed, jax.random.key(0))
+    return jax.jit(lambda: method.loss(config, traced_numbers(config), field, batch, jax.random.key(0), 0))()
+
+
 def test_a_field_rougher_than_the_data_is_noticed():
     timed = on_timetable(segments(18, (0.0, 0.6)), 1000)
-    _, _, smooth = solved(EXACT, timed)
-    _, _, rough = solved(Dynamics(Rough(0.5)), timed)
+    smooth, rough = (loss_on_mesh(Rough(ripples), timed) for ripples in (0.0, 0.1))
     assert smooth.solved
-    assert smooth.error < 1e-2 * MOST_ERROR
-    assert rough.error > MOST_ERROR
+    assert smooth.components["solver_error_pct"] < MOST_ERROR
+    assert rough.components["solver_error_pct"] > 100 * MOST_ERROR
     assert not rough.solved
+
+
+def test_a_field_that_is_merely_wrong_is_solved():
+    """Its orbits turn where the observed ones do not: an estimate above the bound, and far below the field's error."""
+    loss = loss_on_mesh(lambda y: 2 * exact_acceleration(y), on_timetable(segments(18, (0.8,)), 1000))
+    assert loss.components["solver_error_pct"] > 100 * MOST_ERROR
+    assert loss.solved
 
 
 def test_a_field_that_leaves_all_bounds_is_no_failure_of_the_solver():
