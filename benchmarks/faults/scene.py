@@ -16,8 +16,8 @@ from cluster.state.paths import SearchPaths
 from cluster.state.records import TrialRecord, load_trials
 
 POLL_S = 0.1
-WORKER_TITLES = ("ray::TrialActor", "ray::ResourceTrainable")
-"""Ray's title of a worker says the trainable's class or, while it calls it, that of Tune's wrapper."""
+WORKER_TITLE = "ray::TrialActor"
+"""How Ray titles a worker that has begun a trial."""
 PATIENCE_S = 300.0
 """How long a fault waits for its target, which is gone for a while after the fault before."""
 T = TypeVar("T")
@@ -77,7 +77,7 @@ class Scene:
         workers = []
         for process in self.place.ours():
             with contextlib.suppress(psutil.Error):
-                if process.cmdline()[:1] and process.cmdline()[0].startswith(WORKER_TITLES):
+                if process.cmdline()[:1] and process.cmdline()[0].startswith(WORKER_TITLE):
                     workers.append(process)
         return self.rng.choice(sorted(workers, key=lambda process: process.pid)) if workers else None
 

@@ -1,11 +1,12 @@
 """A further node's part of a driver's Ray: `ray start --block`, which ends with the process that started it.
 
-Run as `python -P -m cluster.driver.ray_node PARENT OPTION...`, the options being those of `ray start`.
+Run as `python -P -m cluster.driver.ray_node PARENT WORKERS OPTION...`: so many workers get ready in advance, and the
+options are those of `ray start`.
 """
 
 import sys
 
-from cluster.driver.ray_head import loopback_is_meant
+from cluster.driver.ray_head import lean_node, loopback_is_meant
 from cluster.machine.processes import follow
 
 
@@ -14,8 +15,8 @@ def main(argv: list[str]) -> None:
     follow(int(argv[0]))
     from ray.scripts.scripts import main as ray
 
-    sys.argv = ["ray", "start", "--block", *argv[1:]]
-    with loopback_is_meant():  # if all nodes are on one machine
+    sys.argv = ["ray", "start", "--block", *argv[2:]]
+    with loopback_is_meant(), lean_node(int(argv[1])):  # the first if all nodes are on one machine
         ray()
 
 

@@ -97,7 +97,9 @@ class Session:
             return self._conclude(finished=reason)
         self._board.write(doing="starting Ray")
         address = address_for_others() if self._num_nodes > 1 else LOOPBACK
-        head = start_ray(self._spec, self._scratch, self._capacity.most, address)
+        most = self._capacity.most
+        left = most if self._study.num_left is None else self._study.num_left
+        head = start_ray(self._spec, self._scratch, most, min(most, self._capacity.slots, left), address)
         if self._num_nodes > 1:
             self._meet(head, address)
         self._ray_start_s = time.monotonic() - self._started

@@ -6,15 +6,21 @@ restart, and tell Optuna that trials stopped early are complete.
 
 import json
 import logging
+import math
 from collections.abc import Callable
 from typing import Any
 
+import ray
 from ray import tune
+from ray.air.execution._internal import RayActorManager, TrackedActor
+from ray.air.execution.resources import FixedResourceManager
 from ray.tune import Callback
+from ray.tune.execution import tune_controller
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
+from cluster.driver.ray_head import replaced
 from cluster.driver.wave import Wave
 from cluster.machine.scratch import Scratch
 from cluster.worker.actor import TrialActor
@@ -89,11 +95,54 @@ class WaveCallback(_NeverSaved, Callback):
         self._tick()
 
 
+class _Registered(tune.Trainable):
+    """What Tune is told to run, since it takes none but its own kind; `_PlainActors` starts `TrialActor` instead."""
+
+
+class _PlainActors(RayActorManager):
+    """Starts Tune's trials as actors that are no trainables of Tune's, and hands them only what is their own.
+
+    What Tune adds to an actor's arguments is of classes of its own, which would import all of Tune in every worker. It
+    also asks for a runtime environment, which needs an agent of Ray's and another process than those already begun.
+    """
+
+    def add_actor(self, cls: Any, kwargs: dict[str, Any], *arguments: Any, **named: Any) -> TrackedActor:
+        """Request an actor for a trial."""
+        return super().add_actor(ray.remote(TrialActor), {"config": _own(kwargs["config"])}, *arguments, **named)
+
+    def schedule_actor_task(
+        self,
+        tracked_actor: TrackedActor,
+        method_name: str,
+        args: tuple[Any, ...] | None = None,
+        kwargs: dict[str, Any] | None = None,
+        *arguments: Any,
+        **named: Any,
+    ) -> Any:
+        """Call a method of an actor."""
+        if method_name == "reset":
+            assert args, "Tune gives the next trial's config"
+            args, kwargs = (_own(args[0]),), None
+        return super().schedule_actor_task(tracked_actor, method_name, args, kwargs, *arguments, **named)
+
+
+def _left_to_ray() -> FixedResourceManager:
+    """Return what lets Tune start actors at any time: Ray knows when they fit, and the wave how many may run at once.
+
+    A placement group for each, as Tune would make it, takes a task in a worker before the actor can begin.
+    """
+    return FixedResourceManager({"CPU": math.inf, "GPU": math.inf})
+
+
+def _own(config: dict[str, Any]) -> dict[str, Any]:
+    return {name: config[name] for name in ("number", "task")}
+
+
 def run_trials(wave: Wave, spec: Spec, scratch: Scratch, num_slots: int, tick: Callable[[], None]) -> None:
     """Run the wave's trials with Ray Tune until no more may be started and none runs."""
     resources = {"cpu": spec.resources.cpus_per_trial, "gpu": spec.resources.gpus_per_trial}
     tuner = tune.Tuner(
-        tune.with_resources(TrialActor, {name: amount for name, amount in resources.items() if amount}),
+        tune.with_resources(_Registered, {name: amount for name, amount in resources.items() if amount}),
         tune_config=tune.TuneConfig(
             search_alg=WaveSearcher(wave, tick),
             scheduler=WaveScheduler(wave),
@@ -113,4 +162,8 @@ def run_trials(wave: Wave, spec: Spec, scratch: Scratch, num_slots: int, tick: C
     )
     # At its end, Tune misses its result files, which it was told not to write, and lists every trial as failed.
     logging.getLogger("ray.tune.analysis.experiment_analysis").setLevel(logging.ERROR)
-    tuner.fit()
+    with (
+        replaced(tune_controller, "RayActorManager", _PlainActors),
+        replaced(tune_controller, "PlacementGroupResourceManager", _left_to_ray),
+    ):
+        tuner.fit()

@@ -147,6 +147,11 @@ class SearchStudy:
             bounds.append(self.grid.size * len(self.spec.seeds))
         return min(bounds, default=None)
 
+    @property
+    def num_left(self) -> int | None:
+        """The most trials that may yet run, those that run now included; None for no bound."""
+        return None if self.max_trials is None else self.max_trials - self.tally.outcomes.total()
+
     def ask(self, is_called_off: Callable[[], bool] = lambda: False) -> Assignment | None:
         """Return the next trial to run; None if no more may be started.
 

@@ -139,7 +139,7 @@ class NodeSupervisor:
             "temp-dir": scratch.ray,
             "include-log-monitor": "false",
         }
-        command = [sys.executable, "-P", "-m", "cluster.driver.ray_node", str(os.getpid())]
+        command = [sys.executable, "-P", "-m", "cluster.driver.ray_node", str(os.getpid()), str(self._capacity.slots)]
         command += [f"--{name}={value}" for name, value in options.items()]
         environment = driver_environment(self._spec, self._paths, scratch, token, self._cpus)
         with self._paths.node_ray_log(self._place.rank).open("ab") as output:

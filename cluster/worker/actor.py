@@ -1,4 +1,8 @@
-"""The Ray Tune trainable that runs any method: one worker process trains many trials, one after the other."""
+"""The actor that runs any method: one worker process trains many trials, one after the other.
+
+It imports nothing of Ray: `cluster/driver/tune_bridge.py` makes it an actor. Ray Tune and what comes with it (pandas,
+pyarrow, a thousand modules) would cost every worker half a second of CPU.
+"""
 
 import faulthandler
 import json
@@ -10,8 +14,6 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from ray import tune
 
 from cluster.jobs.place import node_name
 from cluster.machine.memory import peak_memory_mb
@@ -67,8 +69,11 @@ def _too_large(result: Mapping[str, Any], size_mb: float) -> str:
     return f"its last report comes to {size_mb:.0f} MB, {what}; at most {MOST_REPORT_MB:.0f} MB are kept of a trial"
 
 
-class TrialActor(tune.Trainable):
-    """Runs the trials that it is given; a trial's own failure becomes its result, so Tune only sees lost workers."""
+class TrialActor:
+    """Runs the trials that it is given; a trial's own failure becomes its result, so Tune only sees lost workers.
+
+    Its public methods are those that Ray Tune calls of its trainables.
+    """
 
     _programs: "ProgramCache | None" = None
     _training: "Training | None" = None
@@ -77,7 +82,7 @@ class TrialActor(tune.Trainable):
     _spent = ""
     """Why no more trials may begin in this process; empty if they may."""
 
-    def setup(self, config: dict[str, Any]) -> None:
+    def __init__(self, config: Mapping[str, Any]) -> None:
         """Begin the first trial of this process."""
         faulthandler.enable(all_threads=False)  # print the stack of a segmentation fault
         # Ray's handler raises SystemExit, which would look like the method's: SIGTERM shall simply end the process.
@@ -86,7 +91,7 @@ class TrialActor(tune.Trainable):
         self._heartbeat = WorkerHeartbeat(Path(os.environ[HEARTBEATS]))
         self._begin(config)
 
-    def reset_config(self, new_config: dict[str, Any]) -> bool:
+    def reset(self, config: Mapping[str, Any]) -> bool:
         """Begin the next trial; compiled programs stay.
 
         A process whose state cannot be restored takes no trial: it says so with its first report and ends, and the
@@ -94,10 +99,10 @@ class TrialActor(tune.Trainable):
         driver's knowledge.)
         """
         self._spent = self._clean.restore() if self._clean is not None else ""
-        self._begin(new_config)
+        self._begin(config)
         return True
 
-    def _begin(self, config: dict[str, Any]) -> None:
+    def _begin(self, config: Mapping[str, Any]) -> None:
         self._task: dict[str, Any] = json.loads(config["task"])
         self._heartbeat.set_trial(self._task["trial"])
         self._failure: tuple[Outcome, dict[str, Any]] | None = None
@@ -173,7 +178,7 @@ class TrialActor(tune.Trainable):
             jnp.zeros(()).block_until_ready()
             self._clean = ProcessState()
 
-    def step(self) -> dict[str, Any]:
+    def train(self) -> dict[str, Any]:
         """Train to the next report and return it; the last one carries the trial's outcome and results."""
         if self._spent:
             return self._hand_back()
@@ -249,8 +254,9 @@ class TrialActor(tune.Trainable):
         )
         return {**measured(figures), "saved_step": self._saved_step}
 
-    def save_checkpoint(self, checkpoint_dir: str) -> None:
-        """Do nothing: a trial's checkpoint is in the search directory, never in Tune's."""
+    def get_auto_filled_metrics(self, debug_metrics_only: bool = True) -> dict[str, Any]:
+        """Return nothing: what Tune knows of a trial before its first report is never read."""
+        return {}
 
-    def load_checkpoint(self, checkpoint: dict | None) -> None:
-        """Do nothing: `_begin` has loaded the search's own checkpoint."""
+    def stop(self) -> None:
+        """Do nothing: a trial that is stopped has saved, and Ray ends the process."""

@@ -33,6 +33,8 @@ OBJECT_STORE_BYTES = 100 * 2**20
 """Trials exchange numbers, not arrays: Ray's smallest object store is enough, its default is 30 % of the memory."""
 TOKEN = "SWELL_WAVE"
 """The variable that marks all processes of a wave driver, even those that change their process group."""
+READY = "cluster.worker.ready"
+"""The module that Ray imports in a worker before its first trial."""
 GCS_PATIENCE_S = 10
 """How long Ray's processes wait for a lost head before they end; Ray's default is 60, and nothing trains meanwhile."""
 
@@ -124,8 +126,7 @@ def driver_environment(spec: Spec, paths: SearchPaths, scratch: Scratch, token: 
         "RAY_DEDUP_LOGS": "0",
         "RAY_AIR_NEW_OUTPUT": "0",
         "RAY_memory_monitor_refresh_ms": "0",  # Ray's monitor also ends drivers; the supervisor watches memory
-        # Workers that Ray starts in advance stay idle: a second of CPU and 90 MB each.
-        "RAY_prestart_worker_first_driver": "0",
+        "RAY_preload_python_modules": READY,
         "RAY_gcs_rpc_server_reconnect_timeout_s": str(GCS_PATIENCE_S),
         # Give up a node without power after about 15 s, not a minute.
         "RAY_health_check_period_ms": "2000",

@@ -2,7 +2,7 @@
 
 A trial must get the numbers that it would get alone. What can be restored exactly is restored. If something cannot, or
 the user's code still runs in a thread, `ProcessState.restore` says so, and the worker is replaced
-(`TrialActor.reset_config`). The variables in a user's own module are not restored: a method has no state (see
+(`TrialActor.reset`). The variables in a user's own module are not restored: a method has no state (see
 `Method`).
 """
 
@@ -233,7 +233,7 @@ PARTS = (
     Part("JAX's settings", jax_settings, _write_jax),
 )
 _NO_CHANGE_OF_ITS_OWN = ("working directory", "temporary folder")
-"""Parts that others than the method change too: Tune, and Python at the first temporary file."""
+"""Parts that others than the method change too: a trial's start, and Python at the first temporary file."""
 
 
 class ProcessState:

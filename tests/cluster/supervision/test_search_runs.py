@@ -98,6 +98,30 @@ repeats: {seeds: [3, 5]}
 budget: {trials: 8}
 resources: {cpus: 2}
 """
+FRONT_METHOD = """\
+import json, os, sys
+
+MODULES = set(sys.modules)
+
+import psutil
+from tests.methods.ripple.method import Config, Ripple
+
+
+class Noting(Ripple):
+    def data(self, config, store):
+        node_server = psutil.Process().parent()
+        noted = dict(
+            before=sorted(MODULES),
+            modules=sorted(sys.modules),
+            siblings=[" ".join(process.cmdline()) for process in node_server.children()],
+        )
+        with open({noted!r}, "a") as file:
+            file.write(json.dumps(noted) + "\\n")
+        return super().data(config, store)
+
+
+method = Noting()
+"""
 
 
 class Place:
@@ -402,26 +426,39 @@ def front(place, tmp_path_factory):
         (folder / ours).mkdir()
         (folder / ours / "__init__.py").write_text("raise ImportError('not ours')\n")
     (folder / "elsewhere").mkdir()
-    (folder / "elsewhere" / "own_method.py").write_text(
-        "from tests.methods.ripple.method import Config, Ripple\n\nmethod = Ripple()\n"
-    )
-    return place.swell("run", place.write(FRONT, "front"), cwd=folder), place.paths("front")
+    (folder / "elsewhere" / "own_method.py").write_text(FRONT_METHOD.format(noted=str(folder / "noted.jsonl")))
+    return place.swell("run", place.write(FRONT, "front"), cwd=folder), place.paths("front"), folder / "noted.jsonl"
 
 
 def test_a_method_outside_of_the_repository_is_searched_by_its_import_path(front):
-    done, paths = front
+    done, paths, _ = front
     assert done.code == 0, done.err
     assert {record.outcome for record in load_trials(paths)} == {Outcome.COMPLETED}
 
 
 def test_a_search_ends_with_a_report_and_says_where_it_is(front):
-    done, paths = front
+    done, paths, _ = front
     assert f"report: {paths.report}" in done.out, paths.report_log.read_text()
     assert "8 completed" in paths.report.read_text(encoding="utf-8")
 
 
+def test_a_worker_imports_nothing_of_its_drivers_and_is_ready_before_its_method_comes(front):
+    for line in front[2].read_text().splitlines():
+        noted = json.loads(line)
+        heavy = {"pandas", "ray.tune", "ray.data", "ray.train", "optuna", "scipy", "diffrax"}
+        assert not heavy & set(noted["modules"])
+        assert {"jax", "equinox", "trainables._shared.training", "cluster.worker.ready"} <= set(noted["before"])
+
+
+def test_rays_node_has_the_workers_that_trials_need_and_no_agents(front):
+    for line in front[2].read_text().splitlines():
+        siblings = json.loads(line)["siblings"]
+        assert not [command for command in siblings if "agent" in command.lower()]
+        assert 1 <= len([command for command in siblings if command.startswith("ray::")]) <= 2
+
+
 def test_repeated_configurations_have_equal_params_and_a_trial_per_seed(front):
-    _, paths = front
+    _, paths, _ = front
     records = load_trials(paths)
     assert [record.config["seed"] for record in records] == [3, 5] * 4
     assert [record.configuration for record in records] == [0, 0, 1, 1, 2, 2, 3, 3]

@@ -1,4 +1,4 @@
-"""The actor without Ray around it: a trainable is a class like any other."""
+"""The actor without Ray around it: it is a class like any other."""
 
 import json
 import logging
@@ -44,9 +44,7 @@ def trial(tmp_path, monkeypatch):
             "run_permit": str(tmp_path / "run_permit"),
             "keep": True,
         }
-        actor = TrialActor.__new__(TrialActor)
-        actor.setup({"task": json.dumps(task)})
-        return actor
+        return TrialActor({"task": json.dumps(task)})
 
     (tmp_path / "run_permit").touch()
     (tmp_path / "heartbeats").mkdir()
@@ -60,13 +58,13 @@ def finish(actor):
     """Return the reports of a trial to its end."""
     reports = []
     while not reports or "outcome" not in reports[-1]:
-        reports.append(json.loads(actor.step()["report"]))
+        reports.append(json.loads(actor.train()["report"]))
     return reports
 
 
 def saved_at_its_first_report(trial, **config):
     trial.run_permit.unlink()
-    report = json.loads(trial.make(**config).step()["report"])
+    report = json.loads(trial.make(**config).train()["report"])
     trial.run_permit.touch()
     assert report["saved_step"] == report["step"] == 10
 
@@ -148,10 +146,9 @@ signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # as Ray does: an excepti
 folder = Path(sys.argv[1])
 task = {"trial": 0, "trainable": "tests.methods.ripple", "config": Config().model_dump(mode="json"), "cpus": 1}
 task |= {"checkpoint": str(folder / "trial.npz"), "run_permit": str(folder), "keep": True}
-actor = TrialActor.__new__(TrialActor)
-actor.setup({"task": json.dumps(task)})
+actor = TrialActor({"task": json.dumps(task)})
 actor._training.advance = lambda: os.kill(os.getpid(), signal.SIGTERM)
-print(actor.step())
+print(actor.train())
 """
 
 
@@ -168,7 +165,7 @@ def test_a_worker_says_which_trial_it_runs_and_that_it_waits(trial):
     (heartbeat,) = read_heartbeats(trial.folder / "heartbeats")
     assert heartbeat.trial == 3
     os.utime(trial.folder / "heartbeats" / str(os.getpid()), ns=(0, 0))
-    actor.step()
+    actor.train()
     (heartbeat,) = read_heartbeats(trial.folder / "heartbeats")
     assert heartbeat.mtime_ns > 0
     finish(actor)
@@ -176,7 +173,7 @@ def test_a_worker_says_which_trial_it_runs_and_that_it_waits(trial):
 
 
 def test_every_report_has_all_that_a_worker_measures(trial):
-    first = json.loads(trial.make().step()["report"])
+    first = json.loads(trial.make().train()["report"])
     assert set(first) == {*MEASURED, "saved_step", "metrics"}
     assert first["step"] == 10
     assert first["xla_threads"] == 1
@@ -238,7 +235,7 @@ def test_a_value_that_is_no_number_has_crashed_with_one_message_and_its_worker_g
     assert last["error"].splitlines()[-1] == f"trainables._shared.returned.ReturnedError: {said}"
     assert last["raised"][-1]["message"].endswith(said)
     assert last["raised"][-1]["frames"][-1][2] == "number"
-    actor.reset_config({"task": json.dumps(actor._task)})
+    actor.reset({"task": json.dumps(actor._task)})
     assert finish(actor)[-1]["outcome"] == "completed"
 
 
@@ -276,7 +273,7 @@ def test_whatever_a_method_raises_has_crashed_and_is_recorded_within_bounds(tria
         raise raised
 
     monkeypatch.setattr(Ripple, "data", data)
-    report = trial.make().step()["report"]
+    report = trial.make().train()["report"]
     last = json.loads(report)
     assert last["outcome"] == "crashed"
     assert type(raised).__name__ in last["error"]
@@ -287,7 +284,7 @@ def test_whatever_a_method_raises_has_crashed_and_is_recorded_within_bounds(tria
 def again(actor):
     """Give an actor its trial once more, as a new one, and return its last report."""
     Path(actor._task["checkpoint"]).unlink(missing_ok=True)
-    assert actor.reset_config({"task": json.dumps(actor._task)})
+    assert actor.reset({"task": json.dumps(actor._task)})
     return finish(actor)[-1]
 
 
@@ -341,12 +338,12 @@ def test_a_worker_that_cannot_be_put_back_as_it_was_hands_the_next_trial_back_an
         actor = trial.make()
     try:
         finish(actor)
-        assert actor.reset_config({"task": json.dumps(actor._task)})
-        first = actor.step()
+        assert actor.reset({"task": json.dumps(actor._task)})
+        first = actor.train()
         report = json.loads(first["report"])
         assert (first["done"], report["worker_spent"]) == (False, "thread left of the user's code still runs in it")
         assert report["step"] == 0
         with pytest.raises(WorkerSpentError, match="thread left"):
-            actor.step()
+            actor.train()
     finally:
         over.set()
