@@ -313,7 +313,7 @@ def test_a_valid_spec_is_described(call, tmp_path):
     [
         (["--help"], ["pydantic", "yaml", "pandas", "numpy"]),
         (["table", "--help"], ["yaml", "pandas", "numpy"]),
-        (["check", "search_spaces/two_body_heads.yaml"], ["pandas"]),
+        (["check", "search_spaces/two_body_heads.yaml"], ["pandas", "numpy"]),
         (["status"], ["pandas", "numpy", "yaml", "search_spaces.spec", "filelock"]),
     ],
 )

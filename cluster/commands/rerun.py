@@ -25,7 +25,7 @@ from cluster.worker.environment import Origin, training_environment
 from search_spaces.errors import UserError
 from search_spaces.sections import Budget, EarlyStopping, Keep, Sampler
 from search_spaces.spec import Spec
-from trainables._shared.datasets import ARTIFACTS
+from trainables._shared.artifact_names import ARTIFACTS
 from trainables._shared.discovery import found_in, load_config_type
 from trainables._shared.frozen import copies_imported
 

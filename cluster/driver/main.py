@@ -5,6 +5,7 @@ process id, with its thread caps in the environment already, and the supervisor'
 """
 
 import contextlib
+import gc
 import logging
 import os
 import signal
@@ -14,7 +15,6 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from cluster.driver.session import Session
 from cluster.machine.files import remove_unfinished, write_json
 from cluster.machine.processes import end_carrying, follow
 from cluster.machine.scratch import Scratch
@@ -63,6 +63,8 @@ def _import_trouble(trainable: str) -> str:
 
 def main(argv: list[str]) -> int:
     """Run one session; the exit status says how it ended, and the study has its results."""
+    # What modules make stays: looking for cycles in it each time that 700 objects have come is a sixth of importing it.
+    gc.set_threshold(50_000, 20, 20)
     search, job, number, scratch_path, supervisor = argv
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     follow_supervisor(int(supervisor))
@@ -78,6 +80,8 @@ def main(argv: list[str]) -> int:
             said = {"doing": "paused", "paused": why, "running": [], "driver": int(number)}
             write_json(paths.status, {**load_status(paths), "updated_at": time.time(), **said})
             return DriverExit.PAUSED
+        from cluster.driver.session import Session  # imports Optuna
+
         with contextlib.closing(Session(paths, spec, scratch, int(number), int(supervisor))) as session:
             return session.run()
     except Exception as error:

@@ -23,7 +23,7 @@ from cluster.wire.heartbeats import HEARTBEATS
 from cluster.worker.directory import WORKING_DIRECTORY
 from search_spaces.sections import Resources
 from search_spaces.spec import Spec
-from trainables._shared.datasets import ARTIFACTS
+from trainables._shared.artifact_names import ARTIFACTS
 from trainables._shared.frozen import CODE, METHOD_FOLDERS
 
 log = logging.getLogger(__name__)

@@ -4,6 +4,8 @@ import hashlib
 import re
 
 PREFIX = "wandb:"
+ARTIFACTS = "SWELL_ARTIFACTS"
+"""Variable that says where the files of fetched data sets lie, for all nodes of a search."""
 PATTERN_HELP = (
     "wandb:ENTITY/PROJECT/NAME:VERSION, with VERSION v0, v1, ... or an alias like latest "
     "(for instance wandb:lab/orbits/leo-train:v3)"

@@ -11,11 +11,8 @@ from pathlib import Path
 import numpy as np
 from filelock import FileLock
 
-from trainables._shared.artifact_names import folder_name
+from trainables._shared.artifact_names import ARTIFACTS, folder_name
 from trainables._shared.node_cache import default_cache
-
-ARTIFACTS = "SWELL_ARTIFACTS"
-"""Variable that says where the files of fetched data sets lie, for all nodes of a search."""
 
 
 class NotFetchedError(ValueError):

@@ -484,6 +484,16 @@ def test_a_grid_ends_by_itself_or_with_its_budget(make_search):
     assert make_search(**grid, budget={"trials": 700}).open().max_trials == 10
 
 
+def test_what_may_yet_run_are_the_trials_that_have_not_ended(make_search):
+    search = make_search(budget={"trials": 3})
+    study = search.open()
+    for number, outcome in enumerate((Outcome.COMPLETED, Outcome.STOPPED)):
+        assert (study.ask().number, study.num_left) == (number, 3 - number)
+        study.tell(number, outcome, result(val_error=1.0))
+    assert study.num_left == search.open().num_left == 2  # the stopped one is taken up again
+    assert make_search(budget={"hours": 1}).open().num_left is None
+
+
 # -- early stopping
 
 

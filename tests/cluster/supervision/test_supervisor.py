@@ -156,6 +156,14 @@ def test_a_search_that_waits_for_its_storage_can_be_stopped(make_search, root):
     assert ending.reason == "stopped on request while waiting for its storage: it cannot be reached"
 
 
+def test_what_supervises_in_a_terminal_imports_nothing_that_trains_or_reckons():
+    heavy = ["ray", "jax", "optuna", "numpy", "pandas", "scipy", "wandb"]
+    modules = "cluster.commands.run, cluster.supervision.foreground"
+    code = f"import sys, {modules}; print(sorted(set({heavy!r}) & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
 def test_drivers_that_die_before_they_start_a_trial_fail_the_search_soon(make_search, root):
     search = make_search()
     supervisor = Bare(search.paths, *[-9] * 10)

@@ -12,8 +12,8 @@ from cluster.tracking.artifacts import ArtifactError, artifact_names
 from cluster.worker.environment import driver_environment
 from tests.searching import make_spec
 from tests.tracking import environment
-from trainables._shared.artifact_names import folder_name, is_artifact
-from trainables._shared.datasets import ARTIFACTS, DatasetStore, NotFetchedError
+from trainables._shared.artifact_names import ARTIFACTS, folder_name, is_artifact
+from trainables._shared.datasets import DatasetStore, NotFetchedError
 from trainables.two_body.config import Config
 from trainables.two_body.data import check_fetched, generate
 from trainables.two_body.dataset_names import parse_dataset
