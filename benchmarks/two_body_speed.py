@@ -38,6 +38,7 @@ IN_TURN: dict[str, dict[str, Any]] = {
     "1 orbit, segment 18": {"dataset": "complex_TBP_planar_1_train"},
     "100 orbits, segment 10": {"dataset": "complex_TBP_planar_100_train", "segment_length": 10},
     "100 orbits, segment 4": {"dataset": "complex_TBP_planar_100_train", "segment_length": 4},
+    "10 orbits, segment 36": {"segment_length": 36},
     "10 orbits, segment 90": {"segment_length": 90},
 }
 
