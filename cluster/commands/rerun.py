@@ -8,6 +8,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -26,6 +27,7 @@ from search_spaces.errors import UserError
 from search_spaces.sections import Budget, EarlyStopping, Keep, Sampler
 from search_spaces.spec import Spec
 from trainables._shared.artifact_names import ARTIFACTS
+from trainables._shared.config import MethodConfig
 from trainables._shared.discovery import found_in, load_config_type
 from trainables._shared.frozen import copies_imported
 
@@ -55,7 +57,8 @@ def rerun_command(paths: SearchPaths, trial: int, *, here: bool, code: str = "",
     record = find_trial(paths, trial)
     spec = load_spec(paths)
     folder = None if code == CURRENT else code_of_trial(paths, record.code)
-    require_method(spec.trainable, method_folders(paths), folder)
+    config_type = require_method(spec.trainable, method_folders(paths), folder)
+    record = replace(record, config=config_type.recorded(record.config))
     _print(console, explain_code(record, folder))
     _print(console, [f"{sentence}: it runs with the new one" for sentence in changed_inputs(paths)])
     recorded = Run.of(paths, record)
@@ -90,16 +93,16 @@ def find_trial(paths: SearchPaths, number: int) -> TrialRecord:
     return records[number]
 
 
-def require_method(trainable: str, folders: Sequence[Path], code: Path | None = None) -> None:
-    """Raise RerunError if a method can no longer be imported, also not from a search's folders or copies of it.
+def require_method(trainable: str, folders: Sequence[Path], code: Path | None = None) -> type[MethodConfig]:
+    """Return the config of a method, imported from a search's folders or copies of it.
 
-    Raises DamagedFileError if the record of the copies is damaged.
+    Raises RerunError if it can no longer be imported, and DamagedFileError if the record of the copies is damaged.
     """
     if code is not None:
         read_manifest(code)
     try:
         with found_in(*folders), copies_imported(code):
-            load_config_type(trainable)
+            return load_config_type(trainable)
     except (Exception, SystemExit) as error:  # a user's own module may raise anything
         said, places = f"{type(error).__name__}: {error}", ", ".join(map(str, folders))
         raise RerunError(f"{trainable} can no longer be imported, from {places} or from here: {said}") from error

@@ -70,7 +70,7 @@ def kept_defaults(trials: Iterable[FrozenTrial], spec: Spec, config_type: type[M
         if not unseen:
             break
         assigned = ASSIGNED.of(trial)
-        begun = {} if assigned is None else assigned["config"]
+        begun = {} if assigned is None else config_type.recorded(assigned["config"])
         # A parameter that was active in this trial may be left to the method in another.
         if seen := unseen & begun.keys() - trial.params.keys():
             given = {name: value for name, value in begun.items() if name in known - seen}
@@ -101,7 +101,7 @@ def configure(
         values["seed"] = seed
     known = ASSIGNED.of(trial)
     if known is not None:  # the method's defaults may have changed since it began
-        values = known["config"]
+        values = config_type.recorded(known["config"])
     try:
         config = config_type.of_values(values)
     except ValidationError as error:

@@ -96,10 +96,11 @@ def begun_problems(paths: SearchPaths, config_type: type[MethodConfig]) -> Itera
         assigned = ASSIGNED.of(trial)
         if assigned is None:
             continue
+        values = config_type.recorded(assigned["config"])
         try:
-            config_type.model_validate(assigned["config"])
+            config_type.model_validate(values)
         except ValidationError as error:
-            said = "; ".join(map(str, explain_validation(error, config_type, assigned["config"])))
+            said = "; ".join(map(str, explain_validation(error, config_type, values)))
             yield f"trial {trial.number}: {said}"
         except ValueError as error:
             yield f"trial {trial.number}: {error}"

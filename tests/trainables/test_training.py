@@ -473,6 +473,22 @@ def test_a_checkpoint_of_another_config_names_what_differs(saved):
         _training(Config(learning_rate=0.2, shift=2.0)).load(saved)
 
 
+def test_a_checkpoint_from_before_a_field_has_what_was_in_effect_without_it(saved, monkeypatch):
+    with np.load(saved) as file:
+        arrays = dict(file)
+    header = json.loads(arrays["meta"].tobytes())
+    del header["config"]["shift"]
+    np.savez(saved, **{**arrays, "meta": np.frombuffer(json.dumps(header).encode(), np.uint8)})
+    with pytest.raises(CheckpointError, match=r"it differs in shift"):
+        _training().load(saved)
+    monkeypatch.setattr(Config, "later_fields", {"shift": Config().shift})
+    _training().load(saved)
+    monkeypatch.setattr(Config, "later_fields", {"shift": 3.0})
+    assert load_model(saved).config == Config(shift=3.0)
+    with pytest.raises(CheckpointError, match=r"it differs in shift"):
+        _training().load(saved)
+
+
 def test_a_checkpoint_of_another_precision_or_generator_names_both(saved):
     with jax.enable_x64(True), pytest.raises(CheckpointError, match=r"jax_enable_x64 was False, is True"):
         _training().load(saved)

@@ -10,6 +10,8 @@ import jax
 import numpy as np
 from jaxtyping import PyTree
 
+from trainables._shared.config import MethodConfig
+
 FORMAT = 3
 BEFORE_RECOVERY = 2
 """Format of the checkpoints whose state ends before `TrainState.recovery`; they are still read."""
@@ -46,10 +48,10 @@ class Checkpoint:
         self.meta = meta
         self._arrays = arrays
 
-    def require_config(self, config: Mapping[str, Any]) -> None:
+    def require_config(self, config: MethodConfig) -> None:
         """Raise CheckpointError if the checkpoint was written under another configuration."""
-        stored = self.meta["config"]
-        other = sorted(key for key in {*stored, *config} if stored.get(key) != config.get(key))
+        stored, asked = config.recorded(self.meta["config"]), config.model_dump(mode="json")
+        other = sorted(key for key in {*stored, *asked} if stored.get(key) != asked.get(key))
         if other:
             raise CheckpointError(
                 f"{self.path}: written under another configuration (it differs in {', '.join(other)})"

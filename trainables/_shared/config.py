@@ -48,6 +48,9 @@ class MethodConfig(FrozenModel):
     metric_modes: ClassVar[Mapping[str, Literal["min", "max"]]] = {}
     """Whether small (`min`) or large (`max`) is good, of the metrics where that is certain: `swell check` refuses a
     search for the opposite."""
+    later_fields: ClassVar[Mapping[str, Any]] = {}
+    """Fields that came with a later version, and what they were in effect before: a record without one had this value.
+    """
 
     seed: Annotated[int, Field(ge=0, lt=2**31), NUMERIC] = 0
     """Seed of the initial parameters and of every batch."""
@@ -74,6 +77,11 @@ class MethodConfig(FrozenModel):
         pydantic's ValidationError.
         """
         return cls.model_validate_json(json.dumps(values))
+
+    @classmethod
+    def recorded(cls, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the values of a recorded configuration, with those in effect of fields that came later."""
+        return {**cls.later_fields, **values}
 
     def num_steps(self) -> int | None:
         """Return the optimiser steps of the whole training, for early stopping's bounds; None says nothing."""

@@ -35,7 +35,7 @@ def load_model(path: Path, *folders: Path) -> SavedModel:
         raise CheckpointError(f"{path}: holds no finished model")
     add_folders(*(folder.resolve() for folder in folders))
     method = load_method(meta["extra"]["trainable"])
-    config = method.config_type.of_values(meta["config"])
+    config = method.config_type.of_values(method.config_type.recorded(meta["config"]))
     program = Program(method, config)
     like = jax.eval_shape(program.init, traced_numbers(config)).params
     model = program.model(checkpoint.tree("best", like))

@@ -207,7 +207,7 @@ class Training:
         that computes otherwise: half of a training in 64 bits and half in 32 is neither.
         """
         checkpoint = read_checkpoint(path)
-        checkpoint.require_config(self.config.model_dump(mode="json"))
+        checkpoint.require_config(self.config)
         checkpoint.require_settings(number_settings())
         self.state = self._state(checkpoint)
         self._step = int(self.state.step)

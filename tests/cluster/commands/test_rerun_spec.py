@@ -106,6 +106,20 @@ def test_a_rerun_asks_exactly_the_recorded_configuration_once(make_search):
     assert asked.ask() is None
 
 
+def test_a_trial_from_before_a_field_is_rerun_with_what_was_in_effect_without_it(make_search, monkeypatch):
+    search = make_search()
+    study = search.open()
+    begun = study.ask().config
+    older = {name: value for name, value in begun.items() if name != "size"}
+    study._running[0].set_user_attr("assigned", {"configuration": 0, "config": older})
+    study.close()
+    monkeypatch.setattr(Config, "later_fields", {"size": 7})
+    ran = []
+    monkeypatch.setattr("cluster.commands.rerun._run_here", lambda paths, spec, record, *_: ran.append(record.config))
+    rerun_command(search.paths, 0, here=True, code="current", console=Console())
+    assert ran == [{**begun, "size": 7}]
+
+
 def test_a_second_rerun_has_a_directory_of_its_own(recorded):
     paths = recorded()
     names = [create_rerun(paths, load_spec(paths), load_trials(paths)[0]).name for _ in range(2)]

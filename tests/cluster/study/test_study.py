@@ -3,7 +3,7 @@ import itertools
 import json
 import math
 import statistics
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import pytest
 from optuna.trial import Trial, TrialState
@@ -13,6 +13,7 @@ from cluster.state.outcomes import Outcome
 from cluster.state.records import load_trials, record_of
 from cluster.study.configurations import choose_configurations, largest_num_steps
 from cluster.study.samplers import Shuffle
+from cluster.study.second_try import begun_problems
 from tests.methods.ripple.config import Config
 from tests.searching import WIDE, make_spec, result
 from trainables._shared.config import NUMERIC
@@ -691,6 +692,26 @@ def test_a_default_that_only_some_trials_leave_to_the_method_is_kept_too(make_se
     configs = [record.config for record in load_trials(search.paths)]
     assert configs[0]["trouble"] == "nan"
     assert {config["shift"] for config in configs if config["trouble"] == "none"} == {1.0}
+
+
+class Extended(Config):
+    """Ripple's config with a field that came later."""
+
+    later_fields: ClassVar = {"manner": "old"}
+    manner: str = "new"
+
+
+def test_trials_of_a_search_from_before_a_field_have_what_was_in_effect_without_it(make_search):
+    search = make_search(space={"steps": {"type": "int", "low": 1, "high": 10**6}}, budget={"trials": 2})
+    begun = search.open().ask().config
+    search.config_type = Extended
+    assert list(begun_problems(search.paths, Extended)) == []
+    study = search.open()
+    assert study.ask().config == {**begun, "manner": "old"}
+    assert study.ask().config["manner"] == "old"
+    another = make_search(name="another")
+    another.config_type = Extended
+    assert another.open().ask().config["manner"] == "new"
 
 
 # -- stepped ranges and huge grids
