@@ -38,7 +38,7 @@ def draw_corners(
 
 def squared_norm(jacobian: Jacobian, states: Float[Array, "states n"]) -> Float[Array, ""]:
     """Return the mean square Frobenius norm of J; the square, because the norm has no gradient at 0."""
-    return jnp.mean(jnp.sum(jacobian(states) ** 2, (-2, -1)))
+    return jnp.mean(jnp.sum(jacobian.jacobian(states) ** 2, (-2, -1)))
 
 
 def absolute_weights(network: Any) -> Float[Array, ""]:

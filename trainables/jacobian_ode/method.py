@@ -20,7 +20,15 @@ from trainables.jacobian_ode.metric_names import LARGEST_SPECTRUM, free_running_
 from trainables.jacobian_ode.metrics import by_trajectory, eigenvalue_share, frobenius, jacobian_errors, mean_square
 from trainables.jacobian_ode.model import Model, Untrained, VectorFieldModel, make_model
 from trainables.jacobian_ode.quadrature import RuleName
-from trainables.jacobian_ode.rollout import Field, field_from, forced_run, free_run
+from trainables.jacobian_ode.rollout import (
+    Anchored,
+    Step,
+    base_point_field,
+    forced_run,
+    free_run,
+    rk4_step,
+    rk4_step_along,
+)
 
 TEST_SET = "test"
 VALIDATION_LOOPS = (16, 20)
@@ -47,7 +55,6 @@ class JacobianODE(Method[Config]):
             horizon=10,
             test_horizons=(1, 10),
             inner_points=4,
-            spline_points=3,
             loop_points=6,
             loop_inner_points=4,
             jacobian_weight=1e-6,
@@ -97,18 +104,16 @@ class JacobianODE(Method[Config]):
     ) -> Loss:
         """Return the error of the forced run after the given samples, with loop closure and penalties."""
         z, noise, scaling = batch
-        alpha, (_, _, dt, _) = model.untrained.alpha, scaling
+        alpha = model.untrained.alpha
         model = eqx.tree_at(lambda tree: tree.untrained, model, Untrained(alpha, *scaling))
         z = z + hyper["noise"] * noise
         given, observed = z[:, : config.traj_init_steps], z[:, config.traj_init_steps :]
         states = z.reshape(-1, z.shape[-1])
-        predicted = forced_run(_field(config, model, given), given[:, -1], observed, dt, alpha)
+        predicted = forced_run(_step(config, model, given), given[:, -1], observed, alpha)
         parts = {
             "trajectory": jnp.mean((predicted - observed) ** 2),
             "loop": self._loop(config, hyper, model, states, key),
-            "jacobian": losses.where_weighted(
-                hyper["jacobian_weight"], lambda: losses.squared_norm(model.jacobian, states)
-            ),
+            "jacobian": losses.where_weighted(hyper["jacobian_weight"], lambda: losses.squared_norm(model, states)),
             "l1": losses.where_weighted(hyper["l1_weight"], lambda: losses.absolute_weights(model.network)),
             "alpha": alpha,
         }
@@ -127,7 +132,7 @@ class JacobianODE(Method[Config]):
 
         def closure() -> Float[Array, ""]:
             corners = losses.draw_corners(states, config.batch_size, config.loop_points, key)
-            return losses.loop_closure(model.jacobian, corners, config.quadrature, config.loop_inner_points)
+            return losses.loop_closure(model, corners, config.quadrature, config.loop_inner_points)
 
         return losses.where_weighted(hyper["loop_weight"], closure)
 
@@ -146,13 +151,13 @@ class JacobianODE(Method[Config]):
         windows, states = map(jnp.asarray, HeldOut(*data))
         given, later = windows[:, : config.traj_init_steps], windows[:, config.traj_init_steps :]
         dt, num = model.untrained.dt, states.shape[-1]
-        run = free_run(_field(config, model, given), given[:, -1], config.horizon, dt)
+        run = free_run(_step(config, model, given), given[:, -1], config.horizon)
         one_step_mse = jnp.mean((run[:, 0] - later[:, 0]) ** 2)
         persistence_mse = jnp.mean((given[:, -1] - later[:, 0]) ** 2)
         J = model.jacobian(states)
         # The same loops and the same rule at every report of every trial: a search may choose by them.
         corners = losses.draw_corners(states, *VALIDATION_LOOPS, jax.random.key(0))
-        loop = losses.loop_closure(model.jacobian, corners, *VALIDATION_RULE)
+        loop = losses.loop_closure(model, corners, *VALIDATION_RULE)
         exact = _exact(config, model.untrained, states)
         error = jnp.mean(frobenius(exact - model.physical(J)))
         return {
@@ -177,7 +182,7 @@ class JacobianODE(Method[Config]):
         trajectories, states = jnp.asarray(test.trajectories), jnp.asarray(test.states)
         windows = jnp.asarray(test.windows).reshape(-1, *test.windows.shape[2:])
         given = windows[:, : config.traj_init_steps]
-        run = free_run(_field(config, model, given), given[:, -1], max(config.test_horizons), untrained.dt)
+        run = free_run(_step(config, model, given), given[:, -1], max(config.test_horizons))
         J = model.jacobian(states)
         share = eigenvalue_share(J.reshape(-1, *J.shape[2:]), untrained.dt)
         prediction = {
@@ -222,12 +227,16 @@ class JacobianODE(Method[Config]):
         return {TEST_SET: TestResult(metrics, table)}
 
 
-def _field(config: Config, model: Model, given: Float[Array, "batch samples n"]) -> Field:
-    """Return dz/dt as the model has it, for sequences that begin with the given samples."""
+def _step(config: Config, model: Model, given: Float[Array, "batch samples n"]) -> Step:
+    """Return the model's way from one sample to the next, for sequences that begin with the given samples."""
+    dt = model.untrained.dt
     if isinstance(model, VectorFieldModel):
-        return model.field
-    rule = config.quadrature, config.inner_points
-    return field_from(model.jacobian, given, model.untrained.dt, config.spline_points, *rule)
+        return lambda x: rk4_step(model.field, x, dt)
+    at_base = base_point_field(model, given, dt, config.spline_quadrature, config.spline_points)
+    field = Anchored(model, given[:, -1], at_base, config.quadrature, config.inner_points)
+    if config.stages == "along_step":
+        return lambda x: rk4_step_along(field, x, dt)
+    return lambda x: rk4_step(field.field, x, dt)
 
 
 def _exact(config: Config, untrained: Untrained, z: Float[Array, "*batch n"]) -> Float[Array, "*batch n n"]:

@@ -12,6 +12,24 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 States = Float[Array, "*batch n"]
 Jacobians = Float[Array, "*batch n n"]
+Points = Float[Array, "*batch points n"]
+Weights = Float[Array, "means points"]
+Means = Float[Array, "*batch means n n"]
+
+
+@jax.custom_jvp
+def silu(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """Return x sigmoid(x)."""
+    return x * jax.nn.sigmoid(x)
+
+
+@silu.defjvp
+def _(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
+    # The derivative at once: what is kept for the way back is one array, of two for jax.nn.silu.
+    (x,), (change,) = primals, tangents
+    sigmoid = jax.nn.sigmoid(x)
+    y = x * sigmoid
+    return y, (sigmoid + y * (1 - sigmoid)) * change
 
 
 class Affine(eqx.Module):
@@ -43,11 +61,14 @@ class Network(eqx.Module):
 
     def __call__(self, x: Float[Array, "*batch inputs"]) -> Float[Array, "*batch outputs"]:
         """Return the outputs of the last layer."""
+        return self.layers[-1](self.hidden(x))
+
+    def hidden(self, x: Float[Array, "*batch inputs"]) -> Float[Array, "*batch units"]:
+        """Return what the last layer is applied to."""
         flat = x.reshape(-1, x.shape[-1])  # one matrix product per layer, whatever the batch's shape
-        *hidden, last = self.layers
-        for layer in hidden:
-            flat = jax.nn.silu(layer(flat))
-        return last(flat).reshape(*x.shape[:-1], -1)
+        for layer in self.layers[:-1]:
+            flat = silu(layer(flat))
+        return flat.reshape(*x.shape[:-1], -1)
 
 
 class Untrained(eqx.Module):
@@ -76,6 +97,10 @@ class Model(eqx.Module):
     def jacobian(self, z: States) -> Jacobians:
         """Return J(z)."""
 
+    def weighted_jacobians(self, points: Points, weights: Weights) -> Means:
+        """Return weighted means of J over points, one for each row of weights; each row sums to 1."""
+        return jnp.einsum("mk,...kij->...mij", weights, self.jacobian(points))
+
     def physical(self, jacobian: Jacobians) -> Jacobians:
         """Return the Jacobian of dx/dt by x from that of dz/dt by z."""
         std = self.untrained.std
@@ -87,7 +112,18 @@ class JacobianModel(Model):
 
     def jacobian(self, z: States) -> Jacobians:
         """Return J(z)."""
-        return self.scaled(self.network(z)).reshape(*z.shape, z.shape[-1])
+        return self._matrices(self.network(z), z.shape[-1])
+
+    def weighted_jacobians(self, points: Points, weights: Weights) -> Means:
+        """Return weighted means of J over points, one for each row of weights; each row sums to 1.
+
+        The last layer is linear, so that it is applied to the means: of n^2 outputs it is half of the network or more.
+        """
+        means = jnp.einsum("mk,...kh->...mh", weights, self.network.hidden(points))
+        return self._matrices(self.network.layers[-1](means), points.shape[-1])
+
+    def _matrices(self, outputs: Float[Array, "*batch m"], num: int) -> Jacobians:
+        return self.scaled(outputs).reshape(*outputs.shape[:-1], num, num)
 
 
 class VectorFieldModel(Model):

@@ -1,10 +1,14 @@
 """Paths through samples as matrices: a path is linear in the samples that it passes through."""
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Float64
 from scipy.interpolate import CubicSpline
+
+from trainables.jacobian_ode.quadrature import Nodes, base_point_weights, rule
+
+SplineRuleName = Literal["trapezoid", "gauss_legendre"]
 
 
 class Path(NamedTuple):
@@ -14,14 +18,29 @@ class Path(NamedTuple):
     derivatives: Float64[np.ndarray, "nodes samples"]
 
 
-def natural_spline(num_samples: int, points_per_interval: int) -> Path:
-    """Return the natural cubic spline through samples an equal time apart, at evenly spaced nodes.
-
-    Each interval has `points_per_interval` nodes, both of its ends included.
-    """
-    times = np.linspace(0.0, num_samples - 1.0, (num_samples - 1) * (points_per_interval - 1) + 1)
+def natural_spline(num_samples: int, times: Nodes) -> Path:
+    """Return the natural cubic spline through samples a time of 1 apart, at some times from 0."""
     spline = CubicSpline(np.arange(num_samples), np.eye(num_samples), bc_type="natural")
     return Path(spline(times), spline(times, 1))
+
+
+def evenly(num_samples: int, points_per_interval: int) -> Nodes:
+    """Return evenly spaced times, `points_per_interval` between two samples, both of them included."""
+    return np.linspace(0.0, num_samples - 1.0, (num_samples - 1) * (points_per_interval - 1) + 1)
+
+
+def spline_nodes(name: SplineRuleName, num_samples: int, points_per_interval: int) -> tuple[Nodes, Nodes]:
+    """Return times between samples a time of 1 apart, and weights w of the base-point estimate's double integral.
+
+    w.g is the integral over tau of the integral of g from tau to the last sample, which is that of r g(r): the
+    trapezoid of trapezoids, or Gauss-Legendre on each interval, whose nodes are all inside.
+    """
+    if name == "trapezoid":
+        times = evenly(num_samples, points_per_interval)
+        return times, base_point_weights(len(times)) * (num_samples - 1) ** 2
+    nodes, weights = rule(name, points_per_interval)
+    times = (np.arange(num_samples - 1)[:, None] + nodes).ravel()
+    return times, np.tile(weights, num_samples - 1) * times
 
 
 def straight_line(nodes: Float64[np.ndarray, " nodes"]) -> Path:

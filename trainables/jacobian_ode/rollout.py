@@ -1,17 +1,53 @@
 """The vector field from its Jacobian, and trajectories from it (Eisen et al. 2025, arXiv 2507.01946)."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from trainables.jacobian_ode.paths import natural_spline
-from trainables.jacobian_ode.quadrature import RuleName, base_point_weights, rule
+from trainables.jacobian_ode.paths import SplineRuleName, natural_spline, spline_nodes
+from trainables.jacobian_ode.quadrature import RuleName, rule
 
-Jacobian = Callable[[Float[Array, "*batch n"]], Float[Array, "*batch n n"]]
-Field = Callable[[Float[Array, "batch n"]], Float[Array, "batch n"]]
+States = Float[Array, "batch n"]
+Field = Callable[[States], States]
+Step = Callable[[States], States]
+"""From states to those one sample later."""
+
+
+class Jacobian(Protocol):
+    """The Jacobian of a vector field."""
+
+    def jacobian(self, z: Float[Array, "*batch n"]) -> Float[Array, "*batch n n"]:
+        """Return J(z)."""
+        ...
+
+    def weighted_jacobians(
+        self, points: Float[Array, "*batch points n"], weights: Float[Array, "means points"]
+    ) -> Float[Array, "*batch means n n"]:
+        """Return weighted means of J over points, one for each row of weights; each row sums to 1."""
+        ...
+
+
+class Line(NamedTuple):
+    """Straight lines as their quadrature sees them."""
+
+    way: Float[Array, "*batch n"]
+    points: Float[Array, "*batch nodes n"]
+    weights: Float[Array, " nodes"]
+
+
+def times(matrix: Float[Array, "*batch n n"], vector: Float[Array, "*batch n"]) -> Float[Array, "*batch n"]:
+    """Return the products of matrices with vectors."""
+    return jnp.einsum("...ij,...j->...i", matrix, vector)
+
+
+def straight_line(start: Float[Array, "*batch n"], end: Float[Array, "*batch n"], name: RuleName, num: int) -> Line:
+    """Return straight lines with the nodes of a rule on each."""
+    nodes, weights = (jnp.asarray(values, start.dtype) for values in rule(name, num))
+    way = end - start
+    return Line(way, start[..., None, :] + nodes[:, None] * way[..., None, :], weights)
 
 
 def line_integral(
@@ -21,16 +57,16 @@ def line_integral(
 
     All nodes of all lines go through J in one call.
     """
-    nodes, weights = rule(name, num)
-    along = jnp.asarray(nodes, start.dtype)[:, None]
-    way = end - start
-    J = jacobian(start[..., None, :] + along * way[..., None, :])
-    mean = jnp.einsum("k,...kij->...ij", jnp.asarray(weights, start.dtype), J)
-    return jnp.einsum("...ij,...j->...i", mean, way)
+    line = straight_line(start, end, name, num)
+    return times(jacobian.weighted_jacobians(line.points, line.weights[None])[..., 0, :, :], line.way)
 
 
 def base_point_field(
-    jacobian: Jacobian, given: Float[Array, "batch samples n"], dt: Float[Array, ""] | float, points_per_interval: int
+    jacobian: Jacobian,
+    given: Float[Array, "batch samples n"],
+    dt: Float[Array, ""] | float,
+    name: SplineRuleName,
+    points_per_interval: int,
 ) -> Float[Array, "batch n"]:
     """Return the vector field f_b at the last of the given samples, estimated from J along a spline through them.
 
@@ -39,29 +75,38 @@ def base_point_field(
     for the state is not used.
     """
     samples = given.shape[1]
-    path = natural_spline(samples, points_per_interval)
-    J = jacobian(jnp.einsum("ks,bsn->bkn", jnp.asarray(path.points, given.dtype), given))
+    times, weights = spline_nodes(name, samples, points_per_interval)
+    path = natural_spline(samples, times)
+    J = jacobian.jacobian(jnp.einsum("ks,bsn->bkn", jnp.asarray(path.points, given.dtype), given))
     # By time in samples: dt of the derivative and of the inner integral cancel, that of the outer one does not.
     change = jnp.einsum("ks,bsn->bkn", jnp.asarray(path.derivatives, given.dtype), given)
-    weights = base_point_weights(len(path.points)) * (samples - 1) ** 2
     integral = jnp.einsum("k,bkij,bkj->bi", jnp.asarray(weights, given.dtype), J, change)
     return (given[:, -1] - given[:, 0]) / (dt * (samples - 1)) + integral / (samples - 1)
 
 
-def field_from(
-    jacobian: Jacobian,
-    given: Float[Array, "batch samples n"],
-    dt: Any,
-    points_per_interval: int,
-    name: RuleName,
-    num: int,
-) -> Field:
-    """Return f(x) = f_b + the integral of J along the line from x_b, the last given sample, to x."""
-    base, at_base = given[:, -1], base_point_field(jacobian, given, dt, points_per_interval)
-    return lambda x: at_base + line_integral(jacobian, base, x, name, num)
+class Anchored(NamedTuple):
+    """The vector field that J gives, anchored where it is known: f(x) = at_base + integral of J from base to x."""
+
+    jacobian: Jacobian
+    base: States
+    at_base: States
+    name: RuleName
+    num: int
+
+    def field(self, x: States) -> States:
+        """Return f(x)."""
+        return self.at_base + line_integral(self.jacobian, self.base, x, self.name, self.num)
+
+    def field_and_jacobian(self, x: States) -> tuple[States, Float[Array, "batch n n"]]:
+        """Return f(x) and J(x), from one call of J."""
+        line = straight_line(self.base, x, self.name, self.num)
+        points = jnp.concatenate([line.points, x[:, None]], 1)
+        weights = jnp.zeros((2, self.num + 1), x.dtype).at[0, :-1].set(line.weights).at[1, -1].set(1.0)
+        J = self.jacobian.weighted_jacobians(points, weights)
+        return self.at_base + times(J[:, 0], line.way), J[:, 1]
 
 
-def rk4_step(field: Field, x: Float[Array, "batch n"], dt: Any) -> Float[Array, "batch n"]:
+def rk4_step(field: Field, x: States, dt: Any) -> States:
     """Return the state a time dt later, by the classical Runge-Kutta method of order 4."""
     stages = jnp.asarray([0.0, 0.5, 0.5, 1.0], x.dtype), jnp.asarray([1.0, 2.0, 2.0, 1.0], x.dtype) / 6
 
@@ -76,29 +121,43 @@ def rk4_step(field: Field, x: Float[Array, "batch n"], dt: Any) -> Float[Array, 
     return x + dt * mean
 
 
+def rk4_step_along(anchored: Anchored, x: States, dt: Any) -> States:
+    """Return the state a time dt later: RK4 of order 4 for state and field together, dx/dt = f and df/dt = J(x) f.
+
+    f is integrated from the base point once, and then follows the trajectory: two further states at which J is
+    needed, where `rk4_step` needs three further line integrals. Of the last stage only f is.
+    """
+    f1, J = anchored.field_and_jacobian(x)
+    jacobian = anchored.jacobian.jacobian
+    f2 = f1 + dt / 2 * times(J, f1)
+    f3 = f1 + dt / 2 * times(jacobian(x + dt / 2 * f1), f2)
+    f4 = f1 + dt * times(jacobian(x + dt / 2 * f2), f3)
+    return x + dt / 6 * (f1 + 2 * f2 + 2 * f3 + f4)
+
+
 def forced_run(
-    field: Field, start: Float[Array, "batch n"], observed: Float[Array, "batch samples n"], dt: Any, alpha: Any
+    step: Step, start: States, observed: Float[Array, "batch samples n"], alpha: Any
 ) -> Float[Array, "batch samples n"]:
-    """Return the prediction of each observed sample, one RK4 step per sample, with generalised teacher forcing.
+    """Return the prediction of each observed sample, one step per sample, with generalised teacher forcing.
 
     After each step x <- (1 - alpha) x_hat + alpha x_observed: with alpha 1 every prediction starts at an observed
     sample (Hess et al. 2023).
     """
 
-    def step(x: Array, seen: Array) -> tuple[Array, Array]:
-        predicted = rk4_step(field, x, dt)
+    def forced(x: Array, seen: Array) -> tuple[Array, Array]:
+        predicted = step(x)
         return (1 - alpha) * predicted + alpha * seen, predicted
 
-    _, predicted = jax.lax.scan(step, start, jnp.moveaxis(observed, 1, 0))
+    _, predicted = jax.lax.scan(forced, start, jnp.moveaxis(observed, 1, 0))
     return jnp.moveaxis(predicted, 0, 1)
 
 
-def free_run(field: Field, start: Float[Array, "batch n"], num: int, dt: Any) -> Float[Array, "batch samples n"]:
+def free_run(step: Step, start: States, num: int) -> Float[Array, "batch samples n"]:
     """Return `num` samples from a start, each predicted from the one before."""
 
-    def step(x: Array, _: None) -> tuple[Array, Array]:
-        x = rk4_step(field, x, dt)
+    def free(x: Array, _: None) -> tuple[Array, Array]:
+        x = step(x)
         return x, x
 
-    _, predicted = jax.lax.scan(step, start, None, length=num)
+    _, predicted = jax.lax.scan(free, start, None, length=num)
     return jnp.moveaxis(predicted, 0, 1)

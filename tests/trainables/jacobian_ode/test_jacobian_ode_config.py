@@ -70,6 +70,26 @@ def test_weights_rates_and_noise_compile_nothing_new():
     assert structural_key(Config(loop_closure=False)) != structural_key(Config())
 
 
+def test_a_rule_without_a_number_of_nodes_has_as_many_as_it_needs():
+    def nodes(**fields):
+        config = Config(**fields)
+        return config.inner_points, config.loop_inner_points, config.spline_points
+
+    assert nodes() == nodes(quadrature="gauss_legendre", spline_quadrature="gauss_legendre") == (4, 4, 2)
+    assert nodes(quadrature="trapezoid") == (20, 20, 2)
+    assert nodes(quadrature="simpson", inner_points=5) == (5, 21, 2)
+    assert nodes(spline_quadrature="trapezoid") == (4, 4, 4)
+    assert "spline_quadrature" in refusal(spline_quadrature=["trapezoid"])
+
+
+def test_a_record_of_before_the_later_fields_is_what_it_was():
+    recorded = Config(quadrature="trapezoid", spline_quadrature="trapezoid", stages="straight_lines").model_dump()
+    del recorded["stages"], recorded["spline_quadrature"]
+    config = Config.of_values(Config.recorded(recorded))
+    assert (config.stages, config.spline_quadrature, config.spline_points) == ("straight_lines", "trapezoid", 4)
+    assert Config().stages == "along_step"
+
+
 def test_components_are_the_systems():
     assert Config().num_components == 3
     assert Config(system="van_der_pol").num_components == 2
@@ -85,7 +105,7 @@ def test_components_are_the_systems():
         (
             {"model": "neural_ode"},
             {"dimension", "file_pieces", "loop_closure", "loop_weight", "loop_points", "loop_inner_points",
-             "quadrature", "inner_points", "spline_points"},
+             "quadrature", "inner_points", "stages", "spline_quadrature", "spline_points"},
         ),
     ],
 )  # fmt: skip

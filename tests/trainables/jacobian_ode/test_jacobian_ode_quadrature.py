@@ -3,7 +3,7 @@ import pytest
 from scipy.integrate import quad
 from scipy.interpolate import CubicSpline
 
-from trainables.jacobian_ode.paths import natural_spline, straight_line
+from trainables.jacobian_ode.paths import evenly, natural_spline, spline_nodes, straight_line
 from trainables.jacobian_ode.quadrature import base_point_weights, cumulative_trapezoid, rule
 
 
@@ -58,9 +58,20 @@ def test_base_point_weights_are_the_double_integral():
     assert -slope == pytest.approx(2, abs=0.1)
 
 
+@pytest.mark.parametrize(("name", "num", "order"), [("trapezoid", 3, 2), ("gauss_legendre", 2, 4)])
+def test_nodes_along_a_spline_give_the_double_integral(name, num, order):
+    errors, samples = [], (6, 11, 21)
+    for count in samples:
+        times, weights = spline_nodes(name, count, num)
+        share = times / (count - 1)
+        errors.append(abs(weights @ smooth(share) / (count - 1) ** 2 - quad(lambda r: r * smooth(r), 0, 1)[0]))
+    slope, _ = np.polyfit(np.log(np.array(samples) - 1), np.log(errors), 1)
+    assert -slope == pytest.approx(order, abs=0.1)
+
+
 def test_spline_is_scipys_natural_one():
     x = np.random.default_rng(0).normal(size=(9, 3))
-    path = natural_spline(9, 4)
+    path = natural_spline(9, evenly(9, 4))
     assert path.points.shape == (8 * 3 + 1, 9)
     t = np.linspace(0, 8, 25)
     spline = CubicSpline(np.arange(9), x, bc_type="natural")

@@ -9,13 +9,31 @@ from scipy.integrate import solve_ivp
 
 from trainables.jacobian_ode import losses
 from trainables.jacobian_ode.model import make_model
-from trainables.jacobian_ode.paths import natural_spline, straight_line
+from trainables.jacobian_ode.paths import evenly, natural_spline, straight_line
 from trainables.jacobian_ode.quadrature import rule
-from trainables.jacobian_ode.rollout import base_point_field, field_from, forced_run, free_run, line_integral, rk4_step
+from trainables.jacobian_ode.rollout import (
+    Anchored,
+    base_point_field,
+    forced_run,
+    free_run,
+    line_integral,
+    rk4_step,
+    rk4_step_along,
+)
 from trainables.jacobian_ode.systems import SYSTEMS, lorenz
 
 FIELDS = {"lorenz": (SYSTEMS["lorenz"].field, 3), "van_der_pol": (SYSTEMS["van_der_pol"].field, 2)}
 FIELDS["lorenz96"] = (SYSTEMS["lorenz96"].field, 6)
+
+
+class Pointwise:
+    """A Jacobian by its values alone: any function of states."""
+
+    def __init__(self, jacobian):
+        self.jacobian = jacobian
+
+    def weighted_jacobians(self, points, weights):
+        return jnp.einsum("mk,...kij->...mij", weights, self.jacobian(points))
 
 
 @functools.cache
@@ -27,7 +45,7 @@ def exact(field):
         return flat.reshape(*x.shape, x.shape[-1])
 
     # Compiled as a whole: operation by operation, each shape costs a second.
-    return jax.jit(jacobian)
+    return Pointwise(jax.jit(jacobian))
 
 
 def states(num, n, seed=0):
@@ -69,8 +87,8 @@ def test_it_is_so_along_a_spline_too():
     field, n = FIELDS["lorenz"]
     corners, errors = states(6, n), []
     for per_interval in (5, 9, 17):
-        path = natural_spline(6, per_interval)
-        J, change = exact(field)(path.points @ corners), path.derivatives @ corners
+        path = natural_spline(6, evenly(6, per_interval))
+        J, change = exact(field).jacobian(path.points @ corners), path.derivatives @ corners
         _, weights = rule("trapezoid", len(path.points))
         total = jnp.einsum("k,kij,kj->i", weights * 5, J, change)
         errors.append(float(jnp.abs(total - (field(corners[-1]) - field(corners[0]))).max()))
@@ -84,7 +102,7 @@ def test_a_line_as_a_path_gives_the_line_integral():
     nodes, weights = rule("gauss_legendre", 4)
     path = straight_line(nodes)
     ends = jnp.stack([a, b])
-    by_path = jnp.einsum("k,kij,kj->i", weights, exact(field)(path.points @ ends), path.derivatives @ ends)
+    by_path = jnp.einsum("k,kij,kj->i", weights, exact(field).jacobian(path.points @ ends), path.derivatives @ ends)
     np.testing.assert_allclose(by_path, line_integral(exact(field), a, b, "gauss_legendre", 4), rtol=1e-12)
 
 
@@ -95,24 +113,32 @@ def trajectory(start, dt, num):
 
 
 def test_base_point_estimate_converges_to_the_field():
-    span, start, errors, numbers = 0.3, np.array([-5.0, -6.0, 22.0]), [], (11, 21, 41, 81)
+    # Two nodes of Gauss-Legendre in each interval are no worse than four of the trapezoid, both ends counted.
+    span, start, numbers, errors = 0.3, np.array([-5.0, -6.0, 22.0]), (11, 21, 41, 81), {}
     for num in numbers:
         given = trajectory(start, span / (num - 1), num)
-        dt = span / (num - 1)
-        found = jax.jit(lambda given, dt: base_point_field(exact(lorenz), given, dt, 4))(given[None], dt)[0]
-        errors.append(float(jnp.linalg.norm(found - lorenz(given[-1])) / jnp.linalg.norm(lorenz(given[-1]))))
-    slope, _ = np.polyfit(np.log(np.array(numbers) - 1), np.log(errors), 1)
-    assert errors[-1] < 1e-3
-    assert -slope == pytest.approx(2, abs=0.3)
+        dt, field = span / (num - 1), lorenz(given[-1])
+        for rule_of_spline in (("trapezoid", 4), ("gauss_legendre", 2)):
+            found = jax.jit(lambda given, dt, of=rule_of_spline: base_point_field(exact(lorenz), given, dt, *of))
+            error = jnp.linalg.norm(found(given[None], dt)[0] - field) / jnp.linalg.norm(field)
+            errors.setdefault(rule_of_spline, []).append(float(error))
+    slopes = {name: -np.polyfit(np.log(np.array(numbers) - 1), np.log(found), 1)[0] for name, found in errors.items()}
+    assert slopes["trapezoid", 4] == pytest.approx(2, abs=0.3)
+    assert slopes["gauss_legendre", 2] > 1.7
+    assert errors["gauss_legendre", 2][-1] < errors["trapezoid", 4][-1] < 1e-3
 
 
 def test_the_field_is_that_of_the_base_point_plus_the_integral():
     given = trajectory(np.array([-5.0, -6.0, 22.0]), 0.015, 15)[None]
-    field = field_from(exact(lorenz), given, 0.015, 4, "gauss_legendre", 3)
-    at_base = base_point_field(exact(lorenz), given, 0.015, 4)
+    at_base = base_point_field(exact(lorenz), given, 0.015, "trapezoid", 4)
+    anchored = Anchored(exact(lorenz), given[:, -1], at_base, "gauss_legendre", 3)
+    field = anchored.field
     np.testing.assert_allclose(field(given[:, -1]), at_base, rtol=1e-12)
     away = given[:, -1] + jnp.asarray([[1.0, -2.0, 0.5]])
     np.testing.assert_allclose(field(away) - at_base, lorenz(away) - lorenz(given[:, -1]), rtol=1e-10)
+    both = anchored.field_and_jacobian(away)
+    np.testing.assert_allclose(both[0], field(away), rtol=1e-12)
+    np.testing.assert_allclose(both[1], exact(lorenz).jacobian(away), rtol=1e-12)
 
 
 # -- running it
@@ -131,20 +157,53 @@ def test_runge_kutta_has_order_4():
     assert -slope == pytest.approx(4, abs=0.3)
 
 
+def along_step(anchored, x, dt=0.1):
+    return rk4_step_along(anchored, x, dt)
+
+
+def along_straight_lines(anchored, x, dt=0.1):
+    return rk4_step(anchored.field, x, dt)
+
+
+def test_following_the_field_along_the_step_has_order_4_too():
+    base = jnp.asarray([[-5.0, -6.0, 22.0]])
+    start = base + jnp.asarray([[1.0, -2.0, 0.5]])
+    anchored = Anchored(exact(lorenz), base, lorenz(base), "gauss_legendre", 3)
+    end, errors = trajectory(np.asarray(start[0]), 0.2, 2)[-1], {along_step: [], along_straight_lines: []}
+    numbers = (10, 20, 40)
+    for step, found in errors.items():
+        for num in numbers:
+            run = jax.jit(lambda x, num=num, step=step: free_run(lambda x: step(anchored, x, 0.2 / num), x, num))
+            found.append(float(jnp.abs(run(start)[0, -1] - end).max()))
+    slope, _ = np.polyfit(np.log(numbers), np.log(errors[along_step]), 1)
+    assert -slope == pytest.approx(4, abs=0.3)
+    assert errors[along_step][-1] < 4 * errors[along_straight_lines][-1]
+
+
+def test_means_of_a_learned_jacobian_are_those_of_its_values():
+    model, points = small_model(n=3, hidden=(7, 5)), states(8, 3).reshape(2, 4, 3)
+    weights = jnp.asarray([[0.1, 0.2, 0.3, 0.4], [0.0, 0.0, 1.0, 0.0]])
+    found = model.weighted_jacobians(points, weights)
+    expected = Pointwise(model.jacobian).weighted_jacobians(points, weights)
+    assert found.shape == (2, 2, 3, 3)
+    np.testing.assert_allclose(found, expected, rtol=1e-10)
+
+
 def test_full_forcing_gives_one_step_predictions_and_none_a_free_run():
     observed = states(2 * 6, 3).reshape(2, 6, 3)
     start, later = observed[:, 0], observed[:, 1:]
-    forced = forced_run(lorenz, start, later, 0.01, 1.0)
+    step = functools.partial(rk4_step, lorenz, dt=0.01)
+    forced = forced_run(step, start, later, 1.0)
     for index in range(5):
         np.testing.assert_allclose(forced[:, index], rk4_step(lorenz, observed[:, index], 0.01), rtol=1e-12)
-    free = free_run(lorenz, start, 5, 0.01)
-    np.testing.assert_allclose(forced_run(lorenz, start, later, 0.01, 0.0), free, rtol=1e-12)
+    free = free_run(step, start, 5)
+    np.testing.assert_allclose(forced_run(step, start, later, 0.0), free, rtol=1e-12)
     assert float(jnp.abs(free - forced).max()) > 0.01
 
 
 def test_partial_forcing_starts_between_prediction_and_observation():
     observed = states(4, 3)[None]
-    forced = forced_run(lorenz, observed[:, 0], observed[:, 1:], 0.01, 0.25)
+    forced = forced_run(functools.partial(rk4_step, lorenz, dt=0.01), observed[:, 0], observed[:, 1:], 0.25)
     between = 0.75 * forced[:, 0] + 0.25 * observed[:, 1]
     np.testing.assert_allclose(forced[:, 1], rk4_step(lorenz, between, 0.01), rtol=1e-12)
 
@@ -167,7 +226,9 @@ def test_loops_of_a_jacobian_that_is_none_do_not_close():
         return jnp.stack([row, jnp.zeros_like(row)], -2)
 
     square = jnp.asarray([[[0.0, 0.0], [2.0, 0.0], [2.0, 2.0], [0.0, 2.0]]])
-    np.testing.assert_allclose(losses.loop_integrals(rotating, square, "trapezoid", 5), [[8.0, 0.0]], atol=1e-12)
+    np.testing.assert_allclose(
+        losses.loop_integrals(Pointwise(rotating), square, "trapezoid", 5), [[8.0, 0.0]], atol=1e-12
+    )
 
 
 def small_model(kind="jacobian", n=2, hidden=(7,)):
@@ -178,11 +239,11 @@ def small_model(kind="jacobian", n=2, hidden=(7,)):
 def test_batched_loops_equal_a_loop_over_segments():
     model = small_model(n=3)
     corners = losses.draw_corners(states(30, 3), 3, 5, jax.random.key(1))
-    batched = losses.loop_integrals(model.jacobian, corners, "trapezoid", 6)
+    batched = losses.loop_integrals(model, corners, "trapezoid", 6)
     for loop, found in zip(corners, batched, strict=True):
         total = jnp.zeros(3)
         for index in range(5):
-            total += line_integral(model.jacobian, loop[index], loop[(index + 1) % 5], "trapezoid", 6)
+            total += line_integral(model, loop[index], loop[(index + 1) % 5], "trapezoid", 6)
         np.testing.assert_allclose(found, total, rtol=1e-10, atol=1e-12)
 
 
@@ -190,8 +251,8 @@ def test_batched_loops_equal_a_loop_over_segments():
 def test_a_neural_odes_loops_close():
     model = small_model("neural_ode")
     corners = losses.draw_corners(states(10, 2) / 3, 2, 4, jax.random.key(0))
-    assert float(losses.loop_closure(model.jacobian, corners, "gauss_legendre", 20)) < 1e-14
-    assert float(losses.loop_closure(small_model().jacobian, corners, "gauss_legendre", 20)) > 1e-4
+    assert float(losses.loop_closure(model, corners, "gauss_legendre", 20)) < 1e-14
+    assert float(losses.loop_closure(small_model(), corners, "gauss_legendre", 20)) > 1e-4
 
 
 @pytest.mark.slow
@@ -201,20 +262,23 @@ def test_gradient_of_the_loop_loss_is_that_of_finite_differences():
 
     def loss(network):
         probe = type(model)(network, model.untrained)
-        return losses.loop_closure(probe.jacobian, corners, "trapezoid", 5)
+        return losses.loop_closure(probe, corners, "trapezoid", 5)
 
     check_grads(loss, (model.network,), order=1, modes=["rev"], rtol=1e-6)
 
 
 @pytest.mark.slow
-def test_gradient_through_the_base_point_and_the_run_is_that_of_finite_differences():
+@pytest.mark.parametrize("step", [along_step, along_straight_lines])
+def test_gradient_through_the_base_point_and_the_run_is_that_of_finite_differences(step):
     model = small_model()
     given, later = states(10, 2).reshape(2, 5, 2) / 3, states(6, 2, 1).reshape(2, 3, 2) / 3
 
+    @jax.jit
     def loss(network):
         probe = type(model)(network, model.untrained)
-        field = field_from(probe.jacobian, given, 0.1, 3, "trapezoid", 4)
-        return jnp.mean((forced_run(field, given[:, -1], later, 0.1, 0.3) - later) ** 2)
+        at_base = base_point_field(probe, given, 0.1, "trapezoid", 3)
+        anchored = Anchored(probe, given[:, -1], at_base, "gauss_legendre", 4)
+        return jnp.mean((forced_run(lambda x: step(anchored, x), given[:, -1], later, 0.3) - later) ** 2)
 
     check_grads(loss, (model.network,), order=1, modes=["rev"], rtol=1e-6)
 
