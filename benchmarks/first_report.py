@@ -1,4 +1,7 @@
-"""From `swell run` to a search's first report: seconds, and the CPU of every process, all programs compiled before."""
+"""From `swell run` to a search's first report: seconds and CPU of every process, all programs compiled before.
+
+`python -m benchmarks.start_up --first-report` prints it.
+"""
 
 import contextlib
 import os
@@ -7,26 +10,25 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
-import yaml
 
 ROLES = {
     "cluster.driver.main": "driver",
     "gcs_server": "Ray's GCS",
-    "/raylet": "Ray's raylet",
+    "raylet": "Ray's raylet",
     "ray::DashboardAgent": "Ray's dashboard agent",
     "ray::RuntimeEnvAgent": "Ray's runtime environment agent",
-    "default_worker.py": "worker",
     "ray::": "worker",
+    "default_worker.py": "worker",
 }
 """What a process of a search is, by a part of its command line; the first that fits."""
-SUPERVISOR, OTHER = "swell run (supervisor)", "others"
-ORDER = (SUPERVISOR, *dict.fromkeys(ROLES.values()), OTHER)
+SUPERVISOR = "swell run (supervisor)"
+OTHER = "others"
 POLL_S = 0.01
-PATIENCE_S = 300.0
+PATIENCE_S = 120.0
 
 
 @dataclass
@@ -35,17 +37,16 @@ class Used:
 
     number: int = 0
     cpu_s: float = 0.0
-    began_s: float = float("inf")
+    began_s: float = 0.0
     """When the first of them began, in seconds after the command."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class FirstReport:
     """One run of a search until its first report."""
 
     seconds: float
-    used: Mapping[str, Used]
-    """By role."""
+    used: dict[str, Used] = field(default_factory=dict)
 
     @property
     def cpu_s(self) -> float:
@@ -63,21 +64,13 @@ def _used(root: psutil.Process) -> dict[str, Used]:
     found: dict[str, Used] = {}
     for process in (root, *root.children(recursive=True)):
         with contextlib.suppress(psutil.Error):
+            role = SUPERVISOR if process == root else _role(process)
             times = process.cpu_times()
-            one = found.setdefault(SUPERVISOR if process == root else _role(process), Used())
+            one = found.setdefault(role, Used(began_s=float("inf")))
             one.number += 1
             one.cpu_s += times.user + times.system + times.children_user + times.children_system
             one.began_s = min(one.began_s, process.create_time() - root.create_time())
     return found
-
-
-def with_reports_every(spec: Path, steps: int, folder: Path) -> Path:
-    """Write the same search with a report after so many steps; return its file."""
-    content = yaml.safe_load(spec.read_text())
-    content["base"] = {**content.get("base", {}), "report_every": steps}
-    changed = folder / spec.name
-    changed.write_text(yaml.safe_dump(content))
-    return changed
 
 
 def _has_reported(histories: Path) -> bool:
@@ -99,11 +92,10 @@ def _ended(process: "subprocess.Popen[bytes]") -> Iterator[None]:
 def first_report(spec: Path, python: str, checkout: Path, environment: Mapping[str, str]) -> FirstReport:
     """Run a search of a checkout until its first report, end it, and return what that took.
 
-    Raises RuntimeError, with what it printed, if none came.
+    Raises RuntimeError, with what it printed, if it ended before.
     """
     with tempfile.TemporaryDirectory(prefix="first") as folder, tempfile.TemporaryFile("w+") as output:
-        # A scratch of its own: there, no other search uses CPUs.
-        own = {**os.environ, **environment, "SWELL_ROOT": folder, "SWELL_SCRATCH": f"{folder}/s"}
+        own = {**os.environ, **environment, "SWELL_ROOT": folder}
         command = [python, "-m", "swell", "run", str(spec)]
         began = time.monotonic()
         process = subprocess.Popen(command, cwd=checkout, env=own, stdout=output, stderr=subprocess.STDOUT)

@@ -23,8 +23,7 @@ import jax
 import jax.numpy as jnp
 
 from trainables._shared.datasets import DatasetStore
-from trainables._shared.program import Program, Span
-from trainables._shared.training import traced_numbers
+from trainables._shared.program import Program, Span, traced_numbers
 from trainables.jacobian_ode import losses
 from trainables.jacobian_ode.config import Config
 from trainables.jacobian_ode.method import method

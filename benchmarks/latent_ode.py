@@ -21,8 +21,7 @@ import jax
 import jax.numpy as jnp
 
 from trainables._shared.datasets import DatasetStore
-from trainables._shared.program import Program, Span
-from trainables._shared.training import traced_numbers
+from trainables._shared.program import Program, Span, traced_numbers
 from trainables.latent_ode.config import Config
 from trainables.latent_ode.method import method, normalised
 from trainables.latent_ode.solvers import fixed, solve

@@ -29,8 +29,8 @@ from trainables._shared.config import MethodConfig
 from trainables._shared.contract import Method
 from trainables._shared.datasets import DatasetStore
 from trainables._shared.discovery import load_method
-from trainables._shared.program import FAILURES, Program, Span
-from trainables._shared.training import phase_numbers, traced_numbers
+from trainables._shared.program import FAILURES, Program, Span, traced_numbers
+from trainables._shared.training import phase_numbers
 from trainables.two_body.config import HeadName
 
 MOST_LOST = 0.01
@@ -68,7 +68,7 @@ def train(method: Method[Any], config: MethodConfig, seeds: int, store: DatasetS
     numbers = [traced_numbers(config.model_copy(update={"seed": seed})) for seed in range(seeds)]
     hyper = jax.tree.map(lambda *values: jnp.stack(values), *numbers)
     chunk = jax.jit(jax.vmap(program.chunk, in_axes=(0, 0, None, None)), donate_argnums=0)
-    validate = jax.jit(jax.vmap(program.validate, in_axes=(0, 0, None)))
+    validate = jax.jit(jax.vmap(program.evaluation.validate, in_axes=(0, 0, None)))
     state = jax.jit(jax.vmap(program.init))(hyper)
     metric, start, errors = method.selection(config)[0], 0, []
     validation = jax.device_put(data.validation)

@@ -13,10 +13,10 @@ import numpy as np
 
 from trainables._shared.kepler import kepler_states
 from trainables.two_body.data import as_segments
-from trainables.two_body.mesh import mesh, meshed
+from trainables.two_body.mesh import Mesh, meshed
 from trainables.two_body.model import Dynamics, exact_acceleration
 from trainables.two_body.solvers import Solution, adaptive, per_sample
-from trainables.two_body.timetable import on_timetable
+from trainables.two_body.timetable import on_timetables
 
 EXACT = Dynamics(exact_acceleration)
 ECCENTRICITIES = (0.0, 0.3, 0.6, 0.8, 0.849)
@@ -35,11 +35,11 @@ def segments(length: int, e: float) -> tuple[np.ndarray, np.ndarray]:
 def errors(length: int, e: float, single: bool) -> dict[str, float]:
     """Return the largest error of each solver, and the steps of a mean segment on a mesh."""
     y, t = segments(length, e)
-    timed = on_timetable(as_segments(y, t), 10**6)
-    order = np.argsort(-timed.effort[:, -1], kind="stable")
+    timed = on_timetables([as_segments(y, t)], len(y))[0]
+    order = np.argsort(-timed.effort[: len(y), -1], kind="stable")
     with jax.enable_x64(not single):
         dtype = jnp.float32 if single else jnp.float64
-        exact, times, effort = (jnp.asarray(array[order], dtype) for array in (y, t, timed.effort))
+        exact, times, effort = (jnp.asarray(array[order], dtype) for array in (y, t, timed.effort[: len(y)]))
         exact, times = jnp.transpose(exact, (1, 2, 0)), times.T
         tolerances = jnp.asarray(1e-6, dtype), jnp.asarray(1e-8, dtype)
 
@@ -50,7 +50,7 @@ def errors(length: int, e: float, single: bool) -> dict[str, float]:
         return {
             "per_sample": largest(per_sample(EXACT, exact[0], times)),
             "adaptive": largest(adaptive(EXACT, exact[0], times, *tolerances, 2000)),
-            "mesh": largest(meshed(EXACT, exact[0], times, mesh(times, effort.T, timed.table))),
+            "mesh": largest(meshed(EXACT, exact[0], times, Mesh(effort.T, jnp.asarray(len(y)), timed.table))),
             "steps": float((timed.table.share > 0).sum() / len(y)),
         }
 

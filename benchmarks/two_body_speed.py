@@ -129,8 +129,7 @@ def trained_in_turn(name: str, num_steps: int, rounds: int) -> str:
     import jax.numpy as jnp
 
     from trainables._shared.datasets import DatasetStore
-    from trainables._shared.program import Program, Span
-    from trainables._shared.training import traced_numbers
+    from trainables._shared.program import Program, Span, traced_numbers
     from trainables.two_body.config import Config
     from trainables.two_body.method import method
 

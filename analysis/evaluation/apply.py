@@ -42,7 +42,7 @@ class Model:
         from trainables._shared import returned
         from trainables._shared.contract import UnknownTestSetError
         from trainables._shared.datasets import DatasetStore
-        from trainables._shared.training import traced_numbers
+        from trainables._shared.program import traced_numbers
 
         method, config, model = self._saved.method, self._saved.config, self._saved.model
         try:

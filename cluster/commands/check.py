@@ -18,7 +18,14 @@ from cluster.machine.file_size import require_unlimited_files
 from cluster.machine.resources import cpu_budget, gpu_count
 from cluster.machine.variables import overruled_warnings
 from cluster.state.storage import storage_problem
-from cluster.study.configurations import Configuration, Configurations, choose_configurations, group_by_program
+from cluster.study.configurations import (
+    Configuration,
+    Configurations,
+    choose_configurations,
+    count_programs,
+    group_by_structure,
+    searched_branches,
+)
 from search_spaces.errors import MISSING, Problem, as_text_choices, nearest, show_value
 from search_spaces.parameters import FloatRange, IntRange, Parameter
 from search_spaces.space import resolve
@@ -35,7 +42,7 @@ NUM_EXAMPLES = 3
 
 @dataclass(frozen=True)
 class ProgramUse:
-    """One compiled program of a search: a configuration that needs it, and how many of those checked do."""
+    """A configuration of a search, and how many of those checked differ from it only in traced values."""
 
     config: Mapping[str, Any]
     params: Mapping[str, Any]
@@ -56,6 +63,11 @@ class CheckReport:
     sampled: bool
     """Whether the checked configurations were a sample."""
     programs: tuple[ProgramUse, ...]
+    """Configurations that differ in more than traced values."""
+    num_programs: int
+    """How many programs they compile: some are told apart on the host alone."""
+    searched: Mapping[str, Sequence[Any]]
+    """The values of fields of which several can share one program."""
     notes: tuple[str, ...]
     warnings: tuple[str, ...]
     code: Path | None = None
@@ -274,10 +286,9 @@ def _base_warnings(spec: Spec, configs: Sequence[MethodConfig]) -> list[str]:
 
 
 def _report(spec: Spec, chosen: Configurations, built: Sequence[Configuration], warnings: Sequence[str]) -> CheckReport:
-    uses = tuple(
-        ProgramUse(found[0].config.model_dump(mode="json"), found[0].params, len(found))
-        for found in group_by_program(built)
-    )
+    searched = searched_branches(spec, type(built[0].config)) if built else {}
+    groups = group_by_structure(built, searched)
+    uses = tuple(ProgramUse(found[0].config.model_dump(mode="json"), found[0].params, len(found)) for found in groups)
     return CheckReport(
         spec=spec,
         num_configurations=chosen.size,
@@ -285,6 +296,8 @@ def _report(spec: Spec, chosen: Configurations, built: Sequence[Configuration], 
         num_checked=len(built),
         sampled=chosen.sampled,
         programs=uses,
+        num_programs=count_programs((found[0].config for found in groups), searched),
+        searched=searched,
         notes=tuple(_notes(spec, chosen.size)),
         warnings=(*warnings, *_repeat_warnings(spec)),
     )

@@ -37,7 +37,7 @@ def describe(report: CheckReport) -> list[Text]:
     checked = f"{report.num_checked:,} sampled" if report.sampled else f"all {report.num_checked:,}"
     trials = "as many as the time allows" if report.num_trials is None else f"{report.num_trials:,}"
     repeats = f", {len(spec.seeds)} seeds of each configuration" if spec.repeats else ""
-    programs = f"{'at least ' if report.sampled else ''}{len(report.programs):,}"
+    programs = f"{'at least ' if report.sampled else ''}{report.num_programs:,}"
     lines = [
         Text.assemble((spec.name, "bold"), f" is a valid search of {spec.trainable}"),
         Text(f"  configurations  {size} ({checked} built and held against the data)"),

@@ -63,7 +63,7 @@ def probe_programs(
     report: CheckReport, most: int = 8, run: Callable[..., Mapping[str, Any]] | None = None
 ) -> Iterator[Probe]:
     """Yield the probes of a search's programs as each is measured; a failed one says why, and the others go on."""
-    run = run or partial(_run_worker, report.code)
+    run = run or partial(_run_worker, report.code, report.searched)
     for program in choose_programs(report.programs, most):
         try:
             yield _probe(program, run(report.spec.trainable, program.config, report.spec.resources))
@@ -76,12 +76,16 @@ class ProbeError(RuntimeError):
 
 
 def _run_worker(
-    code: Path | None, trainable: str, config: Mapping[str, Any], resources: Resources
+    code: Path | None,
+    searched: Mapping[str, Sequence[Any]],
+    trainable: str,
+    config: Mapping[str, Any],
+    resources: Resources,
 ) -> Mapping[str, Any]:
     try:
         done = subprocess.run(
             [sys.executable, "-P", "-m", "cluster.commands.probe_worker"],
-            input=json.dumps({"trainable": trainable, "config": dict(config)}),
+            input=json.dumps({"trainable": trainable, "config": dict(config), "searched": dict(searched)}),
             capture_output=True,
             text=True,
             timeout=TIMEOUT_S,
@@ -134,7 +138,7 @@ def estimate(report: CheckReport, probes: Sequence[Probe], cpus: int | None = No
     total_s = core_hours = None
     if report.num_trials is not None:
         # Each program is compiled about once: workers are reused, and compiled programs are kept on disk.
-        compilations = min(len(report.programs), report.num_trials) * compile_s
+        compilations = min(report.num_programs, report.num_trials) * compile_s
         busy_s = report.num_trials * trial_s + compilations
         total_s = busy_s / min(num_slots, report.num_trials)
         core_hours = busy_s * resources.cpus_per_trial / 3600

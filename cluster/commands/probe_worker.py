@@ -25,7 +25,7 @@ MEASURED_S = 1.0
 """Seconds of training per phase that give its pace."""
 
 
-def measure(trainable: str, config: dict[str, Any]) -> dict[str, Any]:
+def measure(trainable: str, config: dict[str, Any], searched: dict[str, list[Any]]) -> dict[str, Any]:
     """Return seconds of data, compilation, each phase's step and a report, and the peak memory of one trial."""
     enter_working_directory()
     start = time.perf_counter()
@@ -34,7 +34,7 @@ def measure(trainable: str, config: dict[str, Any]) -> dict[str, Any]:
     imported = time.perf_counter()
     data = method.data(parsed, DatasetStore())
     loaded = time.perf_counter()
-    training = Training(Program(method, parsed), parsed, data)
+    training = Training(Program(method, parsed, searched), parsed, data)
     phases = [
         {"steps": phase.steps, "step_s": _step_seconds(training, phase, jax.device_put(arrays))}
         for phase, arrays in zip(training.phases, data.phases, strict=True)
@@ -99,5 +99,5 @@ def _timed_tests(training: Training) -> float:
 if __name__ == "__main__":
     request = json.load(sys.stdin)
     with contextlib.redirect_stdout(sys.stderr):  # keep a method's prints out of the result
-        result = measure(request["trainable"], request["config"])
+        result = measure(request["trainable"], request["config"], request["searched"])
     json.dump(result, sys.stdout)

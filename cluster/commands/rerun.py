@@ -194,6 +194,7 @@ def _run_here(
         "trainable": spec.trainable,
         "config": record.config,
         "objectives": _objectives(spec),
+        "searched": read_json(paths.branches) or {},
         "recorded": recorded.as_json(),
     }
     ended = f"{recorded.outcome or 'open'} at step {recorded.step}"

@@ -36,6 +36,7 @@ class Rerun:
         self._trainable: str = request["trainable"]
         self._values: dict[str, Any] = request["config"]
         self._objectives: list[str] = request["objectives"]
+        self._searched: dict[str, list[Any]] = request["searched"]
         self._recorded = Run.from_json(request["recorded"])
         self._before = dict(self._recorded.reports)
         self._reports: list[tuple[int, dict[str, float]]] = []
@@ -84,7 +85,7 @@ class Rerun:
         self._config = config
         method = load_method(self._trainable)
         seed_global_generators(config.seed)
-        self._training = Training(Program(method, config), config, method.data(config, DatasetStore()))
+        self._training = Training(Program(method, config, self._searched), config, method.data(config, DatasetStore()))
         num_steps = sum(phase.steps for phase in self._training.phases)
         while True:
             report = self._training.advance()

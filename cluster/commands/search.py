@@ -6,6 +6,7 @@ import shutil
 import socket
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -76,9 +77,16 @@ def place_sources(paths: SearchPaths, spec: Spec, origin: SearchPaths | None = N
 
 
 def create_search(
-    spec: Spec, source: Path, name: str | None = None, origin: SearchPaths | None = None, code: str = ""
+    spec: Spec,
+    source: Path,
+    name: str | None = None,
+    origin: SearchPaths | None = None,
+    code: str = "",
+    searched: Mapping[str, Sequence[Any]] | None = None,
 ) -> SearchPaths:
     """Make the search directory of a checked spec and return its paths.
+
+    `searched` are the values of fields of which several can share one program.
 
     The modules of its method are copied into it. If it has an `origin`, they are copied from that search's `code`, and
     the new search works in the folder and with the settings of the origin's launch.
@@ -94,6 +102,9 @@ def create_search(
         spec = place_code(paths, fetch_artifacts(paths, spec, origin), origin)
         note_inputs(paths, spec)
         write_text(paths.spec, spec.model_dump_json(indent=1) + "\n")
+        # A trial of another search gets the same numbers only in company of the same values.
+        if searched := searched or (origin is not None and read_json(origin.branches)):
+            write_json(paths.branches, dict(searched))
         place_sources(paths, spec, origin, code)
     except BaseException:  # also a full disk: nothing half made stays
         shutil.rmtree(paths.root, ignore_errors=True)

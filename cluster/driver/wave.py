@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from cluster.driver.deadline import Deadline
 from cluster.machine.capacity import Capacity
+from cluster.machine.files import read_json
 from cluster.state.figures import MEASURED
 from cluster.state.outcomes import Outcome
 from cluster.state.paths import SearchPaths
@@ -60,6 +61,7 @@ class Wave:
         self.capacity = capacity
         self._paths = paths
         self._spec = study.spec
+        self._searched = read_json(paths.branches) or {}
         self._max_trials = max_trials
         self._deadline = deadline
         self._explain_loss = explain_loss
@@ -136,6 +138,7 @@ class Wave:
             "run_permit": str(self._paths.run_permit),
             "keep": self._spec.keep.checkpoints != "none",
             "objectives": [objective.metric for objective in self._spec.objectives],
+            "searched": self._searched,
         }
         return {"number": assignment.number, "task": json.dumps(task)}
 
@@ -338,6 +341,7 @@ class _Kept:
 
     def __init__(self, study: SearchStudy, paths: SearchPaths) -> None:
         self._spec = study.spec
+        self._searched = read_json(paths.branches) or {}
         self._paths = paths
         self._kept: list[TrialRecord] = []
         self._num_ended: Counter[int] = Counter()

@@ -68,6 +68,11 @@ class SearchPaths:
         return self.root / "spec.yaml"
 
     @property
+    def branches(self) -> Path:
+        """Which values of a field share a program in this search, by field; missing if none do."""
+        return self.root / "branches.json"
+
+    @property
     def inputs(self) -> Path:
         """The data files that the spec named at launch, with their sizes and times of change."""
         return self.root / "inputs.json"

@@ -2,15 +2,15 @@
 
 import math
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from search_spaces.grid import grid_points, grid_size
 from search_spaces.parameters import place_of
-from search_spaces.space import FloatRange, IntRange, Parameter, is_active, labels, order, resolve
+from search_spaces.space import Choice, FloatRange, IntRange, Parameter, is_active, labels, order, resolve
 from search_spaces.spec import Spec
-from trainables._shared.config import MethodConfig, numeric, structural_key
+from trainables._shared.config import MethodConfig, branch_fields, branches_of, numeric, structural_key
 
 MOST = 1000
 """Up to this many configurations of a search, all are checked."""
@@ -58,18 +58,37 @@ def choose_configurations(spec: Spec) -> Configurations:
     return Configurations(list(points.values()), size)
 
 
-def group_by_program(built: Sequence[Configuration]) -> list[list[Configuration]]:
-    """Return configurations in groups that share one compiled program."""
+def searched_branches(spec: Spec, config_type: type[MethodConfig]) -> dict[str, list[Any]]:
+    """Return the values that a search gives the fields of which several can share one program."""
+    found = {}
+    for name in branch_fields(config_type):
+        parameter = spec.space.get(name)
+        if isinstance(parameter, Choice):
+            otherwise = [spec.base.get(name, config_type.model_fields[name].default)] if parameter.when else []
+            found[name] = [*parameter.choices, *otherwise]
+    return found
+
+
+def group_by_structure(
+    built: Sequence[Configuration], searched: Mapping[str, Sequence[Any]]
+) -> list[list[Configuration]]:
+    """Return configurations in groups that differ in nothing that enters a program as a number."""
     keys: dict[str, str] = {}
-    programs: dict[str, list[Configuration]] = {}
+    groups: dict[str, list[Configuration]] = {}
     for configuration in built:
-        traced = numeric(configuration.config)
+        branches = branches_of(configuration.config, searched)
+        traced = {*numeric(configuration.config), *branches}
         # Configurations with equal structural labels have equal keys, so few keys need to be computed.
-        structure = repr([item for item in configuration.params.items() if item[0] not in traced])
+        structure = repr([branches, *(item for item in configuration.params.items() if item[0] not in traced)])
         if structure not in keys:
-            keys[structure] = structural_key(configuration.config)
-        programs.setdefault(keys[structure], []).append(configuration)
-    return list(programs.values())
+            keys[structure] = structural_key(configuration.config, branches)
+        groups.setdefault(keys[structure], []).append(configuration)
+    return list(groups.values())
+
+
+def count_programs(configs: Iterable[MethodConfig], searched: Mapping[str, Sequence[Any]]) -> int:
+    """Return how many programs these configurations compile, as far as the shapes of their data do not differ."""
+    return len({structural_key(config.for_training(), branches_of(config, searched)) for config in configs})
 
 
 def _add(points: dict[str, dict[str, Any]], point: dict[str, Any]) -> None:

@@ -155,7 +155,7 @@ class TrialActor:
         self._remember()
         seed_global_generators(config.seed)
         data = method.data(config, DatasetStore())
-        program = self._programs.get(method, config, jax_settings())
+        program = self._programs.get(method, config, jax_settings(), self._task.get("searched"))
         self._compile_s_before = program.compile_s
         self._training = Training(program, config, data)
         self._check_pool()

@@ -20,9 +20,9 @@ from trainables._shared.contract import Phase
 from trainables._shared.datasets import DatasetStore
 from trainables._shared.discovery import UnknownMethodError, load_config_type, load_method, method_names
 from trainables._shared.node_cache import default_cache
-from trainables._shared.program import MAX_BAD_STEPS, Program, ProgramCache
+from trainables._shared.program import MAX_BAD_STEPS, Program, ProgramCache, traced_numbers
 from trainables._shared.saved import load_model
-from trainables._shared.training import Training, traced_numbers
+from trainables._shared.training import Training
 
 ROOT = Path(__file__).parents[2]
 

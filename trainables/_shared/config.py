@@ -1,7 +1,7 @@
 """What every method's configuration has in common; imports neither JAX nor a method."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -21,6 +21,27 @@ TRAINING_METRICS: Mapping[str, str] = {
     "recoveries": "how often training got over skipped steps: as many good ones followed",
 }
 """Metrics of every report that the training loop itself makes, name to one sentence."""
+
+
+Branches = Mapping[str, tuple[str, ...]]
+"""The values, by field, that one program has branches for; fields of one value are left out."""
+
+
+class Branching:
+    """Marks a field that chooses among cheap branches: `Annotated[Name, Branching()]`.
+
+    If a search varies it, the values that it takes become branches of one program. Traced functions read it from
+    `hyper`, as a `Choice`, and never from the config. `groups` are values that can be branches of one program, where
+    not all can be: the model's arrays must have the same shapes.
+    """
+
+    def __init__(self, *groups: tuple[str, ...]) -> None:
+        self.groups = groups
+
+    def together(self, value: str, others: Collection[str]) -> tuple[str, ...]:
+        """Return a value and those of the others that can share its program, in an order that only depends on them."""
+        group = next((group for group in self.groups if value in group), None)
+        return tuple(sorted({value, *(other for other in others if group is None or other in group)}))
 
 
 class ConfigError(ValueError):
@@ -90,6 +111,17 @@ class MethodConfig(FrozenModel):
     def check_data(self) -> None:
         """Raise ConfigError where the data rules this configuration out; must not import JAX."""
 
+    def for_training(self) -> Self:
+        """Return the config that `init`, `batch`, `loss` and `rate_factor` get: what none of them reads at its default.
+
+        Trials of equal ones share a program. Which data there are need not tell them apart: their shapes do.
+        """
+        return self
+
+    def for_evaluation(self) -> Self:
+        """Return the config that `validate` and `predict` get: also what only training reads at its default."""
+        return self.for_training()
+
     def selected_by(self) -> tuple[str, Literal["min", "max"]] | None:
         """Return the reported metric that picks the best model, and its mode; None leaves it to `Method.selection`."""
         return None
@@ -112,6 +144,23 @@ def numeric(config: MethodConfig) -> dict[str, float | int]:
     return {name: getattr(config, name) for name in _numeric_fields(config)}
 
 
+def branch_fields(config: MethodConfig | type[MethodConfig]) -> dict[str, Branching]:
+    """Return the fields that choose among branches, with their marks."""
+    fields = config.model_fields if isinstance(config, type) else type(config).model_fields
+    marks = {name: [mark for mark in field.metadata if isinstance(mark, Branching)] for name, field in fields.items()}
+    return {name: found[0] for name, found in marks.items() if found}
+
+
+def branches_of(config: MethodConfig, searched: Mapping[str, Collection[Any]]) -> dict[str, tuple[str, ...]]:
+    """Return the branches of a config's program, in a search that gives fields these values."""
+    found = {}
+    for name, mark in branch_fields(config).items():
+        values = mark.together(getattr(config, name), searched.get(name, ()))
+        if len(values) > 1:
+            found[name] = values
+    return found
+
+
 def _without_numeric(value: Any) -> Any:
     if isinstance(value, BaseModel):
         numeric_names = _numeric_fields(value)
@@ -124,6 +173,6 @@ def _without_numeric(value: Any) -> Any:
     return value
 
 
-def structural_key(config: MethodConfig) -> str:
-    """Return canonical JSON of the structural fields: equal keys mean one compiled program."""
-    return json.dumps(_without_numeric(config), sort_keys=True)
+def structural_key(config: MethodConfig, branches: Branches | None = None) -> str:
+    """Return canonical JSON of the structural fields, or their branches: equal keys mean one program."""
+    return json.dumps({**_without_numeric(config), **(branches or {})}, sort_keys=True)

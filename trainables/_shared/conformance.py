@@ -1,10 +1,11 @@
 """What every method must do; run all of it on a method of your own with one parametrised test over `CHECKS`."""
 
 import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import equinox as eqx
 import jax
@@ -12,12 +13,12 @@ import jax.numpy as jnp
 import numpy as np
 from pydantic import ValidationError
 
-from trainables._shared.config import NUMERIC, MethodConfig, numeric, structural_key
+from trainables._shared.config import NUMERIC, MethodConfig, branch_fields, numeric, structural_key
 from trainables._shared.contract import Method, TrialData
 from trainables._shared.datasets import DatasetStore
-from trainables._shared.program import Program, Span
+from trainables._shared.program import Program, Span, traced_numbers
 from trainables._shared.saved import load_model
-from trainables._shared.training import Report, Training, phase_numbers, traced_numbers
+from trainables._shared.training import Report, Training, phase_numbers
 
 ABSURD_LEARNING_RATE = 1e8
 
@@ -154,6 +155,61 @@ def numeric_change_compiles_nothing(case: Case) -> None:
     assert case.program.compilations == before
 
 
+def fields_said_to_be_unread_change_nothing(case: Case) -> None:
+    """Traced functions are the same of a config and of what `for_training` and `for_evaluation` make of it."""
+    method, config = case.method, case.config
+    hyper, key, step = traced_numbers(config), jax.random.key(0), jnp.zeros((), jnp.int32)
+    model = method.init(config, hyper, key)
+    arrays, static = eqx.partition(model, eqx.is_array)
+
+    def training(config: MethodConfig) -> str:
+        def traced(arrays: Any, data: Any, hyper: Any) -> Any:
+            model = eqx.combine(arrays, static)
+            batch = method.batch(config, data, key)
+            made = eqx.filter(method.init(config, hyper, key), eqx.is_array)
+            loss = method.loss(config, hyper, model, batch, key, step)
+            return made, tuple(loss)[:3], method.rate_factor(config, hyper, model)
+
+        return _traced(traced, arrays, case.data.phases[0], hyper)
+
+    def evaluation(config: MethodConfig) -> str:
+        def traced(arrays: Any, data: Any, tests: Any, hyper: Any) -> Any:
+            model = eqx.combine(arrays, static)
+            return method.validate(config, hyper, model, data), method.predict(config, hyper, model, tests)
+
+        return _traced(traced, arrays, case.data.validation, dict(case.data.tests), hyper)
+
+    assert training(config) == training(config.for_training())
+    assert evaluation(config) == evaluation(config.for_evaluation())
+
+
+def _traced(function: Callable[..., Any], *args: Any) -> str:
+    return re.sub(r"0x[0-9a-f]+", "", str(jax.make_jaxpr(function)(*args)))
+
+
+def branches_share_a_program(case: Case) -> None:
+    """Trials that choose among branches compile once, give the same whoever came before, and what they give alone."""
+    for field, mark in branch_fields(case.config).items():
+        value = getattr(case.config, field)
+        known = get_args(type(case.config).model_fields[field].annotation)
+        values = [other for other in known if other in mark.together(value, known)][-3:]
+        searched = {field: sorted({value, *values})}
+        program = Program(case.method, case.config, searched)
+        alone = Training(case.program, case.config, case.data).advance()
+        first = Training(program, case.config, case.data)
+        report, compiled = first.advance(), program.compilations
+        assert math.isclose(report.metrics["train_loss"], alone.metrics["train_loss"], rel_tol=1e-2)
+        for other in values:
+            changed = case.changed(**{field: other})
+            there = Training(program, changed, case.data).advance()
+            single = Training(Program(case.method, changed), changed, case.data).advance()
+            assert math.isclose(there.metrics["train_loss"], single.metrics["train_loss"], rel_tol=1e-2), (field, other)
+        assert program.compilations == compiled
+        again = Training(program, case.config, case.data)
+        assert again.advance() == report
+        assert _same(again.state, first.state)
+
+
 def absurd_learning_rate_diverges(case: Case) -> None:
     """A learning rate far beyond reason ends as an outcome, without an exception."""
     reports = _to_the_end(case.training(case.changed(learning_rate=ABSURD_LEARNING_RATE)))
@@ -201,6 +257,8 @@ CHECKS: tuple[Callable[[Case], None], ...] = (
     stopped_and_resumed_is_the_same,
     vmapped_lanes_equal_single_trials,
     numeric_change_compiles_nothing,
+    fields_said_to_be_unread_change_nothing,
+    branches_share_a_program,
     absurd_learning_rate_diverges,
     bad_fields_are_named,
     fields_have_defaults,

@@ -14,8 +14,9 @@ from trainables._shared.config import MethodConfig
 from trainables._shared.datasets import DatasetStore
 
 ConfigT = TypeVar("ConfigT", bound=MethodConfig)
-Hyper = Mapping[str, Array]
-"""The config's numeric fields as traced scalars, by name; `learning_rate` is the peak of the phase in training."""
+Hyper = Mapping[str, Any]
+"""The config's numeric fields as traced scalars, by name, and its branching ones as a `Choice`; `learning_rate` is the
+peak of the phase in training."""
 
 
 class Phase(NamedTuple):
@@ -61,10 +62,10 @@ TestResult.__test__ = False  # pyright: ignore[reportAttributeAccessIssue]  # no
 class Method(abc.ABC, Generic[ConfigT]):
     """A training method: stateless, one instance a process.
 
-    No Python branch on a numeric field (they are traced, in `hyper`), no host callback in the loss, randomness only
-    from the keys given. `init`, `batch`, `loss`, `rate_factor`, `validate` and `predict` are traced under jit
-    and vmap. All that changes while a trial trains is in the model: what is not trained by gradients (a schedule's
-    state, an average) are leaves of it that `trained` leaves out.
+    No Python branch on a numeric or branching field (they are traced, in `hyper`), no host callback in the loss,
+    randomness only from the keys given. `init`, `batch`, `loss`, `rate_factor`, `validate` and `predict` are traced
+    under jit and vmap. All that changes while a trial trains is in the model: what is not trained by gradients (a
+    schedule's state, an average) are leaves of it that `trained` leaves out.
     """
 
     config_type: type[ConfigT]

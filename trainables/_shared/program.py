@@ -1,10 +1,9 @@
 """The compiled training program of one structural configuration, shared by every trial that has it."""
 
 import math
-import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 import equinox as eqx
 import jax
@@ -13,12 +12,18 @@ import optax
 from jaxtyping import Array, Float, Int, PyTree
 
 from trainables._shared import returned
-from trainables._shared.config import MethodConfig, numeric, structural_key
+from trainables._shared.choice import choices, is_choice
+from trainables._shared.compiled import Busy, Compiled
+from trainables._shared.config import Branches, MethodConfig, branches_of, numeric, structural_key
 from trainables._shared.contract import Hyper, Loss, Method
 from trainables._shared.recovery import MAX_BAD_STEPS, Recovery, go_back, reduce_momentum
 
 EXPLOSION = 1e6
 """A loss this many times the first one counts as a bad step: weights of 1e8 can keep a loss finite for ever."""
+
+Made = TypeVar("Made")
+Call = tuple[Any, ...]
+"""The name of a traced function, and arguments of the shapes that it will be called with."""
 
 FAILURES = ("", "diverged", "solver_failed")
 
@@ -62,39 +67,139 @@ def _rate(config: MethodConfig, span: Span, peak: Float[Array, ""], step: Int[Ar
     return peak * shape
 
 
-class Program:
+def traced_numbers(config: MethodConfig, branches: Branches | None = None) -> dict[str, Any]:
+    """Return what enters a config's program as arguments: its numeric fields, and its choices among branches."""
+    numbers = {
+        name: jnp.asarray(value, jnp.uint32 if name == "seed" else jnp.float32)
+        for name, value in numeric(config).items()
+    }
+    return {**numbers, **choices(config, branches or {})}
+
+
+def _untold(config: MethodConfig, branches: Branches) -> MethodConfig:
+    """Return a config without its traced values.
+
+    A method that reads one there, instead of in `hyper`, would get this configuration's in every trial of the program.
+    """
+    numbers = {name: math.nan for name in numeric(config) if name != "seed"}
+    return config.model_copy(update={**numbers, **{name: values[0] for name, values in branches.items()}})
+
+
+TRAINING = ("init", "chunk")
+"""The functions that are Program's own; the others are its Evaluation's."""
+
+
+class Evaluation(Compiled):
+    """The traced functions that apply a model, of one structural configuration, and their compiled forms."""
+
+    def __init__(self, method: Method[Any], config: MethodConfig, branches: Branches) -> None:
+        config = config.for_evaluation()
+        super().__init__(f"{type(method).__qualname__} {structural_key(config, branches)}")
+        self._method = method
+        self._config = _untold(config, branches)
+        self._branches = branches
+        shapes = eqx.filter_eval_shape(lambda: method.init(self._config, self.dummy_hyper(), jax.random.key(0)))
+        self._static = eqx.partition(shapes, _is_shape, is_leaf=is_choice)[1]
+        # A choice is no parameter, whatever arrays are in it.
+        trained = method.trained(shapes)
+        self.trained = jax.tree.map(lambda x, y: None if is_choice(x) else y, shapes, trained, is_leaf=is_choice)
+
+    def dummy_hyper(self) -> Hyper:
+        """Return traced values for their shapes alone."""
+        return traced_numbers(self._config, self._branches)
+
+    def model(self, params: PyTree[Array], hyper: Hyper | None = None) -> Any:
+        """Return the model that has these parameters, and a trial's choices among branches if there are any."""
+        model = eqx.combine(params, self._static, is_leaf=is_choice)
+        if not self._branches:
+            return model
+        assert hyper is not None
+        return jax.tree.map(lambda node: hyper[node.field] if is_choice(node) else node, model, is_leaf=is_choice)
+
+    def validate(self, params: PyTree[Array], hyper: Hyper, data: PyTree[Array]) -> dict[str, Float[Array, ""]]:
+        """Return the report's metrics of these parameters."""
+        values = self._method.validate(self._config, hyper, self.model(params, hyper), data)
+        return returned.traced_metrics("validate()", values)
+
+    def predict(self, params: PyTree[Array], hyper: Hyper, tests: Mapping[str, PyTree[Array]]) -> PyTree[Array]:
+        """Return what the method's `score` needs on the test sets."""
+        return self._method.predict(self._config, hyper, self.model(params, hyper), tests)
+
+
+def _is_shape(leaf: object) -> bool:
+    return isinstance(leaf, jax.ShapeDtypeStruct)
+
+
+class Program(Compiled):
     """The traced functions of one structural configuration and their compiled forms.
 
-    `compilations` and `compile_s` count what this program had to compile; the persistent cache may have shortened it.
+    `searched` are the values that a search gives each field: of those that choose among branches, they share the
+    program. `evaluation` may be that of another program, if it is the same.
     """
 
-    def __init__(self, method: Method[Any], config: MethodConfig) -> None:
+    def __init__(
+        self,
+        method: Method[Any],
+        config: MethodConfig,
+        searched: Mapping[str, Collection[Any]] | None = None,
+        evaluation: Evaluation | None = None,
+    ) -> None:
+        self.branches = branches_of(config, searched or {})
         self.method = method
-        # Without its numeric values: a method that reads one here, instead of its traced number, would get this
-        # configuration's in every trial of the program.
-        self.config = config.model_copy(update={name: math.nan for name in numeric(config) if name != "seed"})
-        self.compilations = 0
-        self.compile_s = 0.0
-        self._compiled: dict[Any, Callable[..., Any]] = {}
+        self.evaluation = evaluation or Evaluation(method, config, self.branches)
+        config = config.for_training()
+        super().__init__(f"{type(method).__qualname__} {structural_key(config, self.branches)}", donated=("chunk",))
+        self.config = _untold(config, self.branches)
         chain = [optax.clip_by_global_norm(config.clip_norm)] if config.clip_norm else []
         self._adam = optax.chain(*chain, optax.scale_by_adam())
-        shapes = eqx.filter_eval_shape(lambda: method.init(config, self._dummy_hyper(), jax.random.key(0)))
-        self._static = eqx.partition(shapes, lambda leaf: isinstance(leaf, jax.ShapeDtypeStruct))[1]
-        self._trained = method.trained(shapes)
+        self._trained = self.evaluation.trained
 
-    def _dummy_hyper(self) -> Hyper:
-        return {name: jnp.asarray(value) for name, value in numeric(self.config).items()}
+    def hyper(self, config: MethodConfig) -> dict[str, Any]:
+        """Return a trial's traced values."""
+        return traced_numbers(config, self.branches)
 
-    def model(self, params: PyTree[Array]) -> Any:
-        """Return the model that has these parameters."""
-        return eqx.combine(params, self._static)
+    def model(self, params: PyTree[Array], hyper: Hyper | None = None) -> Any:
+        """Return the model that has these parameters, and a trial's choices among branches if there are any."""
+        return self.evaluation.model(params, hyper)
+
+    @property
+    def compilations(self) -> int:
+        """How many functions were compiled, those that evaluate included."""
+        return super().compilations + self.evaluation.compilations
+
+    @property
+    def compile_s(self) -> float:
+        """How long that took, waiting for other processes included."""
+        return super().compile_s + self.evaluation.compile_s
+
+    def run(self, name: str, *args: Any) -> Any:
+        """Call a traced function by name, compiled for arguments of these shapes."""
+        return super().run(name, *args) if name in TRAINING else self.evaluation.run(name, *args)
+
+    def prepare(self, needed: Sequence[Call], later: Sequence[Call]) -> None:
+        """Compile the calls that are needed, and while other processes do so, those that will be."""
+        waiting = list(needed)
+        while waiting:
+            waiting = [call for call in waiting if not self._try(call)]
+            if waiting and not any(self._try(call) for call in later if not self._owner(call).has(*call)):
+                self._try(waiting[0], wait=True)
+
+    def _try(self, call: Call, *, wait: bool = False) -> bool:
+        try:
+            self._owner(call).compile(*call, wait=wait)
+        except Busy:
+            return False
+        return True
+
+    def _owner(self, call: Call) -> Compiled:
+        return self if call[0] in TRAINING else self.evaluation
 
     # -- traced functions: these are what vmap turns into lanes ---------------------------------------------------
 
     def init(self, hyper: Hyper) -> TrainState:
         """Return the state before the first step."""
         model = self.method.init(self.config, hyper, jax.random.fold_in(jax.random.key(hyper["seed"]), 0))
-        params = eqx.filter(model, eqx.is_array)
+        params = eqx.filter(model, eqx.is_array, is_leaf=is_choice)
         moments = self._adam.init(eqx.filter(params, self._trained))
         zero = jnp.zeros((), jnp.int32)
         return TrainState(params, moments, zero, zero, zero, zero, jnp.full((), jnp.inf), self.no_recovery(params))
@@ -134,7 +239,7 @@ class Program:
         fixed = eqx.filter(state.params, self._trained, inverse=True)
 
         def objective(trained: PyTree[Array]) -> tuple[Float[Array, ""], Loss]:
-            model = self.model(eqx.combine(trained, fixed))
+            model = self.model(eqx.combine(trained, fixed), hyper)
             loss = returned.loss(self.method.loss(self.config, hyper, model, batch, loss_key, state.step))
             after = fixed if loss.model is None else self._untrained(loss.model)
             return loss.value, loss._replace(model=after)
@@ -142,7 +247,8 @@ class Program:
         return objective
 
     def _untrained(self, model: Any) -> PyTree[Array]:
-        return eqx.filter(eqx.filter(model, self._trained, inverse=True), eqx.is_array)
+        params = eqx.filter(model, eqx.is_array, is_leaf=is_choice)
+        return eqx.filter(params, self._trained, inverse=True)
 
     def _step(
         self, state: TrainState, hyper: Hyper, span: Span, data: PyTree[Array]
@@ -155,7 +261,7 @@ class Program:
         ok = sane & loss.solved & (state.failure == 0)
 
         updates, moments = self._adam.update(gradient, state.moments, trained)
-        factor = self.method.rate_factor(self.config, hyper, self.model(state.params))
+        factor = self.method.rate_factor(self.config, hyper, self.model(state.params, hyper))
         rate = _rate(self.config, span, hyper["learning_rate"], state.step) * factor
         moved = jax.tree.map(lambda p, u: p - rate * (u + hyper["weight_decay"] * p), trained, updates)
 
@@ -179,45 +285,40 @@ class Program:
         )
         return new, {"loss": loss.value, **loss.components}, ok
 
-    def validate(self, params: PyTree[Array], hyper: Hyper, data: PyTree[Array]) -> dict[str, Float[Array, ""]]:
-        """Return the report's metrics of these parameters."""
-        values = self.method.validate(self.config, hyper, self.model(params), data)
-        return returned.traced_metrics("validate()", values)
-
-    def predict(self, params: PyTree[Array], hyper: Hyper, tests: Mapping[str, PyTree[Array]]) -> PyTree[Array]:
-        """Return what the method's `score` needs on the test sets."""
-        return self.method.predict(self.config, hyper, self.model(params), tests)
-
-    # -- compiled forms -------------------------------------------------------------------------------------------
-
-    def run(self, name: str, *args: Any) -> Any:
-        """Call a traced function by name, compiled ahead of its first call with arguments of these shapes."""
-        avals = jax.tree.map(lambda x: (jnp.shape(x), jnp.result_type(x)), args)
-        leaves, structure = jax.tree.flatten(avals, is_leaf=lambda x: isinstance(x, tuple) and len(x) == 2)
-        key = (name, structure, tuple(leaves))
-        if key not in self._compiled:
-            start = time.perf_counter()
-            # The state is donated: a step then needs no second copy of parameters and moments.
-            jitted = jax.jit(getattr(self, name), donate_argnums=(0,) if name == "chunk" else ())
-            self._compiled[key] = jitted.lower(*args).compile()
-            self.compilations += 1
-            self.compile_s += time.perf_counter() - start
-        return self._compiled[key](*args)
-
 
 class ProgramCache:
     """The programs of one process, least recently used ones dropped; a worker keeps one across its trials."""
 
     def __init__(self, size: int = 8) -> None:
         self._size = size
-        self._programs: OrderedDict[tuple[str, str, str], Program] = OrderedDict()
+        self._programs: OrderedDict[tuple[str, ...], Program] = OrderedDict()
+        self._evaluations: OrderedDict[tuple[str, ...], Evaluation] = OrderedDict()
 
-    def get(self, method: Method[Any], config: MethodConfig, settings: Mapping[str, Any] | None = None) -> Program:
+    def get(
+        self,
+        method: Method[Any],
+        config: MethodConfig,
+        settings: Mapping[str, Any] | None = None,
+        searched: Mapping[str, Collection[Any]] | None = None,
+    ) -> Program:
         """Return the program of a configuration, made at its first use; of other JAX settings it is another program."""
-        key = (type(method).__qualname__, structural_key(config), repr(sorted((settings or {}).items())))
-        if key not in self._programs:
-            self._programs[key] = Program(method, config)
-            if len(self._programs) > self._size:
-                self._programs.popitem(last=False)
-        self._programs.move_to_end(key)
-        return self._programs[key]
+        branches = branches_of(config, searched or {})
+        names = (type(method).__qualname__, repr(sorted((settings or {}).items())))
+        evaluation = self._kept(
+            self._evaluations,
+            (*names, structural_key(config.for_evaluation(), branches)),
+            lambda: Evaluation(method, config, branches),
+        )
+        return self._kept(
+            self._programs,
+            (*names, structural_key(config.for_training(), branches)),
+            lambda: Program(method, config, searched, evaluation),
+        )
+
+    def _kept(self, kept: OrderedDict[tuple[str, ...], Made], key: tuple[str, ...], make: Callable[[], Made]) -> Made:
+        if key not in kept:
+            kept[key] = make()
+            if len(kept) > self._size:
+                kept.popitem(last=False)
+        kept.move_to_end(key)
+        return kept[key]

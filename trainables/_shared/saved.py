@@ -10,8 +10,7 @@ from trainables._shared.checkpoint import CheckpointError, read_checkpoint
 from trainables._shared.config import MethodConfig
 from trainables._shared.contract import Method
 from trainables._shared.discovery import add_folders, load_method
-from trainables._shared.program import Program
-from trainables._shared.training import traced_numbers
+from trainables._shared.program import Program, traced_numbers
 
 
 class SavedModel(NamedTuple):

@@ -12,7 +12,7 @@ from jaxtyping import Array, PyTree
 
 from trainables._shared import returned
 from trainables._shared.checkpoint import BEFORE_RECOVERY, Checkpoint, read_checkpoint, write_checkpoint
-from trainables._shared.config import MethodConfig, numeric
+from trainables._shared.config import MethodConfig
 from trainables._shared.contract import Hyper, Phase, TestResult, TrialData
 from trainables._shared.origin import NumbersOrigin, number_settings
 from trainables._shared.program import FAILURES, Program, Span, TrainState
@@ -55,15 +55,7 @@ def _copy(tree: PyTree[Array]) -> PyTree[np.ndarray]:
     return jax.tree.map(lambda leaf: np.array(leaf, copy=True), tree)
 
 
-def traced_numbers(config: MethodConfig) -> dict[str, Array]:
-    """Return a config's numeric fields as the arrays that enter its program."""
-    return {
-        name: jnp.asarray(value, jnp.uint32 if name == "seed" else jnp.float32)
-        for name, value in numeric(config).items()
-    }
-
-
-def phase_numbers(hyper: Hyper, phase: Phase) -> dict[str, Array]:
+def phase_numbers(hyper: Hyper, phase: Phase) -> dict[str, Any]:
     """Return a config's traced numbers for one phase: `learning_rate` is the phase's."""
     rate = jnp.full_like(hyper["learning_rate"], phase.learning_rate)  # of one training, or of each of many lanes
     return {**hyper, "learning_rate": rate}
@@ -75,7 +67,7 @@ class Training:
     def __init__(self, program: Program, config: MethodConfig, data: TrialData) -> None:
         self.program = program
         self.config = config
-        self.hyper = traced_numbers(config)
+        self.hyper = program.hyper(config)
         self.origin = NumbersOrigin.here()
         self.phases = returned.phases(program.method.phases(config))
         self.metric, self.mode = returned.selection(program.method.selection(config))
@@ -90,6 +82,8 @@ class Training:
         self._data = data
         self._on_device: tuple[int, PyTree[Array]] | None = None
         self._validation = jax.device_put(data.validation)
+        self._prepared = -1
+        """The phase whose functions are compiled."""
 
     @property
     def step(self) -> int:
@@ -121,11 +115,12 @@ class Training:
             jnp.asarray(starts[index], jnp.int32),
             jnp.asarray(phase.steps, jnp.int32),
         )
-        self.state, terms = self.program.run(
-            "chunk", self.state, phase_numbers(self.hyper, phase), span, self._phase_data(index)
-        )
+        chunk = (self.state, phase_numbers(self.hyper, phase), span, self._phase_data(index))
+        if self._prepared != index:
+            self._prepare(index, chunk)
+        self.state, terms = self.program.run("chunk", *chunk)
         self._step = int(self.state.step)
-        values = self.program.run("validate", self.state.params, self.hyper, self._validation)
+        values = self.program.evaluation.run("validate", self.state.params, self.hyper, self._validation)
         metrics = returned.report({f"train_{name}": float(value) for name, value in terms.items()}, values)
         metrics["skipped_steps"] = float(self.state.skipped)
         metrics["recoveries"] = float(self.state.recovery.recoveries)
@@ -136,6 +131,13 @@ class Training:
             ending = "completed" if self.best is not None else "diverged"
         self._last = Report(self.step, index, metrics, ending)
         return self._last
+
+    def _prepare(self, index: int, chunk: tuple[Any, ...]) -> None:
+        """Compile what this phase needs; if others of this node do that, first what comes after it."""
+        self._prepared = index
+        evaluated = (self.state.params, self.hyper)
+        later = [("predict", *evaluated, dict(self._data.tests))] if self._data.tests else []
+        self.program.prepare([("chunk", *chunk), ("validate", *evaluated, self._validation)], later)
 
     def _keep_best(self, phase: int, metrics: Mapping[str, float]) -> None:
         value = returned.selected(self.metric, metrics)
@@ -160,7 +162,7 @@ class Training:
         if params is None or not self._data.tests:
             return {}
         params, tests = jax.device_put(params), jax.device_put(dict(self._data.tests))
-        prediction = self.program.run("predict", params, self.hyper, tests)
+        prediction = self.program.evaluation.run("predict", params, self.hyper, tests)
         prediction = jax.tree.map(np.asarray, prediction)
         return returned.test_results(self.program.method.score(self.config, self._data.tests, prediction))
 

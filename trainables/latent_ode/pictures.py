@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from trainables._shared.datasets import DatasetStore
+from trainables._shared.program import traced_numbers
 from trainables._shared.saved import SavedModel
-from trainables._shared.training import traced_numbers
 from trainables.latent_ode.data import Series, Span, Statistics
 from trainables.latent_ode.metrics import baseline_predictions, observations
 

@@ -1,12 +1,12 @@
 """The configuration of the two-body method; imports no JAX."""
 
 from collections.abc import Mapping
-from typing import Annotated, ClassVar, Literal, NamedTuple
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self, get_args
 
 from pydantic import Field, field_validator, model_validator
 
 from trainables._shared.artifact_names import is_artifact
-from trainables._shared.config import NUMERIC, TRAINING_METRICS, ConfigError, FrozenModel, MethodConfig
+from trainables._shared.config import NUMERIC, TRAINING_METRICS, Branching, ConfigError, FrozenModel, MethodConfig
 from trainables.two_body.dataset_names import DatasetName, parse_dataset
 from trainables.two_body.metric_names import final_metric_names
 from trainables.two_body.windows import NUM_SAMPLES, Sampling, num_missing, usable_starts, window_samples
@@ -26,6 +26,9 @@ HeadName = Literal[
     "mlp_rtn",
     "mlp_cartesian",
 ]
+THREE_OUTPUTS: tuple[HeadName, ...] = ("mlp_rtn", "mlp_cartesian")
+HEAD_GROUPS = (THREE_OUTPUTS, tuple(name for name in get_args(HeadName) if name not in THREE_OUTPUTS))
+"""Heads that take equally many outputs."""
 ActivationName = Literal["leaky_relu", "tanh", "gelu", "elu", "softplus", "silu"]
 LossName = Literal["percent_error", "percent_error_plus_nmse", "mse"]
 SolverName = Literal["adaptive", "per_sample", "mesh"]
@@ -113,9 +116,9 @@ class Config(MethodConfig):
 
     features: FeaturesName = "sph_4D_rinv_vel"
     """What the network sees of a state (r, v)."""
-    head: HeadName = "mlp_4D_signed"
+    head: Annotated[HeadName, Branching(*HEAD_GROUPS)] = "mlp_4D_signed"
     """How the network's outputs become an acceleration."""
-    activation: ActivationName = "leaky_relu"
+    activation: Annotated[ActivationName, Branching()] = "leaky_relu"
     """Activation of the hidden layers."""
     width: int = Field(default=64, ge=1)
     """Units of a hidden layer."""
@@ -271,6 +274,25 @@ class Config(MethodConfig):
         num = max(len(windows), len(rates), len(steps), len(lengths))
         columns = [values * num if len(values) == 1 else values for values in (steps, rates, windows, lengths)]
         return tuple(ResolvedPhase(*row) for row in zip(*columns, strict=True))
+
+    def for_training(self) -> Self:
+        """Return the config that traced training gets: data are told apart by their shapes, phases on the host."""
+        unread = {"report_every", "steps", "curriculum", *STRATEGIES, "dataset", "val_dataset", "test_datasets"}
+        unread |= {"fix_nu0", "sampling", "missing_tail"}
+        if self.solver == "mesh":  # its batches are as wide as its timetable
+            unread |= {"batch_size"}
+        return super().for_training().model_copy(update={"planar": self.is_planar, **self._defaults(unread)})
+
+    def for_evaluation(self) -> Self:
+        """Return the config that evaluation gets; the steps of an adaptive solver depend on the segments."""
+        unread = {"batch_size", "schedule", "warmup_steps", "clip_norm", "loss"}
+        if self.solver != "adaptive":
+            unread |= {"segment_length"}
+        return self.for_training().model_copy(update=self._defaults(unread))
+
+    @classmethod
+    def _defaults(cls, names: set[str]) -> dict[str, Any]:
+        return {name: cls.model_fields[name].default for name in names}
 
     def num_steps(self) -> int:
         """Return the steps of all phases."""

@@ -72,6 +72,7 @@ HEADS: Mapping[str, tuple[int, Callable[[Outputs, State], Acceleration]]] = {
 }
 """Heads by name: how many outputs they take, and the function."""
 
+HEAD_FUNCTIONS = {name: head for name, (_, head) in HEADS.items()}
 MAGNITUDE_STARTS_AT_ONE = ("mlp_4D_signed", "mlp_4D_abs", "mlp_4D_unit")
 """Heads whose m may be zero: its bias starts at 1.
 

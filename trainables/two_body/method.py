@@ -20,12 +20,12 @@ from trainables.two_body import losses
 from trainables.two_body.config import Config, CurriculumPhase
 from trainables.two_body.data import Segments, as_segments, check_fetched, cut, generate, recipe
 from trainables.two_body.dataset_names import parse_dataset
-from trainables.two_body.mesh import is_trusted, mesh, meshed
+from trainables.two_body.mesh import Mesh, is_trusted, meshed
 from trainables.two_body.metric_names import QUANTITIES, metric_prefixes
 from trainables.two_body.metrics import field_errors, orbit_table, score_metrics
 from trainables.two_body.model import AccelerationField, Dynamics
 from trainables.two_body.solvers import Solution, adaptive, per_sample
-from trainables.two_body.timetable import Timetable, on_timetable
+from trainables.two_body.timetable import TimedSegments, Timetable, on_timetables
 from trainables.two_body.windows import NUM_SAMPLES
 
 
@@ -56,7 +56,7 @@ class TwoBody(Method[Config]):
         training = _orbits(config, config.dataset, store, config.missing_tail)
         phases = [cut(training, phase.window, phase.segment_length) for phase in config.resolved_phases()]
         if config.solver == "mesh":
-            phases = [on_timetable(segments, config.batch_size) for segments in phases]
+            phases = on_timetables(phases, config.batch_size)
         missing = config.missing_tail if config.val_dataset == "training" else 0.0
         validation = _orbits(config, config.validation_name, store, missing)
         tests = {}
@@ -66,24 +66,20 @@ class TwoBody(Method[Config]):
 
     def init(self, config: Config, hyper: Hyper, key: PRNGKeyArray) -> AccelerationField:
         """Return the initial field."""
-        return AccelerationField(config, key)
+        return AccelerationField(config, hyper, key)
 
     def batch(self, config: Config, data: PyTree[Array], key: PRNGKeyArray) -> PyTree[Array]:
         """Return segments drawn at random, component and sample axes first; all of them where the batch holds them.
 
         With solver mesh, in order of falling effort, and the mesh after the mask.
         """
-        *arrays, table = data if config.solver == "mesh" else (*data, None)
-        num = arrays[0].shape[0]
+        if config.solver == "mesh":
+            return _timed_batch(TimedSegments(*data), key)
+        num = data[0].shape[0]
         if num > config.batch_size:
             chosen = jax.random.randint(key, (config.batch_size,), 0, num)
-            arrays = [array[chosen] for array in arrays]
-        if table is None:
-            return _samples_first(Segments(*arrays))
-        hardest_first = jnp.argsort(-arrays[-1][:, -1])
-        *segments, effort = (array[hardest_first] for array in arrays)
-        y, t, mask = _samples_first(Segments(*segments))
-        return y, t, mask, mesh(t, jnp.transpose(effort), Timetable(*table))
+            data = [array[chosen] for array in data]
+        return _samples_first(Segments(*data))
 
     def loss(
         self, config: Config, hyper: Hyper, model: Any, batch: PyTree[Array], key: PRNGKeyArray, step: Int[Array, ""]
@@ -190,6 +186,19 @@ def _joined(tests: Mapping[str, PyTree[Array]]) -> Segments:
     sets: list[Segments] = [Segments(*tests[name]["orbits"]) for name in sorted(tests)]
     joined: Segments = jax.tree.map(lambda *arrays: jnp.concatenate(arrays), *sets)
     return joined
+
+
+def _timed_batch(data: TimedSegments, key: PRNGKeyArray) -> tuple[Array, Array, Array, Mesh]:
+    """Return segments in order of falling effort, and their mesh; the last columns have no sample if they are few."""
+    table = Timetable(*data.table)
+    columns = len(table.last)
+    drawn = jax.random.randint(key, (columns,), 0, data.num)
+    chosen = jnp.where(data.num > columns, drawn, jnp.arange(columns))
+    effort = data.effort[chosen]
+    hardest_first = jnp.argsort(-effort[:, -1])
+    chosen, effort = chosen[hardest_first], effort[hardest_first]
+    y, t, mask = _samples_first(Segments(*(array[chosen] for array in data[:3])))
+    return y, t, mask, Mesh(jnp.transpose(effort), jnp.minimum(data.num, columns), table)
 
 
 def _samples_first(segments: Segments) -> tuple[Array, Array, Array]:

@@ -1,7 +1,7 @@
 """The learned field: an MLP from features of the state to an acceleration."""
 
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import equinox as eqx
 import jax
@@ -9,18 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from trainables._shared.choice import Choice
+from trainables._shared.contract import Hyper
+from trainables.two_body.activations import activate
 from trainables.two_body.config import Config
 from trainables.two_body.features import FEATURES, State
-from trainables.two_body.heads import HEADS, MAGNITUDE_STARTS_AT_ONE, Acceleration
-
-ACTIVATIONS: Mapping[str, Callable[[Array], Array]] = {
-    "leaky_relu": jax.nn.leaky_relu,
-    "tanh": jnp.tanh,
-    "gelu": jax.nn.gelu,
-    "elu": jax.nn.elu,
-    "softplus": jax.nn.softplus,
-    "silu": jax.nn.silu,
-}
+from trainables.two_body.heads import HEAD_FUNCTIONS, HEADS, MAGNITUDE_STARTS_AT_ONE, Acceleration
 
 
 class Affine(eqx.Module):
@@ -39,11 +33,11 @@ class AccelerationField(eqx.Module):
 
     layers: tuple[Affine, ...]
     features: str = eqx.field(static=True)
-    head: str = eqx.field(static=True)
-    activation: str = eqx.field(static=True)
+    head: Choice
+    activation: Choice
     planar: bool = eqx.field(static=True)
 
-    def __init__(self, config: Config, key: PRNGKeyArray) -> None:
+    def __init__(self, config: Config, hyper: Hyper, key: PRNGKeyArray) -> None:
         """Draw the layers uniformly in +-1/sqrt(inputs); see MAGNITUDE_STARTS_AT_ONE for the one exception."""
         sizes = [FEATURES[config.features][0], *[config.width] * config.depth, HEADS[config.head][0]]
         # Drawn at once: XLA takes 3 s to compile as many draws as there are arrays.
@@ -53,10 +47,12 @@ class AccelerationField(eqx.Module):
         for (inputs, outputs), layer in zip(itertools.pairwise(sizes), drawn, strict=True):
             rows = layer.reshape(outputs, inputs + 1) / inputs**0.5
             layers.append(Affine(rows[:, :-1], rows[:, -1]))
-        if config.head in MAGNITUDE_STARTS_AT_ONE:
-            layers[-1] = Affine(layers[-1].weight, layers[-1].bias.at[0].set(1.0))
+        self.head, self.activation = hyper["head"], hyper["activation"]
+        bias = layers[-1].bias
+        starts_at_one = self.head.is_in(MAGNITUDE_STARTS_AT_ONE)
+        layers[-1] = Affine(layers[-1].weight, bias.at[0].set(jnp.where(starts_at_one, 1.0, bias[0])))
         self.layers = tuple(layers)
-        self.features, self.head, self.activation = config.features, config.head, config.activation
+        self.features = config.features
         self.planar = config.is_planar
 
     def __call__(self, y: State) -> Acceleration:
@@ -65,8 +61,8 @@ class AccelerationField(eqx.Module):
         x = FEATURES[self.features][1](flat)
         *hidden, last = self.layers
         for layer in hidden:
-            x = ACTIVATIONS[self.activation](layer(x))
-        a = HEADS[self.head][1](last(x), flat)
+            x = activate(self.activation, layer(x))
+        a = self.head.switch(HEAD_FUNCTIONS, last(x), flat)
         if self.planar:
             a = jnp.concatenate([a[:2], jnp.zeros_like(a[:1])])
         return a.reshape(3, *y.shape[1:])

@@ -9,12 +9,15 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from trainables._shared.datasets import DatasetStore
+from trainables._shared.program import traced_numbers
 from trainables._shared.saved import SavedModel
-from trainables._shared.training import traced_numbers
+from trainables.two_body.activations import activate
 from trainables.two_body.config import Config
+from trainables.two_body.data import Segments
 from trainables.two_body.features import FEATURES, State
 from trainables.two_body.method import solve
-from trainables.two_body.model import ACTIVATIONS, AccelerationField, exact_acceleration
+from trainables.two_body.model import AccelerationField, exact_acceleration
+from trainables.two_body.timetable import TimedSegments
 from trainables.two_body.windows import NUM_SAMPLES, window_samples
 
 Arrays = dict[str, np.ndarray]
@@ -70,7 +73,7 @@ def _network(model: AccelerationField, flat: Float[Array, "6 n"]) -> tuple[Array
     x = inputs = FEATURES[model.features][1](flat)
     *hidden, last = model.layers
     for layer in hidden:
-        x = ACTIVATIONS[model.activation](layer(x))
+        x = activate(model.activation, layer(x))
     return inputs, last(x)
 
 
@@ -101,10 +104,15 @@ def data_sets(saved: SavedModel) -> Arrays:
     Missing samples are NaN.
     """
     data = saved.method.data(saved.config, DatasetStore())
-    sets = {f"phase_{number}": phase for number, phase in enumerate(data.phases, 1)}
+    sets = {f"phase_{number}": _segments(phase) for number, phase in enumerate(data.phases, 1)}
     sets["validation"] = data.validation
     sets |= {name: test["orbits"] for name, test in data.tests.items()}
     return {name: np.where(one.mask[..., None], one.y[..., :3], np.nan)[:MOST_SEGMENTS] for name, one in sets.items()}
+
+
+def _segments(phase: Segments | TimedSegments) -> Segments:
+    """Return a phase's segments without the rows that hold none."""
+    return Segments(*(array[: phase.num] for array in phase[:3])) if isinstance(phase, TimedSegments) else phase
 
 
 def phases(saved: SavedModel) -> Arrays:

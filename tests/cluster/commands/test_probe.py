@@ -32,7 +32,7 @@ def report_of(num_programs, trials, **resources):
         }
     )
     programs = tuple(ProgramUse({"size": index}, {"a": index}, 1 + index) for index in range(num_programs))
-    return CheckReport(spec, num_programs, trials, num_programs, False, programs, (), ())
+    return CheckReport(spec, num_programs, trials, num_programs, False, programs, num_programs, {}, (), ())
 
 
 def test_a_probe_adds_up_phases_reports_and_tests():
@@ -112,7 +112,7 @@ def test_a_real_program_is_timed_in_a_process_of_its_own():
     report = report_of(1, 1)
     spec = report.spec.model_copy(update={"trainable": "two_body"})
     config = {"dataset": "complex_TBP_planar_1_train", "steps": 20, "width": 8, "report_every": 10}
-    report = CheckReport(spec, 1, 1, 1, False, (ProgramUse(config, {}, 1),), (), ())
+    report = CheckReport(spec, 1, 1, 1, False, (ProgramUse(config, {}, 1),), 1, {}, (), ())
     (probe,) = probe_programs(report)
     assert probe.failure == ""
     assert 0 < probe.step_s[0] < 1

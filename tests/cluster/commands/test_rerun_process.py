@@ -1,5 +1,6 @@
 """A rerun in a process of its own: its environment, its end, and a trial of a real search."""
 
+import json
 import os
 import shutil
 import signal
@@ -147,7 +148,7 @@ def searched(tmp_path_factory):
     spec = folder / "mixed.yaml"
     spec.write_text(
         "name: mixed\ntrainable: tests.methods.ripple\nobjective: {metric: val_error}\nresources: {cpus: 2}\n"
-        "space:\n  trouble: [none, nan, exception]\n  learning_rate: [0.03, 0.1]\n"
+        "space:\n  trouble: [none, nan, exception]\n  curve: [square, hyperbola]\n"
         "sampler: {name: grid}\nreport: false\n"
     )
     own = {"SWELL_ROOT": str(folder / "searches"), "SWELL_SCRATCH": str(scratch), "PYTHONPATH": str(ROOT)}
@@ -163,6 +164,7 @@ def searched(tmp_path_factory):
     done = python("-m", "swell", "run", str(spec))
     assert done.code == 0, done.err
     paths = SearchPaths(folder / "searches" / "mixed")
+    assert json.loads(paths.branches.read_text()) == {"curve": ["square", "hyperbola"]}
     trials = {record.config["trouble"]: record for record in load_trials(paths)}
     yield SimpleNamespace(paths=paths, trials=trials, rerun=lambda *rest: python("-P", "-c", WATCHED, *rest))
     shutil.rmtree(scratch, ignore_errors=True)
@@ -181,6 +183,8 @@ def test_a_trial_of_a_real_search_trains_to_the_same_numbers(searched, how):
     if not how:
         (again,) = load_trials(SearchPaths(searched.paths.root.with_name(f"mixed-rerun-{record.number}")))
         assert (again.config, again.metrics) == (record.config, record.metrics)
+        others = SearchPaths(searched.paths.root.with_name(f"mixed-rerun-{record.number}")).branches
+        assert others.read_text() == searched.paths.branches.read_text()
 
 
 @pytest.mark.slow

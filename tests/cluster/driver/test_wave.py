@@ -3,6 +3,7 @@ import json
 import pytest
 
 from cluster.machine.capacity import Capacity
+from cluster.machine.files import write_json
 from cluster.state.outcomes import Outcome
 from cluster.state.records import load_history, load_trials
 from cluster.wire.orders import Order
@@ -73,7 +74,17 @@ def test_a_task_tells_an_actor_all_it_needs(given):
         "run_permit": str(here.paths.run_permit),
         "keep": True,
         "objectives": ["val_error"],
+        "searched": {},
     }
+
+
+def test_a_task_says_which_values_share_the_searchs_programs(make_search):
+    search = make_search()
+    write_json(search.paths.branches, {"head": ["one", "other"]})
+    here = Given(search, 100)
+    _, task = here.start()
+    here.wave.close()
+    assert task["searched"] == {"head": ["one", "other"]}
 
 
 def test_a_wave_starts_only_so_many_trials(given):

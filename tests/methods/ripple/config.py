@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from trainables._shared.config import NUMERIC, ConfigError, MethodConfig
+from trainables._shared.config import NUMERIC, Branching, ConfigError, MethodConfig
 
 
 class Config(MethodConfig):
@@ -25,6 +25,8 @@ class Config(MethodConfig):
     """Where the minimum lies."""
     trouble: Literal["none", "nan", "solver", "exception", "kill", "import"] = "none"
     """What goes wrong."""
+    curve: Annotated[Literal["square", "hyperbola"], Branching()] = "square"
+    """What the loss makes of a distance."""
     pace_s: float = Field(default=0.0, ge=0)
     """Seconds that a report takes at least: a trial that must last does so on a fast machine too, and costs no CPU."""
     optional: Annotated[float | None, Field(gt=0)] = None

@@ -15,6 +15,8 @@ from tests.methods.ripple.config import Config
 from trainables._shared.contract import Hyper, Loss, Method, Phase, TestResult, TrialData
 from trainables._shared.datasets import DatasetStore
 
+CURVES = {"square": jnp.square, "hyperbola": lambda error: jnp.sqrt(1 + error**2) - 1}
+
 
 class Model(eqx.Module):
     """The unknowns."""
@@ -52,7 +54,7 @@ class Ripple(Method[Config]):
 
     def loss(self, config: Config, hyper: Hyper, model: Model, batch: Array, key: Any, step: Array) -> Loss:
         error = model.x - hyper["shift"] + 0.01 * batch
-        value = jnp.mean(error**2)
+        value = jnp.mean(hyper["curve"].switch(CURVES, error))
         if config.trouble == "nan":
             value = value * jnp.nan
         return Loss(value, {"first": error[0] ** 2}, jnp.asarray(config.trouble != "solver"))

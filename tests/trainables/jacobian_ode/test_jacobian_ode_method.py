@@ -7,8 +7,8 @@ import pytest
 
 from trainables._shared.config import numeric
 from trainables._shared.datasets import DatasetStore
-from trainables._shared.program import Program
-from trainables._shared.training import Training, traced_numbers
+from trainables._shared.program import Program, traced_numbers
+from trainables._shared.training import Training
 from trainables.jacobian_ode import losses
 from trainables.jacobian_ode.config import Config
 from trainables.jacobian_ode.data import HeldOut

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from trainables._shared.datasets import DatasetStore
-from trainables._shared.program import Program
-from trainables._shared.training import Training, traced_numbers
+from trainables._shared.program import Program, traced_numbers
+from trainables._shared.training import Training
 from trainables.latent_ode.config import ActivationName, Config
 from trainables.latent_ode.data import SPIRAL, Series, Span
 from trainables.latent_ode.method import method

@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 from jaxtyping import Array
 
+from trainables._shared.datasets import DatasetStore
 from trainables._shared.kepler import kepler_states
-from trainables._shared.training import traced_numbers
-from trainables.two_body.config import Config
+from trainables._shared.program import traced_numbers
+from trainables.two_body.config import Config, CurriculumPhase
 from trainables.two_body.data import Segments, as_segments
-from trainables.two_body.mesh import MOST_ERROR, mesh, meshed
+from trainables.two_body.mesh import MOST_ERROR, Mesh, meshed
 from trainables.two_body.method import method
 from trainables.two_body.model import Dynamics, exact_acceleration
 from trainables.two_body.solvers import per_sample
@@ -19,13 +20,15 @@ from trainables.two_body.timetable import (
     ERROR_BOUND,
     TimedSegments,
     efforts,
-    on_timetable,
+    on_timetables,
+    plan,
     steps_by_rank,
     steps_needed,
     timetable,
 )
 
 EXACT = Dynamics(exact_acceleration)
+STORE = DatasetStore()
 
 
 def cuts(length, eccentricities=(0.0, 0.3, 0.6, 0.8, 0.849), starts=range(0, 360, 18)):
@@ -42,11 +45,27 @@ def segments(*args):
 
 def solved(field, timed, dtype=jnp.float32):
     """Return the states (samples, 6, n) of segments in order of falling effort, their mask and their solution."""
-    order = np.argsort(-timed.effort[:, -1], kind="stable")
+    y, t, mask, steps = laid_out(timed, dtype)
+    solution = jax.jit(lambda y0: meshed(field, y0, t, steps))(y[0])
+    num = int(timed.num)
+    return y[..., :num], mask[:, :num], solution._replace(y=solution.y[..., :num], dy=solution.dy[..., :num])
+
+
+def laid_out(timed, dtype):
+    """Return all segments in order of falling effort, as many columns as the timetable has, and their mesh."""
+    order = np.argsort(-timed.effort[:, -1], kind="stable")[: len(timed.table.last)]
     y, t, effort = (jnp.asarray(array[order], dtype) for array in (timed.y, timed.t, timed.effort))
-    y = jnp.transpose(y, (1, 2, 0))
-    solution = jax.jit(lambda y0: meshed(field, y0, t.T, mesh(t.T, effort.T, timed.table)))(y[0])
-    return y, timed.mask[order].T, solution
+    return jnp.transpose(y, (1, 2, 0)), t.T, timed.mask[order].T, Mesh(effort.T, jnp.asarray(timed.num), timed.table)
+
+
+def exactly(timed, y, t):
+    """Return the same segments in float64."""
+    rest = ((0, len(timed.y) - len(y)), (0, 0))
+    return timed._replace(y=np.pad(y, (*rest, (0, 0))), t=np.pad(t, rest))
+
+
+def on_timetable(segments, batch_size):
+    return on_timetables([segments], batch_size)[0]
 
 
 def largest_error(solution, y, mask):
@@ -61,9 +80,9 @@ def largest_error(solution, y, mask):
 def test_every_sample_is_within_the_bound_of_kepler(length, single):
     y, t = cuts(length, (0.0, 0.3, 0.6, 0.8, 0.849), range(0, 360, max(18, length // 4)))
     timed = on_timetable(as_segments(y, t), 1000)
-    assert timed.table.rank.shape[0] < max(length, 20)
+    assert steps_needed(timed.effort[:, -1]).max() < max(length, 20)
     with jax.enable_x64(not single):
-        exact, mask, solution = solved(EXACT, timed._replace(y=y, t=t), jnp.float32 if single else jnp.float64)
+        exact, mask, solution = solved(EXACT, exactly(timed, y, t), jnp.float32 if single else jnp.float64)
         slopes = np.asarray(jax.vmap(EXACT)(exact[1:]))
     assert solution.solved
     assert largest_error(solution, exact, mask) < ERROR_BOUND
@@ -77,9 +96,11 @@ def test_more_steps_come_closer_with_the_fifth_power():
     effort = efforts(short)
     found = []
     for factor in (2, 4):
-        timed = TimedSegments(*short, effort, timetable(factor * steps_by_rank(effort[:, -1], 1000)))
+        planned = plan(factor * steps_by_rank(effort[:, -1], 1000), 8)
+        table = timetable(planned, planned.rounds, len(y))
+        timed = TimedSegments(*short, effort, np.array(len(y)), table)
         with jax.enable_x64(True):
-            exact, mask, solution = solved(EXACT, timed._replace(y=y, t=t), jnp.float64)
+            exact, mask, solution = solved(EXACT, exactly(timed, y, t), jnp.float64)
         found.append(largest_error(solution, exact, mask))
     assert 20 < found[0] / found[1] < 50
 
@@ -96,23 +117,22 @@ class Power(eqx.Module):
 
 @pytest.mark.slow
 def test_gradient_is_that_of_its_own_steps_and_close_to_the_finest():
-    timed = on_timetable(segments(18, (0.5,)), 1000)
-    order = np.argsort(-timed.effort[:, -1], kind="stable")
+    timed = on_timetable(segments(18, (0.5,)), 20)
     with jax.enable_x64(True):
-        y, t, effort = (jnp.asarray(array[order], jnp.float64) for array in (timed.y, timed.t, timed.effort))
-        at = (Dynamics(Power(jnp.asarray(1.1), jnp.asarray(-1.4))), y[:, 0].T)
-        way = (Dynamics(Power(jnp.asarray(0.3), jnp.asarray(0.2))), jnp.cos(jnp.arange(6.0 * len(y)).reshape(6, -1)))
+        y, t, mask, steps = laid_out(timed, jnp.float64)
+        there = mask[1:, None]
+        at = (Dynamics(Power(jnp.asarray(1.1), jnp.asarray(-1.4))), y[0])
+        way = (Dynamics(Power(jnp.asarray(0.3), jnp.asarray(0.2))), jnp.cos(jnp.arange(y[0].size)).reshape(y[0].shape))
 
         def total(solution):
-            return jnp.sum(solution.y**2) + jnp.sum(solution.dy * jnp.arange(6.0)[:, None])
+            return jnp.sum(jnp.where(there, solution.y**2 + solution.dy * jnp.arange(6.0)[:, None], 0.0))
 
         @jax.jit
         def found():
-            steps = mesh(t.T, effort.T, timed.table)
-            gradient = jax.grad(lambda x: total(meshed(*x, t.T, steps)))(at)
+            gradient = jax.grad(lambda x: total(meshed(*x, t, steps)))(at)
             moved = [jax.tree.map(lambda x, d, step=step: x + step * d, at, way) for step in (1e-5, -1e-5)]
-            up, down = (total(meshed(*x, t.T, steps)) for x in moved)
-            return gradient, (up - down) / 2e-5, jax.grad(lambda x: total(per_sample(*x, t.T)))(at)
+            up, down = (total(meshed(*x, t, steps)) for x in moved)
+            return gradient, (up - down) / 2e-5, jax.grad(lambda x: total(per_sample(*x, t)))(at)
 
         gradient, difference, finest = found()
     along = sum(np.vdot(g, d) for g, d in zip(*map(jax.tree.leaves, (gradient, way)), strict=True))
@@ -132,7 +152,8 @@ def test_missing_samples_neither_cost_steps_nor_change_the_others():
     assert (np.diff(effort[:10, :20], axis=1) > 0).all()
     np.testing.assert_allclose(effort[10:, -1], efforts(whole)[10:, -1], rtol=0.05)
     timed = on_timetable(gone, 1000)
-    assert timed.table.last.shape == (20,)
+    assert timed.num == 20
+    assert (timed.table.share > 0).sum() == steps_needed(effort[:, -1]).sum()
     y, mask, solution = solved(EXACT, timed)
     assert np.isfinite(solution.y).all()
     assert largest_error(solution, y, mask) < 2 * ERROR_BOUND
@@ -140,7 +161,7 @@ def test_missing_samples_neither_cost_steps_nor_change_the_others():
 
 def test_a_segment_is_solved_alike_in_any_company_and_order():
     many = on_timetable(segments(18), 1000)
-    few = on_timetable(Segments(*(array[::7] for array in many[:3])), 1000)
+    few = on_timetable(Segments(*(array[: many.num : 7] for array in many[:3])), 1000)
     y, _, solution = solved(EXACT, many)
     chosen_y, _, chosen = solved(EXACT, few)
     starts = {row.tobytes(): index for index, row in enumerate(np.asarray(y[0].T))}
@@ -158,7 +179,9 @@ def test_the_loss_is_per_samples_whatever_the_order_of_the_segments():
         return jax.jit(lambda data: method.loss(config, hyper, model, method.batch(config, data, key), key, 0))
 
     plain = segments(18, (0.3, 0.8))
-    timed, shuffled = on_timetable(plain, config.batch_size), np.random.default_rng(0).permutation(len(plain.y))
+    timed = on_timetable(plain, config.batch_size)
+    shuffled = np.arange(len(timed.y))
+    np.random.default_rng(0).shuffle(shuffled[: timed.num])
     on_mesh = loss_of(config)
     ours = on_mesh(timed)
     again = on_mesh(timed._replace(**{n: getattr(timed, n)[shuffled] for n in ("y", "t", "mask", "effort")}))
@@ -207,13 +230,14 @@ def test_a_field_that_leaves_all_bounds_is_no_failure_of_the_solver():
     assert solution.solved
 
 
+@pytest.mark.parametrize("lanes", [1, 4, 64])
 @pytest.mark.parametrize("steps", [[1], [7, 2, 2, 1, 1], [5] * 3, [9, 6, 5, 4, 4, 3, *[2] * 20, *[1] * 100]])
-def test_a_timetable_makes_every_step_once_and_in_order(steps):
-    table = timetable(np.array(steps))
-    rounds, lanes = table.rank.shape
-    assert rounds == steps[0]
+def test_a_timetable_makes_every_step_once_and_in_order(steps, lanes):
+    planned = plan(np.array(steps), lanes)
+    table = timetable(planned, planned.rounds + 3, len(steps) + 2)
     busy = table.share > 0
     assert busy.sum() == sum(steps)
+    assert not busy[table.num_rounds :].any()
     for rank, num in enumerate(steps):
         (rows, columns) = np.nonzero(busy & (table.rank == rank))
         assert len(set(columns)) == 1
@@ -221,8 +245,28 @@ def test_a_timetable_makes_every_step_once_and_in_order(steps):
         np.testing.assert_allclose(table.share[rows, columns], np.arange(1, num + 1) / num)
         np.testing.assert_array_equal(table.begins[rows, columns], [True, *[False] * (num - 1)])
         assert table.last[rank] == rows[-1] * lanes + columns[-1]
+    assert (table.last[len(steps) :] == busy.size).all()
     assert table.begins[~busy].all()
-    assert lanes * rounds < sum(steps) + rounds + 2 * len(steps)
+    assert max(steps[0], sum(steps) / lanes) <= table.num_rounds <= sum(steps) / lanes + steps[0]
+
+
+def test_data_sets_of_many_sizes_give_arrays_of_few_shapes():
+    """A curriculum's phases and sets of 1 to 100 orbits share a program."""
+
+    def shapes(num_orbits, length, windows=((0.0, 1.0),)):
+        config = Config(
+            dataset=f"complex_TBP_planar_{num_orbits}_train",
+            curriculum=tuple(CurriculumPhase(window=window, segment_length=length) for window in windows),
+            test_datasets=(),
+        )
+        phases = method.data(config, STORE).phases
+        return {str(jax.tree.map(np.shape, phase)) for phase in phases}, [int(phase.num) for phase in phases]
+
+    for length in (4, 10, 18):
+        found = {num: shapes(num, length, ((0.0, 0.1), (0.0, 1.0))) for num in (1, 10, 100)}
+        assert len({shape for of, _ in found.values() for shape in of}) == 1
+        assert found[10][1] == [36 // length * 10, 360 // length * 10]
+    assert shapes(10, 18)[0] != shapes(10, 90)[0]
 
 
 def test_batches_that_are_drawn_have_the_steps_that_they_need_almost_always():

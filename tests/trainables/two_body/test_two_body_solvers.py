@@ -5,9 +5,11 @@ import numpy as np
 import pytest
 
 from trainables._shared.kepler import kepler_states
+from trainables._shared.program import traced_numbers
 from trainables._shared.tsit5 import TABLEAU
 from trainables.two_body.config import Config
-from trainables.two_body.model import AccelerationField, Dynamics, exact_acceleration
+from trainables.two_body.method import method
+from trainables.two_body.model import Dynamics, exact_acceleration
 from trainables.two_body.solvers import DENSE, ERROR, adaptive, per_sample
 
 EXACT = Dynamics(exact_acceleration)
@@ -108,7 +110,8 @@ def test_segments_of_any_number_step_alone_or_together():
 
 @pytest.fixture(scope="module")
 def field():
-    return Dynamics(AccelerationField(Config(width=8, depth=1, activation="tanh"), jax.random.key(3)))
+    config = Config(width=8, depth=1, activation="tanh")
+    return Dynamics(method.init(config, traced_numbers(config), jax.random.key(3)))
 
 
 @pytest.mark.slow
