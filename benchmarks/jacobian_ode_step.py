@@ -45,13 +45,14 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "Lorenz-96, width 128": (LORENZ96 | {"hidden": [128, 128]}, FIVE),
     "neural ODE, width 64": ({"model": "neural_ode", "hidden": [64, 64]}, {}),
 }
-LEARNED = {"learning_rate": 2e-3, "loop_weight": 1e-3}
+LEARNED = {"learning_rate": 2e-3, "loop_weight": 1e-3, "report_every": 500}
+LORENZ = {"hidden": [128, 128], "gamma": 0.99, "steps": 3000, **LEARNED}
 TRAINED: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
-    "Lorenz, no noise": ({"hidden": [128, 128], "gamma": 0.99, "steps": 3000, **LEARNED}, FIVE),
-    "Lorenz, 5 % noise": ({"hidden": [128, 128], "gamma": 0.99, "steps": 3000, "noise": 0.05, **LEARNED}, FIVE),
-    "Van der Pol": (VAN_DER_POL | {"gamma": 0.98, "steps": 2000, **LEARNED}, FIVE),
-    "Lorenz-96": (LORENZ96 | {"hidden": [64, 64], "gamma": 0.99, "steps": 3000, **LEARNED}, FIVE),
-    "defaults, 1000 steps": ({"steps": 1000}, {"quadrature": "trapezoid"}),
+    "Lorenz, no noise": (LORENZ, FIVE),
+    "Lorenz, 5 % noise": (LORENZ | {"noise": 0.05}, FIVE),
+    "Van der Pol": ({**VAN_DER_POL, **LEARNED, "gamma": 0.98, "steps": 2000, "report_every": 250}, FIVE),
+    "Lorenz-96": ({**LORENZ, **LORENZ96, "hidden": [64, 64]}, FIVE),
+    "defaults, 1000 steps": ({"steps": 1000, "report_every": 250}, {"quadrature": "trapezoid"}),
 }
 METRICS = ("val_free_running_mse", "val_jacobian_error_pct")
 
@@ -236,7 +237,7 @@ def trained(fields: dict[str, Any], data: Path, program: Any = None) -> Any:
     from trainables.jacobian_ode.config import Config
     from trainables.jacobian_ode.method import method
 
-    config = Config.of_values({"report_every": fields["steps"] // 4, **fields})
+    config = Config.of_values(fields)
     program = program or Program(method, config)
     training = Training(program, config, method.data(config, DatasetStore(data)))
     while not training.advance().ending:

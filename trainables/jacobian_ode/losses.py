@@ -1,7 +1,7 @@
 """Terms of the training loss beside the error of the trajectory."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -9,6 +9,8 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from trainables.jacobian_ode.quadrature import RuleName
 from trainables.jacobian_ode.rollout import Jacobian, line_integral
+
+NetworkT = TypeVar("NetworkT")
 
 
 def loop_integrals(
@@ -46,9 +48,29 @@ def absolute_weights(network: Any) -> Float[Array, ""]:
     return sum((jnp.sum(jnp.abs(layer.weight)) for layer in network.layers), start=jnp.zeros(()))
 
 
-def where_weighted(weight: Float[Array, ""], term: Callable[[], Float[Array, ""]]) -> Float[Array, ""]:
-    """Return a term of the loss, which is not computed where its weight is 0.
+def where_weighted(
+    weight: Float[Array, ""], term: Callable[[NetworkT], Float[Array, ""]], network: NetworkT
+) -> Float[Array, ""]:
+    """Return a term of the loss, of which neither value nor gradient is computed where its weight is 0.
 
     The weight is traced, so that it compiles nothing new; lanes under vmap compute the term for all or none of them.
+    The gradient by the network is taken together with the value: what it needs of the way there, for all nodes of all
+    loops, would else leave the branch, also as zeros.
     """
-    return jax.lax.cond(weight > 0, term, lambda: jnp.zeros(()))
+
+    def is_weighted(branch: Callable[[NetworkT], Any], other: Callable[[NetworkT], Any], network: NetworkT) -> Any:
+        return jax.lax.cond(weight > 0, branch, other, network)
+
+    @jax.custom_vjp
+    def value(network: NetworkT) -> Float[Array, ""]:
+        return is_weighted(term, lambda _: jnp.zeros(()), network)
+
+    def there(network: NetworkT) -> tuple[Float[Array, ""], NetworkT]:
+        nothing = jax.tree.map(jnp.zeros_like, network)
+        return is_weighted(jax.value_and_grad(term), lambda _: (jnp.zeros(()), nothing), network)
+
+    def back(gradient: NetworkT, change: Float[Array, ""]) -> tuple[NetworkT]:
+        return (jax.tree.map(lambda leaf: change * leaf, gradient),)
+
+    value.defvjp(there, back)
+    return value(network)

@@ -18,7 +18,7 @@ from trainables.jacobian_ode.data import HeldOut, Scaling, Test, Training, build
 from trainables.jacobian_ode.lyapunov import spectrum
 from trainables.jacobian_ode.metric_names import LARGEST_SPECTRUM, free_running_name
 from trainables.jacobian_ode.metrics import by_trajectory, eigenvalue_share, frobenius, jacobian_errors, mean_square
-from trainables.jacobian_ode.model import Model, Untrained, VectorFieldModel, make_model
+from trainables.jacobian_ode.model import Model, Network, Untrained, VectorFieldModel, make_model
 from trainables.jacobian_ode.quadrature import RuleName
 from trainables.jacobian_ode.rollout import (
     Anchored,
@@ -113,8 +113,12 @@ class JacobianODE(Method[Config]):
         parts = {
             "trajectory": jnp.mean((predicted - observed) ** 2),
             "loop": self._loop(config, hyper, model, states, key),
-            "jacobian": losses.where_weighted(hyper["jacobian_weight"], lambda: losses.squared_norm(model, states)),
-            "l1": losses.where_weighted(hyper["l1_weight"], lambda: losses.absolute_weights(model.network)),
+            "jacobian": losses.where_weighted(
+                hyper["jacobian_weight"],
+                lambda network: losses.squared_norm(type(model)(network, model.untrained), states),
+                model.network,
+            ),
+            "l1": losses.where_weighted(hyper["l1_weight"], losses.absolute_weights, model.network),
             "alpha": alpha,
         }
         value = parts["trajectory"]
@@ -130,11 +134,12 @@ class JacobianODE(Method[Config]):
         if not config.loop_closure or isinstance(model, VectorFieldModel):
             return jnp.zeros(())
 
-        def closure() -> Float[Array, ""]:
+        def closure(network: Network) -> Float[Array, ""]:
             corners = losses.draw_corners(states, config.batch_size, config.loop_points, key)
-            return losses.loop_closure(model, corners, config.quadrature, config.loop_inner_points)
+            probe = type(model)(network, model.untrained)
+            return losses.loop_closure(probe, corners, config.quadrature, config.loop_inner_points)
 
-        return losses.where_weighted(hyper["loop_weight"], closure)
+        return losses.where_weighted(hyper["loop_weight"], closure, model.network)
 
     def _next_alpha(
         self, hyper: Hyper, model: Model, z: Float[Array, "batch samples n"], step: Int[Array, ""]

@@ -286,14 +286,18 @@ def test_gradient_through_the_base_point_and_the_run_is_that_of_finite_differenc
 def test_a_term_of_weight_0_is_not_computed():
     ran = []
 
-    def term():
+    def term(x):
         jax.debug.callback(lambda: ran.append(True))
-        return jnp.ones(())
+        return x["a"] ** 2 * x["b"]
 
-    weighted = jax.jit(lambda weight: losses.where_weighted(weight, term))
+    x = {"a": jnp.asarray(3.0), "b": jnp.asarray(2.0)}
+    weighted = jax.jit(lambda weight: losses.where_weighted(weight, term, x))
+    gradient = jax.jit(jax.value_and_grad(lambda x, weight: 5 * losses.where_weighted(weight, term, x)))
     assert weighted(0.0) == 0
+    assert gradient(x, 0.0) == (0, {"a": 0, "b": 0})
     jax.effects_barrier()
     assert not ran
-    assert weighted(1e-6) == 1
+    assert weighted(1e-6) == 18
+    assert gradient(x, 1e-6) == (90, {"a": 60, "b": 45})
     jax.effects_barrier()
     assert ran
