@@ -67,14 +67,15 @@ def serve(fields: dict[str, Any], data: Path) -> None:
 
     from trainables._shared.datasets import DatasetStore
     from trainables._shared.program import Program, Span
-    from trainables._shared.training import traced_numbers
+    from trainables._shared.training import Training
     from trainables.jacobian_ode.config import Config
     from trainables.jacobian_ode.method import method
 
     config = Config.of_values(fields)
-    arrays = jax.device_put(method.data(config, DatasetStore(data)).phases[0])
-    numbers, program = traced_numbers(config), Program(method, config)
-    state = program.run("init", numbers)
+    whole, program = method.data(config, DatasetStore(data)), Program(method, config)
+    arrays = jax.device_put(whole.phases[0])
+    training = Training(program, config, whole)
+    numbers, state = training.hyper, training.state
     for num in itertools.chain([1], map(int, sys.stdin)):
         span = Span(*(jnp.asarray(steps, jnp.int32) for steps in (num, 0, 10**6)))
         start = time.process_time()
@@ -155,8 +156,7 @@ def profile(name: str, *, earlier: bool, data: Path, num: int = 10) -> str:
     import jax.numpy as jnp
 
     from trainables._shared.datasets import DatasetStore
-    from trainables._shared.program import Program, Span
-    from trainables._shared.training import traced_numbers
+    from trainables._shared.program import Program, Span, traced_numbers
     from trainables.jacobian_ode import forcing, losses, rollout
     from trainables.jacobian_ode import method as steps
     from trainables.jacobian_ode.config import Config

@@ -103,7 +103,8 @@ def create_search(
         note_inputs(paths, spec)
         write_text(paths.spec, spec.model_dump_json(indent=1) + "\n")
         # A trial of another search gets the same numbers only in company of the same values.
-        if searched := searched or (origin is not None and read_json(origin.branches)):
+        searched = read_json(origin.branches) if origin is not None else searched
+        if searched:
             write_json(paths.branches, dict(searched))
         place_sources(paths, spec, origin, code)
     except BaseException:  # also a full disk: nothing half made stays
