@@ -40,7 +40,7 @@ class Compiled:
 
     @property
     def compile_s(self) -> float:
-        """How long that took, waiting for other processes included."""
+        """How long that took, less the time that other processes were waited for."""
         return self._compile_s
 
     def run(self, name: str, *args: Any) -> Any:
@@ -59,8 +59,8 @@ class Compiled:
         key = _key(name, args)
         if key in self._forms:
             return
-        start = time.perf_counter()
         with _lock(f"{self._key} {key}", wait=wait):
+            start = time.perf_counter()
             # What is donated, a training's state, needs no second copy.
             jitted = jax.jit(getattr(self, name), donate_argnums=(0,) if name in self._donated else ())
             self._forms[key] = jitted.lower(*args).compile()

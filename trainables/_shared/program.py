@@ -169,7 +169,7 @@ class Program(Compiled):
 
     @property
     def compile_s(self) -> float:
-        """How long that took, waiting for other processes included."""
+        """How long that took, less the time that other processes were waited for."""
         return super().compile_s + self.evaluation.compile_s
 
     def run(self, name: str, *args: Any) -> Any:
