@@ -11,13 +11,14 @@ INSTALL += --editable
 COMPILE := $(BIN)/python -m compileall -q -j 0 -x '$(SELDOM)' $(VENV)/lib
 # What the tests alone need is compiled when it is first imported.
 
-.PHONY: help setup search test check lint packages bundle schema clean
+.PHONY: help setup search test check lint packages bench bundle schema clean
 
 help:
 	@echo "make search   set up, run the quick-start search, print its table (a few minutes)"
 	@echo "make setup    set up the environment in $(VENV) alone"
 	@echo "make check    the fast loop: ruff, pyright, import rules, unit tests"
 	@echo "make test     everything, with what the tests need installed (SLURM, PostgreSQL, chromium: as root)"
+	@echo "make bench    what swell costs beside its rivals, into build/bench.md (minutes; FULL=1: hours)"
 	@echo "make bundle   one archive to set swell up from on a cluster without internet"
 	@echo "make schema   write anew what is made from the code: the JSON Schema for editors, docs/reference.md, tables"
 
@@ -64,6 +65,13 @@ packages:
 test:
 	@$(MAKE) --no-print-directory -j 3 packages lint $(VENV)/.compiled
 	$(BIN)/python -m pytest -n 4 $(BY_FILE)
+
+# A rival that cannot be installed does not take part, and the report says so.
+$(VENV)/.setup-bench: $(VENV)/.setup
+	@$(INSTALL) '.[bench]' && touch $@ || echo "make bench: Syne Tune could not be installed" >&2
+
+bench: setup $(VENV)/.setup-bench
+	$(BIN)/python -m benchmarks.bench $(if $(FULL),--full) $(if $(PARTS),--only $(PARTS))
 
 # EXTRAS=gp,postgres brings PyTorch along, for Optuna's Gaussian processes.
 bundle: $(VENV)/.setup

@@ -1,0 +1,148 @@
+"""`make bench`: its parts exist, its contenders get the same configurations, and all that they start is counted."""
+
+import importlib.util
+import json
+import shlex
+import subprocess
+import sys
+
+import pytest
+import yaml
+
+from benchmarks import bench, sweep
+from benchmarks.rivals.contenders import CONTENDERS, Lines, environment_in, told_in
+from benchmarks.rivals.measured import Measured, Seen, Told
+from benchmarks.rivals.task import METRIC, TASK, Task, make_task, note, spec_values
+from cluster.state.paths import SearchPaths
+from cluster.study.study import SearchStudy
+from search_spaces.spec import load_spec
+from tests.conftest import ROOT
+from trainables._shared.discovery import load_config_type
+
+
+@pytest.fixture(scope="module")
+def spec_file(tmp_path_factory):
+    file = tmp_path_factory.mktemp("rivals") / "rivals.yaml"
+    file.write_text(yaml.safe_dump(spec_values(6, 300, stops_early=True), sort_keys=False))
+    return file
+
+
+@pytest.fixture(scope="module")
+def task(spec_file):
+    return make_task(spec_file, spec_file.parent / "reports.jsonl", 300, stops_early=True)
+
+
+def test_every_part_is_a_module_that_exists():
+    commands = [command for part in bench.PARTS.values() for command in (part.reduced, part.full) if command]
+    modules = {shlex.split(command)[0] for command in commands}
+    modules |= {contender.module for contender in CONTENDERS.values() if contender.module}
+    missing = [name for name in modules if importlib.util.find_spec(name) is None]
+    assert missing == []
+    assert importlib.util.find_spec("benchmarks.rivals.__main__")
+
+
+def test_swell_asks_the_configurations_that_its_rivals_are_given(spec_file, task, tmp_path):
+    spec = load_spec(spec_file).spec
+    paths = SearchPaths(tmp_path / "search")
+    paths.make_folders()
+    study = SearchStudy(paths, spec, load_config_type(spec.trainable))
+    asked = [study.ask() for _ in range(len(task.configs))]
+    assert tuple(assignment.config for assignment in asked) == task.configs
+    assert study.ask() is None
+
+
+def test_the_configurations_differ_and_are_the_same_however_trials_stop(task, tmp_path):
+    assert len({json.dumps(config, sort_keys=True) for config in task.configs}) == 6
+    assert {config["segment_length"] for config in task.configs} == {18}
+    assert {config["steps"] for config in task.configs} == {300}
+    file = tmp_path / "rivals.yaml"
+    file.write_text(yaml.safe_dump(spec_values(6, 300, stops_early=False)))
+    assert make_task(file, tmp_path / "reports.jsonl", 300, stops_early=False).configs == task.configs
+
+
+def test_a_process_reads_the_task_that_was_written(task, tmp_path, monkeypatch):
+    task.write(tmp_path / "task.json")
+    monkeypatch.setenv(TASK, str(tmp_path / "task.json"))
+    assert Task.given() == task
+
+
+def test_a_contender_inherits_no_cache_of_programs(tmp_path, monkeypatch):
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", "/elsewhere")
+    monkeypatch.setenv("SWELL_CACHE", "/elsewhere")
+    plain = environment_in(tmp_path, keeps_programs=False)
+    assert "JAX_COMPILATION_CACHE_DIR" not in plain
+    assert "/elsewhere" not in {*plain.values(), *environment_in(tmp_path, keeps_programs=True).values()}
+
+
+def test_reports_are_read_once_and_whole(tmp_path):
+    file = tmp_path / "reports.jsonl"
+    lines = Lines(lambda: [file])
+    assert lines.new() == []
+    note(file, 3, 50, 12.5)
+    with file.open("a") as torn:
+        torn.write("[4, 5")
+    assert lines.new() == [[3, 50, 12.5]]
+    with file.open("a") as torn:
+        torn.write("0, 1.0]\n")
+    assert lines.new() == [[4, 50, 1.0]]
+
+
+def test_results_in_a_history_are_no_reports(tmp_path):
+    file = tmp_path / "wave-00001.jsonl"
+    entries = [{"trial": 1, "step": 50, "metrics": {METRIC: 9.0}}, {"trial": 1, "tests": {}}]
+    file.write_text("".join(json.dumps(entry) + "\n" for entry in entries))
+    assert told_in(Lines(lambda: [file])) == [Told(1, 50, 9.0)]
+
+
+def test_steps_and_core_seconds_to_an_error():
+    told = [Told(0, 50, 30.0), Told(1, 50, 12.0), Told(0, 100, 8.0), Told(1, 100, 9.0)]
+    measured = Measured(seen=[Seen(one, float(place), 10.0 * place) for place, one in enumerate(told)])
+    assert (measured.trials, measured.steps, measured.best) == (2, 200, 8.0)
+    assert measured.core_s_to(12.0) == 10.0
+    assert measured.core_s_to(1.0) is None
+
+
+# A daemon that burns some CPU after its parent has gone, and leaves a file.
+DAEMON = """
+import os, sys, time
+if os.fork() == 0:
+    if os.fork() == 0:
+        os.setsid()
+        while time.process_time() < 0.5: pass
+        open("left.txt", "w").close()
+    os._exit(0)
+os.wait()
+"""
+
+
+def test_a_daemon_that_lost_its_parent_is_counted_and_waited_for(tmp_path):
+    code = f"""
+import os, sys
+from pathlib import Path
+from benchmarks.rivals.measured import run
+measured = run([sys.executable, "-c", {DAEMON!r}], Path({str(tmp_path / "left")!r}), os.environ, lambda: [])
+print(measured.status, measured.core_s >= 0.5, measured.files)
+"""
+    (tmp_path / "left").mkdir()
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout.split() == ["0", "True", "1"], done.stderr
+
+
+def test_a_part_of_the_sweep_is_a_valid_spec_with_fewer_steps(tmp_path):
+    file = tmp_path / "sweep.yaml"
+    file.write_text(yaml.safe_dump(sweep.values_of(12, 0.1, stops_early=True), sort_keys=False))
+    spec = load_spec(file).spec
+    assert spec.budget.trials == 12
+    assert [phase["steps"] for phase in spec.base["curriculum"]] == [100, 100, 100]
+    assert spec.early_stopping.grace_steps == 30
+
+
+def test_the_report_says_what_failed_and_goes_on(tmp_path, monkeypatch):
+    failing = bench.Part("Failing", "benchmarks.sweep --no-such-option", "")
+    monkeypatch.setattr(bench, "PARTS", {"one": failing, "two": failing})
+    with (tmp_path / "bench.md").open("w") as out:
+        bench.write_report(out, ["one", "two"], full=False)
+    text = (tmp_path / "bench.md").read_text()
+    assert text.count("This command ended with status 2.") == 2
+    assert "Machine: " in text
+    assert "Command: `make bench`" in text
