@@ -124,7 +124,7 @@ def write_report(out: TextIO, chosen: list[str], *, full: bool) -> None:
         print(text, end="", flush=True)
 
     say(f"# Benchmarks, {'full' if full else 'reduced'}\n")
-    started = machine()
+    started, code = machine(), commit()
     for name in chosen:
         part = PARTS[name]
         command = part.full if full else part.reduced
@@ -133,7 +133,7 @@ def write_report(out: TextIO, chosen: list[str], *, full: bool) -> None:
         say(f"\n## {part.title}\n\n")
         for line in run_part(command, one_core=part.one_core):
             say(line)
-    say(f"\nCommand: `make bench{' FULL=1' if full else ''}`, commit {commit()}\n")
+    say(f"\nCommand: `make bench{' FULL=1' if full else ''}`, commit {code}\n")
     say(f"Machine: {started}\nDate: {datetime.now(UTC):%Y-%m-%d %H:%M} UTC\n")
 
 
