@@ -1,4 +1,4 @@
-"""Optimiser steps per second of jacobian_ode, the loop closure's share of them, and what batching its segments saves.
+"""Optimiser steps per CPU second of jacobian_ode, the loop closure's share of them, and what batching segments saves.
 
     PJRT_NPROC=1 OMP_NUM_THREADS=1 python -m benchmarks.jacobian_ode
 
@@ -40,15 +40,15 @@ WEIGHT_0_AT_MOST = 1.2
 
 
 def in_turn(calls: Sequence[Callable[[], Any]], rounds: int) -> list[list[float]]:
-    """Return the seconds of each call in each round; all were called once before."""
+    """Return the CPU seconds of each call in each round; all were called once before."""
     for call in calls:
         jax.block_until_ready(call())
     seconds: list[list[float]] = [[] for _ in calls]
     for _ in range(rounds):
         for call, found in zip(calls, seconds, strict=True):
-            start = time.perf_counter()
+            start = time.process_time()
             jax.block_until_ready(call())
-            found.append(time.perf_counter() - start)
+            found.append(time.process_time() - start)
     return seconds
 
 
@@ -142,7 +142,7 @@ def main() -> int:
     widths = WIDTHS[:1] if options.quick else WIDTHS
     with tempfile.TemporaryDirectory() as folder:
         store = DatasetStore(Path(folder))
-        print("| hidden | quadrature | steps/s | loop closure's share | weight 0 over no loop closure |")
+        print("| hidden | quadrature | steps per CPU s | loop closure's share | weight 0 over no loop closure |")
         print("|---|---|---|---|---|")
         costs = [
             measure_steps(hidden, rule, options.steps, options.rounds, store) for hidden in widths for rule in RULES
