@@ -30,6 +30,7 @@ OWN_RAY_VARIABLES = {
     "RAY_DEDUP_LOGS",
     "RAY_AIR_NEW_OUTPUT",
     "RAY_memory_monitor_refresh_ms",
+    "RAY_preload_python_modules",
     "RAY_gcs_rpc_server_reconnect_timeout_s",
     "RAY_prestart_worker_first_driver",
 }
