@@ -69,8 +69,8 @@ PARTS = {
     ),
     "jacobian_ode": Part(
         "jacobian_ode: the step",
-        "benchmarks.jacobian_ode --quick --rounds 3 --steps 10",
-        "benchmarks.jacobian_ode",
+        'benchmarks.jacobian_ode_step --cases "Van der Pol, width 64" --rounds 3 --steps 10',
+        "benchmarks.jacobian_ode_step",
     ),
     "start": Part(
         "From swell run to the first report, all compiled before",
