@@ -7,8 +7,9 @@
 after the other: first without, then with what the first left in a persistent compilation cache. `diffrax` is the
 same training through a vmapped `diffrax.diffeqsolve` at the tolerances of `adaptive`.
 
-With `--in-turn`, per_sample and mesh train in one process, a few steps each, again and again, and CPU seconds are
-counted: their ratio holds on a machine that other work uses too.
+With `--in-turn`, per_sample, mesh, and mesh in a program that the quick start's heads and activations share train in
+one process, a few steps each, again and again, and CPU seconds are counted: their ratios hold on a machine that other
+work uses too.
 """
 
 import argparse
@@ -32,6 +33,11 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "adaptive tanh": {"solver": "adaptive", "activation": "tanh"},
     "diffrax tanh": {"solver": "adaptive", "activation": "tanh"},
 }
+SEARCHED = {
+    "head": ["mlp_4D_signed", "mlp_4D_logmag_unit_exp", "mlp_4D_unit_softplus", "mlp_4D_softplus"],
+    "activation": ["leaky_relu", "tanh"],
+}
+"""The heads and activations of the quick start, which share its programs."""
 IN_TURN: dict[str, dict[str, Any]] = {
     "10 orbits, segment 18": {},
     "10 orbits, segment 18, tanh": {"activation": "tanh"},
@@ -124,20 +130,24 @@ def in_a_process_of_its_own(variant: str, num_steps: int, cache: str) -> dict[st
 
 
 def trained_in_turn(name: str, num_steps: int, rounds: int) -> str:
-    """Return a row: CPU milliseconds of a step and CPU seconds of compiling one, of per_sample and mesh in turn."""
+    """Return a row: CPU milliseconds of a step and CPU seconds of compiling one, in turn.
+
+    Of per_sample, mesh, and mesh in a program with SEARCHED branches.
+    """
     import jax
     import jax.numpy as jnp
 
     from trainables._shared.datasets import DatasetStore
-    from trainables._shared.program import Program, Span, traced_numbers
+    from trainables._shared.program import Program, Span
     from trainables.two_body.config import Config
     from trainables.two_body.method import method
 
     class Runner:
-        def __init__(self, solver: str, store: DatasetStore) -> None:
+        def __init__(self, solver: str, store: DatasetStore, searched: dict[str, list[str]]) -> None:
             config = Config(solver=solver, test_datasets=(), **IN_TURN[name])  # pyright: ignore[reportArgumentType]
             self.data = jax.device_put(method.data(config, store).phases[0])
-            self.hyper, self.program = traced_numbers(config), Program(method, config)
+            self.program = Program(method, config, searched)
+            self.hyper = self.program.hyper(config)
             self.state = self.program.run("init", self.hyper)
             self.compile_s, self.seconds = self(1), []
 
@@ -148,16 +158,19 @@ def trained_in_turn(name: str, num_steps: int, rounds: int) -> str:
             return time.process_time() - start
 
     with tempfile.TemporaryDirectory() as folder:
-        runners = [Runner(solver, DatasetStore(Path(folder))) for solver in ("per_sample", "mesh")]
+        store = DatasetStore(Path(folder))
+        runners = [Runner("per_sample", store, {}), Runner("mesh", store, {}), Runner("mesh", store, SEARCHED)]
     for _ in range(rounds):
         for runner in runners:
             runner.seconds.append(runner(num_steps))
-    plain, meshed = runners
-    ratio = statistics.median(a / b for a, b in zip(plain.seconds, meshed.seconds, strict=True))
+    plain, meshed, shared = runners
+    faster = statistics.median(a / b for a, b in zip(plain.seconds, meshed.seconds, strict=True))
+    slower = statistics.median(a / b for a, b in zip(shared.seconds, meshed.seconds, strict=True))
     milliseconds = [1000 * statistics.median(runner.seconds) / num_steps for runner in runners]
     return (
-        f"| {name} | {milliseconds[0]:.2f} | {milliseconds[1]:.2f} | {ratio:.2f} "
-        f"| {plain.compile_s:.1f} | {meshed.compile_s:.1f} | {meshed.compile_s / plain.compile_s:.2f} |"
+        f"| {name} | {milliseconds[0]:.2f} | {milliseconds[1]:.2f} | {faster:.2f} | {slower:.2f} "
+        f"| {plain.compile_s:.1f} | {meshed.compile_s:.1f} | {meshed.compile_s / plain.compile_s:.2f} "
+        f"| {shared.compile_s:.1f} |"
     )
 
 
@@ -174,8 +187,8 @@ def main() -> None:
         print(json.dumps(measure(options.variant, options.steps)))
         return
     if options.in_turn:
-        print("| case | per_sample, ms a step | mesh | ratio | per_sample, compile s | mesh | ratio |")
-        print("|---|---|---|---|---|---|---|")
+        print("| case | per_sample, ms a step | mesh | ratio | shared, of mesh | compile s | mesh | ratio | shared |")
+        print("|---|---|---|---|---|---|---|---|---|")
         for name in options.cases:
             print(trained_in_turn(name, options.steps, options.rounds), flush=True)
         return

@@ -289,7 +289,7 @@ class Program(Compiled):
 class ProgramCache:
     """The programs of one process, least recently used ones dropped; a worker keeps one across its trials."""
 
-    def __init__(self, size: int = 8) -> None:
+    def __init__(self, size: int = 16) -> None:
         self._size = size
         self._programs: OrderedDict[tuple[str, ...], Program] = OrderedDict()
         self._evaluations: OrderedDict[tuple[str, ...], Evaluation] = OrderedDict()

@@ -6,7 +6,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from trainables._shared.tsit5 import combine, tsit5_step
+from trainables._shared.tsit5 import combine, tsit5_looped
 from trainables.two_body.rounds import columns, in_rounds
 from trainables.two_body.solvers import DENSE, Field, Solution, estimated_error
 from trainables.two_body.timetable import Timetable
@@ -68,18 +68,18 @@ def _advance(
     y = jnp.where(given.begins, y0, now.y)
     t = jnp.where(given.begins, 0.0, now.t)
     h = end - t
-    # The first stage is computed anew in each step: to hand on the last one of the step before saves a seventh of
-    # the few that are no first steps, and would compile the field once more, for the starts.
-    y1, k = tsit5_step(field, y, field(y), h)
+    # The first stage is computed anew in each step: to hand on the last one of the step before would save a seventh of
+    # the few that are no first steps.
+    y1, k = tsit5_looped(field, y, h)
     inside = ((times > t) & (given.is_last | (times <= end)))[:, None]
     theta = jnp.clip((times - t) / jnp.where(h > 0, h, 1.0), 0.0, 1.0)[:, None]
     # The coefficients of theta once, then Horner's scheme at each sample.
-    a, b, c, d = (combine([weights[power] for weights in DENSE], k) for power in range(4))
+    a, b, c, d = (combine([weights[power] for weights in DENSE], list(k)) for power in range(4))
     ys = y + h * (theta * (a + theta * (b + theta * (c + theta * d))))
     dys = a + theta * (2 * b + theta * (3 * c + theta * (4 * d)))
     before = (jnp.where(given.begins, 0.0, x) for x in (now.ys, now.dys))
     ys, dys = (jnp.where(inside, new, old) for new, old in zip((ys, dys), before, strict=True))
-    return _Lanes(y1, end, ys, dys, now.error + estimated_error(y1, k, h)), (ys, dys)
+    return _Lanes(y1, end, ys, dys, now.error + estimated_error(y1, list(k), h)), (ys, dys)
 
 
 def meshed(field: Field, y0: Float[Array, "6 columns"], t: Float[Array, "samples columns"], steps: Mesh) -> Solution:
