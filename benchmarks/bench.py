@@ -22,6 +22,7 @@ from typing import TextIO
 from cluster.machine.resources import thread_caps
 
 ROOT = Path(__file__).resolve().parents[1]
+LATENT_ODE = "benchmarks.step_speed --method latent_ode --settings solver=tsit5 solver=mesh"
 SHORT_CASES = '"10 orbits, segment 18" "100 orbits, segment 4"'
 
 
@@ -64,8 +65,8 @@ PARTS = {
     ),
     "latent_ode": Part(
         "latent_ode: the step",
-        "benchmarks.latent_ode --solvers tsit5 rk4 --turns 3 --steps 10",
-        "benchmarks.latent_ode --solvers tsit5 rk4",
+        f"{LATENT_ODE} --only default --steps 10 --rounds 3",
+        LATENT_ODE,
     ),
     "jacobian_ode": Part(
         "jacobian_ode: the step",

@@ -1,123 +1,166 @@
-"""Optimiser steps per second of the latent ODE by solver, and what share of a step the ODE and the encoder have.
+"""Where a step of the latent ODE spends its CPU time, and how exact its solvers are on what it learns.
 
-    PJRT_NPROC=1 OMP_NUM_THREADS=1 python -m benchmarks.latent_ode --solvers tsit5 rk4 --turns 7
+    PJRT_NPROC=1 OMP_NUM_THREADS=1 python -m benchmarks.latent_ode
+    PJRT_NPROC=1 OMP_NUM_THREADS=1 python -m benchmarks.latent_ode --errors
 
-Damped spirals at the defaults: batch 256, 20 observed samples, hidden = latent = width = 16. Everything is measured in
-turn in one process, turn after turn; the numbers are medians, and the ratios are medians of the ratios of each turn. A
-share is the time of that part alone, gradient included, over that of the whole loss with its gradient. The error is the
-largest difference to a solution with 16 times as many steps, over a briefly trained model's trajectories and in
-units of the latent state's standard deviation; `adaptive` is diffrax's Tsit5 at the config's tolerances.
+The cases are those of `python -m benchmarks.step_speed --method latent_ode`, which says what a step costs against
+another checkout or solver. A part is measured alone, in a compiled loop: forward, and with its gradient less that.
+
+Errors are differences to a solution with 16 times as many steps, on the validation series of a trained model, in
+standard deviations of the latent state: the largest / the root mean square, over the observed and the later span.
 """
 
 import argparse
-import statistics
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
+from benchmarks.step_speed import CASES
 from trainables._shared.datasets import DatasetStore
 from trainables._shared.program import Program, Span, traced_numbers
+from trainables.latent_ode import losses
 from trainables.latent_ode.config import Config
 from trainables.latent_ode.method import method, normalised
 from trainables.latent_ode.solvers import fixed, solve
 
 TRAINED_STEPS = 60
-
-
-class Parts(NamedTuple):
-    """Seconds of one turn."""
-
-    step: float
-    whole: float
-    solve: float
-    encode: float
+SOLVERS = ("mesh", "tsit5", "rk4")
 
 
 class Case:
-    """One solver: compiled functions of the training step and of its parts."""
+    """A configuration, trained for a few steps or to its end, and a batch of its series."""
 
-    def __init__(self, config: Config, num_steps: int) -> None:
-        self.config, self.num_steps = config, num_steps
+    def __init__(self, values: dict[str, Any], num_steps: int) -> None:
+        self.config = Config.of_values(values)
         with tempfile.TemporaryDirectory() as folder:
-            self.data = jax.device_put(method.data(config, DatasetStore(Path(folder))).phases[0])
-        self.program, self.hyper = Program(method, config), traced_numbers(config)
+            data = method.data(self.config, DatasetStore(Path(folder)))
+        self.validation, self.data = data.validation, jax.device_put(data.phases[0])
+        self.program, self.hyper = Program(method, self.config), traced_numbers(self.config)
         self.state = self.program.run("init", self.hyper)
-        self.train(TRAINED_STEPS)
+        self.train(num_steps)
         self.model = self.program.model(jax.tree.map(jnp.array, self.state.params))
-        self.batch = method.batch(config, self.data, jax.random.key(0))
-        x, t, mask = normalised(self.model, self.batch[0].observed, self.hyper["noise"])
-        self.z0, self.t = self.model.encode(x, t, mask)[0], t
-        rtol, atol = self.hyper["rtol"], self.hyper["atol"]
 
-        def whole(model: Any) -> Any:
-            return method.loss(config, self.hyper, model, self.batch, jax.random.key(1), jnp.asarray(0)).value
+    def train(self, num_steps: int) -> float:
+        """Advance the training by so many steps and return the CPU seconds that they took."""
+        start = time.process_time()
+        span = Span(*(jnp.asarray(number, jnp.int32) for number in (num_steps, 0, self.config.steps)))
+        self.state, _ = jax.block_until_ready(self.program.run("chunk", self.state, self.hyper, span, self.data))
+        return time.process_time() - start
 
-        def solved(both: Any) -> Any:
-            return jnp.sum(solve(config, rtol, atol, both[0], both[1], t).z ** 2)
+    def profile(self, num_steps: int, turns: int) -> dict[str, float]:
+        """Return the CPU milliseconds of a step and of its parts, least of some turns."""
+        step = 1000 * min(self.train(num_steps) for _ in range(turns)) / num_steps
+        series, _ = method.batch(self.config, self.data, jax.random.key(0))
+        x, t, mask = normalised(self.model, series.observed, self.hyper["noise"])
+        num, seen = len(t), (x, t, mask)
+        if self.config.target == "whole":
+            later = normalised(self.model, series.later, self.hyper["noise"])
+            x, t, mask = (jnp.concatenate(pair) for pair in zip(seen, later, strict=True))
+        z0 = self.model.encode(*seen)[0]
+        z = self._solve(self.config, self.model.field, z0, t, num)
 
-        def encoded(model: Any) -> Any:
-            return sum(jnp.sum(part**2) for part in model.encode(x, t, mask) if part is not None)
+        def encode(both: Any, seen: Any) -> Any:
+            return sum(jnp.sum(part**2) for part in both.encode(*seen) if part is not None)
 
-        self.parts: list[tuple[Callable[[Any], Any], Any]] = [
-            (jax.jit(jax.value_and_grad(whole)), self.model),
-            (jax.jit(jax.value_and_grad(solved)), (self.model.field, self.z0)),
-            (jax.jit(jax.value_and_grad(encoded)), self.model),
+        def run(both: Any, t: Any) -> Any:
+            field, z0 = both
+            return jnp.sum(self._solve(self.config, field, z0, t, num) ** 2)
+
+        def decode(both: Any, truth: Any) -> Any:
+            return jnp.sum(losses.squared_error(truth[0], both[0].decode(both[1]), truth[1]))
+
+        parts: list[tuple[str, Callable[..., Any], Any, Any]] = [
+            ("encoder", encode, self.model, seen),
+            ("solver", run, (self.model.field, z0), t),
+            ("decoder", decode, (self.model, z), (x, mask)),
         ]
-        for function, argument in self.parts:
-            jax.block_until_ready(function(argument))
+        found = {"step": step}
+        for name, function, arguments, given in parts:
+            forward, both = (_milliseconds(f, arguments, given, num_steps, turns) for f in _loops(function))
+            found |= {f"{name}, forward": forward, f"{name}, backward": both - forward}
+        found["rest"] = 2 * step - sum(found.values())
+        return found
 
-    def train(self, num_steps: int) -> None:
-        """Advance the training by so many steps."""
-        steps, start, whole = (jnp.asarray(number, jnp.int32) for number in (num_steps, 0, self.config.steps))
-        span = Span(steps, start, whole)
-        self.state, terms = self.program.run("chunk", self.state, self.hyper, span, self.data)
-        jax.block_until_ready(terms)
+    def errors(self) -> dict[str, tuple[str, str]]:
+        """Return the errors of every solver over both spans."""
+        x, t, mask = normalised(self.model, self.validation.observed, self.hyper["noise"])
+        times = jnp.concatenate([t, jnp.transpose(self.validation.later.t) / self.model.time_scale])
+        z0, num = self.model.encode(x, t, mask)[0], len(t)
+        fine = fixed("tsit5", self.model.field, z0, times, 16).z
 
-    def turn(self) -> Parts:
-        """Measure the step and each part once."""
-        start = time.perf_counter()
-        self.train(self.num_steps)
-        seconds = [(time.perf_counter() - start) / self.num_steps]
-        for function, argument in self.parts:
-            start = time.perf_counter()
-            for _ in range(self.num_steps):
-                jax.block_until_ready(function(argument))
-            seconds.append((time.perf_counter() - start) / self.num_steps)
-        return Parts(*seconds)
+        def shown(part: slice, z: Any) -> str:
+            error = np.abs(np.asarray(z - fine)[part]) / float(jnp.std(fine))
+            return f"{error.max():.0e} / {np.sqrt(np.mean(error**2)):.0e}"
 
-    def error(self, field: Any, z0: Any) -> float:
-        """Return the largest error of this solver's trajectories of a field, in standard deviations of the state."""
-        found = solve(self.config, self.hyper["rtol"], self.hyper["atol"], field, z0, self.t).z
-        fine = fixed("tsit5", field, z0, self.t, 16).z
-        return float(jnp.max(jnp.abs(found - fine)) / jnp.std(fine))
+        found = {}
+        for name in SOLVERS:
+            config = self.config.model_copy(update={"solver": name})
+            # The observed span as in training, where the later one is not solved; this one as in validation.
+            observed = self._solve(config, self.model.field, z0, t, num)
+            whole = self._solve(config, self.model.field, z0, times, num)
+            found[name] = shown(slice(num), jnp.concatenate([observed, whole[num:]])), shown(slice(num, None), whole)
+        return found
+
+    def _solve(self, config: Config, field: Any, z0: Any, t: Any, num_observed: int) -> Any:
+        return solve(config, self.hyper["rtol"], self.hyper["atol"], field, z0, t, num_observed).z
+
+
+def _loops(function: Callable[..., Any]) -> list[Callable[..., Any]]:
+    """Return compiled loops of a function, and of it with its gradient; a turn depends on the one before."""
+
+    def forward(arguments: Any, given: Any) -> Any:
+        value = function(arguments, given)
+        return jax.tree.map(lambda a: 0 * a + value, arguments)
+
+    def loop(part: Callable[..., Any]) -> Callable[..., Any]:
+        def turn(_: Any, carry: Any) -> Any:
+            arguments, given = carry
+            changes = part(arguments, given)
+            return jax.tree.map(lambda a, change: a - 1e-9 * change, arguments, changes), given
+
+        return jax.jit(lambda arguments, given, num: jax.lax.fori_loop(0, num, turn, (arguments, given)))
+
+    return [loop(forward), loop(jax.grad(function))]
+
+
+def _milliseconds(loop: Callable[..., Any], arguments: Any, given: Any, num: int, turns: int) -> float:
+    jax.block_until_ready(loop(arguments, given, 1))
+    seconds = []
+    for _ in range(turns):
+        start = time.process_time()
+        jax.block_until_ready(loop(arguments, given, num))
+        seconds.append(time.process_time() - start)
+    return 1000 * min(seconds) / num
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--solvers", nargs="+", default=["tsit5", "rk4"], choices=["tsit5", "rk4", "adaptive"])
-    parser.add_argument("--encoders", nargs="+", default=["gru"], choices=["gru", "mlp"])
-    parser.add_argument("--turns", type=int, default=7)
-    parser.add_argument("--steps", type=int, default=20, help="optimiser steps of one turn")
+    cases = CASES["latent_ode"]
+    parser.add_argument("--cases", nargs="+", default=list(cases), choices=cases, metavar="CASE")
+    parser.add_argument("--solver", default="mesh", choices=SOLVERS, help="of the profile")
+    parser.add_argument("--errors", action="store_true", help="errors of every solver, not the profile")
+    parser.add_argument("--trained", type=int, default=600, help="optimiser steps before the errors")
+    parser.add_argument("--turns", type=int, default=5)
+    parser.add_argument("--steps", type=int, default=30, help="optimiser steps of one turn")
     options = parser.parse_args()
-    names = [(solver, encoder) for solver in options.solvers for encoder in options.encoders]
-    cases = [Case(Config(solver=solver, encoder=encoder), options.steps) for solver, encoder in names]
-    turns = [[case.turn() for case in cases] for _ in range(options.turns)]
-    first = cases[0]
-    print("| solver | encoder | steps/s | of the first | share of the ODE | share of the encoder | largest error |")
-    print("|---|---|---|---|---|---|---|")
-    for index, ((solver, encoder), case) in enumerate(zip(names, cases, strict=True)):
-        mine = [turn[index] for turn in turns]
-        rate = 1 / statistics.median(parts.step for parts in mine)
-        ratio = statistics.median(turn[0].step / turn[index].step for turn in turns)
-        ode = statistics.median(parts.solve / parts.whole for parts in mine)
-        read = statistics.median(parts.encode / parts.whole for parts in mine)
-        error = case.error(first.model.field, first.z0)
-        print(f"| {solver} | {encoder} | {rate:.1f} | {ratio:.2f} | {ode:.2f} | {read:.2f} | {error:.1e} |")
+    if options.errors:
+        print("| case | solver | observed span | extrapolation span |\n|---|---|---|---|")
+    for index, name in enumerate(options.cases):
+        if options.errors:
+            more = {"steps": options.trained, "schedule": "cosine"}
+            for solver, (observed, later) in Case(cases[name] | more, options.trained).errors().items():
+                print(f"| {name} | {solver} | {observed} | {later} |", flush=True)
+            continue
+        found = Case(cases[name] | {"solver": options.solver}, TRAINED_STEPS).profile(options.steps, options.turns)
+        if index == 0:
+            print(f"| case | {' | '.join(found)} |\n|{'---|' * (len(found) + 1)}")
+        print(f"| {name} | {' | '.join(f'{value:.2f}' for value in found.values())} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""One step of Tsit5, the explicit Runge-Kutta method of order 5, over a batch of initial-value problems."""
+"""Tsit5, the explicit Runge-Kutta method of order 5, over a batch of problems: one step and its interpolant."""
 
 from collections.abc import Callable, Sequence
 
@@ -22,6 +22,26 @@ TABLEAU = (
 
 Tsitouras 2011, Runge-Kutta pairs of order 5(4) satisfying only the first column simplifying assumption.
 """
+ERROR = (
+    0.00178001105222577714,
+    0.0008164344596567469,
+    -0.007880878010261995,
+    0.1447110071732629,
+    -0.5823571654525552,
+    0.45808210592918697,
+    -1 / 66,
+)
+"""Weights of the fifth-order solution less those of the embedded fourth-order one."""
+DENSE = (
+    (1.0, -2.763706197274826, 2.9132554618219126, -1.0530884977290216),
+    (0.0, 0.1317, -0.2234, 0.1017),
+    (0.0, 3.930296236894751, -5.941033872131505, 2.490627285651253),
+    (0.0, -12.411077166933676, 30.33818863028232, -16.548102889244902),
+    (0.0, 37.50931341651104, -88.1789048947664, 47.37952196281928),
+    (0.0, -27.896526289197286, 65.09189467479366, -34.87065786149661),
+    (0.0, 1.5, -4.0, 2.5),
+)
+"""Fourth-order interpolant of a step (same paper): weight i is the polynomial of theta, theta^2, .. theta^4."""
 
 
 def combine(weights: Sequence[float], k: Sequence[State]) -> State:
@@ -59,3 +79,9 @@ def tsit5_looped(field: Field, y: State, h: Float[Array, " n"]) -> tuple[State, 
     none = jnp.zeros((7, *y.shape), y.dtype)
     (k, y1), _ = jax.lax.scan(body, (none, y), (jnp.asarray(rows, y.dtype), jnp.arange(7)))
     return y1, k
+
+
+def interpolant(k: Sequence[State]) -> tuple[State, State, State, State]:
+    """Return a to d of the state at a share theta of a step: y + h (a theta + b theta^2 + c theta^3 + d theta^4)."""
+    a, b, c, d = (combine([weights[power] for weights in DENSE], k) for power in range(4))
+    return a, b, c, d

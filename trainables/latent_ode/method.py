@@ -29,7 +29,7 @@ class LatentODEMethod(Method[Config]):
         """Return a small model of a few spirals, some of whose samples are missing."""
         return Config(
             num_series=64, num_observed=8, missing_share=0.2, noise=0.05, hidden=8, latent=4, width=8, depth=1,
-            batch_size=32, steps=40, report_every=20, kl_weight=0.01, kl_warmup_steps=10.0, solver="rk4",
+            batch_size=32, steps=40, report_every=20, kl_weight=0.01, kl_warmup_steps=10.0,
         )  # fmt: skip
 
     def phases(self, config: Config) -> Sequence[Phase]:
@@ -96,15 +96,16 @@ class LatentODEMethod(Method[Config]):
         if config.target == "whole":
             later = normalised(model, series.later, hyper["noise"])
             x, t, mask = (jnp.concatenate(pair) for pair in zip((x, t, mask), later, strict=True))
-        z, solved = solve(config, hyper["rtol"], hyper["atol"], model.field, z0, t)
-        error = jnp.sum(losses.squared_error(x, model.decode(z), mask)) / num
+        num_observed = series.observed.t.shape[1]
+        solution = solve(config, hyper["rtol"], hyper["atol"], model.field, z0, t, num_observed)
+        error = jnp.sum(losses.squared_error(x, model.decode(solution.z), mask)) / num
         reconstruction = 0.5 * error / hyper["noise_variance"]
         kl, beta = jnp.zeros(()), jnp.zeros(())
         if log_std is not None:
             kl = jnp.sum(losses.kl_to_normal(mean, log_std)) / num
             beta = losses.beta(hyper["kl_weight"], hyper["kl_warmup_steps"], step)
         parts = {"reconstruction": reconstruction, "kl": kl, "beta": beta}
-        return Loss(reconstruction + beta * kl, parts, solved, model)
+        return Loss(reconstruction + beta * kl, parts, solution.solved, model)
 
     def validate(self, config: Config, hyper: Hyper, model: Any, data: PyTree[Array]) -> dict[str, Float[Array, ""]]:
         """Return the errors of both spans from the posterior mean, against the truth, and the state of the KL term."""
@@ -119,6 +120,7 @@ class LatentODEMethod(Method[Config]):
             "val_extrapolation_mse": later,
             "val_reconstruction_error_pct": 100 * jnp.sqrt(observed / signal),
             "val_reconstruction": 0.5 * error / hyper["noise_variance"],
+            "val_solver_error_pct": 100 * predicted["solver_error"],
             **{f"val_{name}": value for name, value in losses.collapse(predicted["mean"], predicted["kl"]).items()},
         }
 
@@ -162,11 +164,12 @@ def _predict(config: Config, hyper: Hyper, model: Any, series: Series) -> dict[s
     x, t, mask = normalised(model, series.observed, hyper["noise"])
     mean, log_std = model.encode(x, t, mask)
     times = jnp.concatenate([t, jnp.transpose(series.later.t) / model.time_scale])
-    solution = solve(config, hyper["rtol"], hyper["atol"], model.field, mean, times)
+    solution = solve(config, hyper["rtol"], hyper["atol"], model.field, mean, times, len(t))
     # A failed solve has no error to report: not a number is never the best.
     predicted = jnp.where(solution.solved, model.decode(solution.z), jnp.nan)
     kl = None if log_std is None else losses.kl_to_normal(mean, log_std)
-    return {"observed": predicted[: t.shape[0]], "later": predicted[t.shape[0] :], "mean": mean, "kl": kl}
+    spans = {"observed": predicted[: len(t)], "later": predicted[len(t) :]}
+    return {**spans, "mean": mean, "kl": kl, "solver_error": solution.error}
 
 
 def _mean_squares(model: Any, span: Span, predicted: Samples) -> tuple[Float[Array, ""], Float[Array, ""]]:

@@ -6,9 +6,9 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from trainables._shared.tsit5 import combine, tsit5_looped
+from trainables._shared.tsit5 import interpolant, tsit5_looped
 from trainables.two_body.rounds import columns, in_rounds
-from trainables.two_body.solvers import DENSE, Field, Solution, estimated_error
+from trainables.two_body.solvers import Field, Solution, estimated_error
 from trainables.two_body.timetable import Timetable
 
 MOST_ERROR = 2e-3
@@ -74,7 +74,7 @@ def _advance(
     inside = ((times > t) & (given.is_last | (times <= end)))[:, None]
     theta = jnp.clip((times - t) / jnp.where(h > 0, h, 1.0), 0.0, 1.0)[:, None]
     # The coefficients of theta once, then Horner's scheme at each sample.
-    a, b, c, d = (combine([weights[power] for weights in DENSE], list(k)) for power in range(4))
+    a, b, c, d = interpolant(list(k))
     ys = y + h * (theta * (a + theta * (b + theta * (c + theta * d))))
     dys = a + theta * (2 * b + theta * (3 * c + theta * (4 * d)))
     before = (jnp.where(given.begins, 0.0, x) for x in (now.ys, now.dys))

@@ -9,32 +9,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from trainables._shared.tsit5 import combine, tsit5_step
+from trainables._shared.tsit5 import DENSE, ERROR, combine, tsit5_step
 from trainables.two_body.features import State, norm
 
 Field = Callable[[State], State]
-
-ERROR = (
-    0.00178001105222577714,
-    0.0008164344596567469,
-    -0.007880878010261995,
-    0.1447110071732629,
-    -0.5823571654525552,
-    0.45808210592918697,
-    -1 / 66,
-)
-"""Weights of the fifth-order solution less those of the embedded fourth-order one."""
-DENSE = (
-    (1.0, -2.763706197274826, 2.9132554618219126, -1.0530884977290216),
-    (0.0, 0.1317, -0.2234, 0.1017),
-    (0.0, 3.930296236894751, -5.941033872131505, 2.490627285651253),
-    (0.0, -12.411077166933676, 30.33818863028232, -16.548102889244902),
-    (0.0, 37.50931341651104, -88.1789048947664, 47.37952196281928),
-    (0.0, -27.896526289197286, 65.09189467479366, -34.87065786149661),
-    (0.0, 1.5, -4.0, 2.5),
-)
-"""Fourth-order interpolant of a step (same paper): weight i is the polynomial of theta, theta^2, .. theta^4."""
-
 
 SMALLEST = 1e-8
 """Of a state that an error is compared with."""

@@ -84,10 +84,11 @@ def test_numbers_that_only_scale_something_compile_nothing_new():
 @pytest.mark.parametrize(
     ("fields", "unused", "used"),
     [
-        ({}, {"prefix", "rtol", "max_steps", "orbit_family"}, {"kl_weight", "substeps", "depth"}),
+        ({}, {"prefix", "rtol", "max_steps", "orbit_family", "substeps"}, {"kl_weight", "samples_per_step", "depth"}),
+        ({"solver": "tsit5"}, {"samples_per_step", "rtol"}, {"substeps"}),
         ({"deterministic": True}, {"kl_weight", "kl_warmup_steps"}, {"noise_variance"}),
         ({"encoder": "mlp"}, set(), {"prefix"}),
-        ({"solver": "adaptive"}, {"substeps"}, {"rtol", "atol", "max_steps"}),
+        ({"solver": "adaptive"}, {"substeps", "samples_per_step"}, {"rtol", "atol", "max_steps"}),
         ({"field": "linear"}, {"width", "depth", "activation"}, {"hidden"}),
         ({"field": "linear", "encoder": "mlp"}, {"width"}, {"depth", "activation"}),
         ({"dataset": "orbits"}, set(), {"orbit_family"}),
@@ -98,6 +99,23 @@ def test_fields_without_effect_are_known(fields, unused, used):
     found = set(Config(**fields).unused_fields())
     assert unused <= found
     assert not used & found
+
+
+@pytest.mark.parametrize(
+    ("fields", "num_samples", "steps", "of_both_spans"),
+    [
+        ({}, 20, 6, 12),
+        ({"missing_share": 0.5}, 14, 6, 12),  # however many are missing: it is the same field
+        ({"num_observed": 8}, 8, 4, 8),
+        ({"num_observed": 60, "samples_per_step": 5, "extrapolation": 0.25}, 60, 12, 15),
+        ({"extrapolation": 0.1}, 20, 6, 7),
+        ({"dataset": "file", "file": "/x.npz", "file_components": 1}, 90, 30, 60),
+    ],
+)
+def test_a_mesh_has_fewer_steps_than_samples_and_as_long_ones_beyond_them(fields, num_samples, steps, of_both_spans):
+    config = Config(**fields)
+    assert config.mesh_steps(num_samples, whole=False) == steps
+    assert config.mesh_steps(num_samples, whole=True) == of_both_spans
 
 
 def test_configs_survive_json():

@@ -17,7 +17,6 @@ from trainables.latent_ode.solvers import STEPS
 
 SMALL = {
     "num_series": 48, "num_observed": 8, "hidden": 6, "latent": 3, "width": 5, "depth": 1, "batch_size": 64,
-    "solver": "rk4",
 }  # fmt: skip
 
 
@@ -69,7 +68,7 @@ def to_the_end(config, store, program=None):
 
 def test_config_lists_every_activation_and_solver():
     assert set(ActivationName.__args__) == set(ACTIVATIONS)
-    assert {*STEPS, "adaptive"} == set(Config.model_fields["solver"].annotation.__args__)
+    assert {*STEPS, "mesh", "adaptive"} == set(Config.model_fields["solver"].annotation.__args__)
 
 
 @pytest.mark.slow
@@ -107,6 +106,37 @@ def test_a_masked_series_is_encoded_and_predicted_like_the_series_of_its_samples
     np.testing.assert_allclose(one["later"], other["later"], rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(one["observed"], other["observed"][:, kept], rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(one["kl"], other["kl"], rtol=1e-5)
+
+
+def test_the_gru_reads_backwards_by_its_equations_and_skips_what_is_masked():
+    encoder = LatentODE(Config(hidden=5), jax.random.key(0)).encoder
+    rng = np.random.default_rng(0)
+    x, mask = rng.normal(size=(6, 4, 7)), rng.random((6, 7)) > 0.4
+    mask[:, 0] = False
+    inputs, state = (
+        (np.asarray(a.weight, float), np.asarray(a.bias, float)) for a in (encoder.from_input, encoder.from_state)
+    )
+
+    def sigmoid(value):
+        return 1 / (1 + np.exp(-value))
+
+    h = np.zeros((5, 7))
+    for sample, there in zip(x[::-1], mask[::-1], strict=True):
+        r_x, u_x, new_x = np.split(inputs[0] @ sample + inputs[1][:, None], 3)
+        r_h, u_h, new_h = np.split(state[0] @ h + state[1][:, None], 3)
+        u = sigmoid(u_x + u_h)
+        h = np.where(there, (1 - u) * np.tanh(new_x + sigmoid(r_x + r_h) * new_h) + u * h, h)
+
+    def read(encoder, x):
+        return encoder(x, jnp.asarray(mask))
+
+    found = jax.jit(read)(encoder, jnp.asarray(x, jnp.float32))
+    np.testing.assert_allclose(found, h, atol=1e-6)
+    np.testing.assert_array_equal(found[:, 0], 0)
+    # What is masked has no part in a gradient either, whatever the weights.
+    gradient = jax.jit(jax.grad(lambda x: jnp.sum(read(encoder, x) ** 2)))(jnp.asarray(x, jnp.float32))
+    assert not np.any(gradient, where=~mask[:, None])
+    assert np.all(np.abs(gradient).max(1) > 0, where=mask)
 
 
 @pytest.mark.slow

@@ -6,11 +6,11 @@ import pytest
 
 from trainables._shared.kepler import kepler_states
 from trainables._shared.program import traced_numbers
-from trainables._shared.tsit5 import TABLEAU
+from trainables._shared.tsit5 import DENSE, ERROR, TABLEAU
 from trainables.two_body.config import Config
 from trainables.two_body.method import method
 from trainables.two_body.model import Dynamics, exact_acceleration
-from trainables.two_body.solvers import DENSE, ERROR, adaptive, per_sample
+from trainables.two_body.solvers import adaptive, per_sample
 
 EXACT = Dynamics(exact_acceleration)
 
