@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -58,6 +58,8 @@ class Config(MethodConfig):
         "train_reconstruction": "min",
         "val_active_units": "max",
     }
+
+    later_fields: ClassVar[Mapping[str, Any]] = {"samples_per_step": 3}
 
     learning_rate: Annotated[float, Field(gt=0), NUMERIC] = 1e-2
     """Adam's peak learning rate."""

@@ -118,6 +118,14 @@ def test_a_mesh_has_fewer_steps_than_samples_and_as_long_ones_beyond_them(fields
     assert config.mesh_steps(num_samples, whole=True) == of_both_spans
 
 
+def test_a_record_from_before_there_was_a_mesh_is_what_it_was():
+    recorded = Config(solver="tsit5").model_dump(mode="json")
+    before = {name: value for name, value in recorded.items() if name != "samples_per_step"}
+    # What a checkpoint is compared with: a trial that began before goes on.
+    assert Config.recorded(before) == recorded
+    assert Config.of_values(Config.recorded(before)).solver == "tsit5"
+
+
 def test_configs_survive_json():
     config = Config(dataset="file", file="/data/series.npz", file_components=5, kl_weight=0.25)
     assert Config.model_validate_json(config.model_dump_json()) == config
