@@ -35,6 +35,8 @@ class Part:
     full: str
     one_core: bool = True
     """Whether it caps the threads of what it measures to one, as it measures itself."""
+    fenced: bool = False
+    """Whether its table is one for a terminal."""
 
 
 PARTS = {
@@ -75,9 +77,10 @@ PARTS = {
     ),
     "start": Part(
         "From swell run to the first report, all compiled before",
-        "benchmarks.first_report --runs 1",
-        "benchmarks.first_report --runs 5",
+        "benchmarks.start_up --first-report --runs 1",
+        "benchmarks.start_up --first-report --runs 5",
         one_core=False,
+        fenced=True,
     ),
 }
 
@@ -97,8 +100,9 @@ def commit() -> str:
     return told.stdout.strip()
 
 
-def run_part(command: str, *, one_core: bool) -> Iterator[str]:
+def run_part(command: str, *, one_core: bool, fenced: bool) -> Iterator[str]:
     """Run a part and yield its report, line by line."""
+    fence = "```\n" if fenced else ""
     arguments = [sys.executable, "-m", *shlex.split(command)]
     environment = {**os.environ, **(thread_caps(1) if one_core else {}), "JAX_PLATFORMS": "cpu"}
     began = time.monotonic()
@@ -107,7 +111,9 @@ def run_part(command: str, *, one_core: bool) -> Iterator[str]:
             arguments, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=errors, text=True
         ) as process:
             assert process.stdout is not None
+            yield fence
             yield from process.stdout
+            yield fence
         errors.seek(0)
         said = errors.read()
     if process.returncode:
@@ -132,7 +138,7 @@ def write_report(out: TextIO, chosen: list[str], *, full: bool) -> None:
         if not command:
             continue
         say(f"\n## {part.title}\n\n")
-        for line in run_part(command, one_core=part.one_core):
+        for line in run_part(command, one_core=part.one_core, fenced=part.fenced):
             say(line)
     say(f"\nCommand: `make bench{' FULL=1' if full else ''}`, commit {code}\n")
     say(f"Machine: {started}\nDate: {datetime.now(UTC):%Y-%m-%d %H:%M} UTC\n")

@@ -1,39 +1,32 @@
-"""From `swell run` to a search's first report: seconds and CPU of every process, all programs compiled before.
+"""From `swell run` to a search's first report: seconds, and the CPU of every process, all programs compiled before."""
 
-    python -m benchmarks.first_report [--spec search_spaces/quickstart.yaml] [--runs 3]
-
-A first run, which is not counted, compiles. Seconds and CPU are those of the run with the median of its CPU.
-"""
-
-import argparse
 import contextlib
 import os
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
+import yaml
 
 ROLES = {
     "cluster.driver.main": "driver",
     "gcs_server": "Ray's GCS",
-    "raylet": "Ray's raylet",
+    "/raylet": "Ray's raylet",
     "ray::DashboardAgent": "Ray's dashboard agent",
     "ray::RuntimeEnvAgent": "Ray's runtime environment agent",
-    "ray::": "worker",
     "default_worker.py": "worker",
+    "ray::": "worker",
 }
 """What a process of a search is, by a part of its command line; the first that fits."""
-SUPERVISOR = "swell run (supervisor)"
-OTHER = "others"
+SUPERVISOR, OTHER = "swell run (supervisor)", "others"
+ORDER = (SUPERVISOR, *dict.fromkeys(ROLES.values()), OTHER)
 POLL_S = 0.01
 PATIENCE_S = 300.0
-ROOT = Path(__file__).resolve().parents[1]
 
 
 @dataclass
@@ -42,16 +35,17 @@ class Used:
 
     number: int = 0
     cpu_s: float = 0.0
-    began_s: float = 0.0
+    began_s: float = float("inf")
     """When the first of them began, in seconds after the command."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class FirstReport:
     """One run of a search until its first report."""
 
     seconds: float
-    used: dict[str, Used] = field(default_factory=dict)
+    used: Mapping[str, Used]
+    """By role."""
 
     @property
     def cpu_s(self) -> float:
@@ -69,13 +63,21 @@ def _used(root: psutil.Process) -> dict[str, Used]:
     found: dict[str, Used] = {}
     for process in (root, *root.children(recursive=True)):
         with contextlib.suppress(psutil.Error):
-            role = SUPERVISOR if process == root else _role(process)
             times = process.cpu_times()
-            one = found.setdefault(role, Used(began_s=float("inf")))
+            one = found.setdefault(SUPERVISOR if process == root else _role(process), Used())
             one.number += 1
             one.cpu_s += times.user + times.system + times.children_user + times.children_system
             one.began_s = min(one.began_s, process.create_time() - root.create_time())
     return found
+
+
+def with_reports_every(spec: Path, steps: int, folder: Path) -> Path:
+    """Write the same search with a report after so many steps; return its file."""
+    content = yaml.safe_load(spec.read_text())
+    content["base"] = {**content.get("base", {}), "report_every": steps}
+    changed = folder / spec.name
+    changed.write_text(yaml.safe_dump(content))
+    return changed
 
 
 def _has_reported(histories: Path) -> bool:
@@ -97,10 +99,11 @@ def _ended(process: "subprocess.Popen[bytes]") -> Iterator[None]:
 def first_report(spec: Path, python: str, checkout: Path, environment: Mapping[str, str]) -> FirstReport:
     """Run a search of a checkout until its first report, end it, and return what that took.
 
-    Raises RuntimeError, with what it printed, if it ended before.
+    Raises RuntimeError, with what it printed, if none came.
     """
     with tempfile.TemporaryDirectory(prefix="first") as folder, tempfile.TemporaryFile("w+") as output:
-        own = {**os.environ, **environment, "SWELL_ROOT": folder}
+        # A scratch of its own: there, no other search uses CPUs.
+        own = {**os.environ, **environment, "SWELL_ROOT": folder, "SWELL_SCRATCH": f"{folder}/s"}
         command = [python, "-m", "swell", "run", str(spec)]
         began = time.monotonic()
         process = subprocess.Popen(command, cwd=checkout, env=own, stdout=output, stderr=subprocess.STDOUT)
@@ -112,23 +115,3 @@ def first_report(spec: Path, python: str, checkout: Path, environment: Mapping[s
                     raise RuntimeError(f"no report within {time.monotonic() - began:.0f} s:\n{output.read()}")
                 time.sleep(POLL_S)
             return FirstReport(time.monotonic() - began, _used(root))
-
-
-def main() -> None:
-    """Measure some starts and print a table of the median one."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--spec", type=Path, default=ROOT / "search_spaces" / "quickstart.yaml")
-    parser.add_argument("--runs", type=int, default=3)
-    options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="cache") as cache:
-        spec, environment = options.spec.resolve(), {"SWELL_CACHE": cache}
-        _, *runs = [first_report(spec, sys.executable, ROOT, environment) for _ in range(options.runs + 1)]
-    median = sorted(runs, key=lambda run: run.cpu_s)[len(runs) // 2]
-    print(f"First report after {median.seconds:.1f} s and {median.cpu_s:.1f} s of CPU.\n")
-    print("| process | number | began after, s | CPU s |\n|---|---|---|---|")
-    for role, used in sorted(median.used.items(), key=lambda item: item[1].began_s):
-        print(f"| {role} | {used.number} | {used.began_s:.1f} | {used.cpu_s:.1f} |")
-
-
-if __name__ == "__main__":
-    main()

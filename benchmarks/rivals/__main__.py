@@ -55,7 +55,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--only", nargs="+", choices=CONTENDERS, default=list(CONTENDERS))
     parser.add_argument("--stopping", nargs="+", choices=STOPPING, default=list(STOPPING))
-    parser.add_argument("--error", type=float, default=20.0, help="percent, of core-seconds to an error")
+    parser.add_argument("--error", type=float, default=6.0, help="percent, of core-seconds to an error")
     options = parser.parse_args()
     notes = []
     taking_part = []
