@@ -149,7 +149,7 @@ class Config(MethodConfig):
     attraction_weight: Annotated[float, Field(ge=0), NUMERIC] = 0.0
     """Weight of the penalty on accelerations that point outward, mean(relu(a.r)) along the predicted segments."""
 
-    # Measured on one core, leaky_relu, 10 orbits, segments of 18: 3.5 times the steps per second of per_sample, which
+    # Measured on one core, leaky_relu, 10 orbits, segments of 18: 3 times the steps per second of per_sample, which
     # makes 1.6 times as many as adaptive. Largest relative error against Kepler in float32 at e = 0.8: 2e-5, far below
     # that of any field learned so far (per_sample 9e-7, adaptive 2e-6).
     solver: SolverName = "mesh"
