@@ -27,6 +27,8 @@ class SamplerFacts:
     """Whether a space without an unconditional range leaves it nothing to do."""
     one_sequence: bool = False
     """Whether all trials are places in one sequence, seeded once; otherwise each trial has a seed of its own."""
+    fits_on: int = 0
+    """The most trials that it fits its model on, as its time grows with them; 0 for all."""
     package: str = ""
     """A package it needs beyond ours, by its import name."""
     package_name: str = ""
@@ -47,6 +49,7 @@ SAMPLERS: Mapping[str, SamplerFacts] = {
         # multivariate with groups is Optuna's way for conditional spaces
         {"n_startup_trials": 10, "n_ei_candidates": 24, "multivariate": True, "group": True, "constant_liar": True},
         knows_constraints=True,
+        fits_on=500,
     ),
     "gp": SamplerFacts(
         "few, costly trials",

@@ -82,9 +82,9 @@ def _in_journal(backend: Any, paths: SearchPaths, exclusive: SharedJournal | Non
     It is called as the search was when it was made: earlier versions called all studies "swell", and a search's
     directory may have been renamed since.
     """
-    from optuna.storages import JournalStorage
+    from cluster.state.journal_storage import GrowingJournal  # it imports Optuna
 
-    storage = JournalStorage(backend)
+    storage = GrowingJournal(backend)
     studies = storage.get_all_studies()
     return Storage(storage, studies[0].study_name if studies else paths.name, exclusive, repaired)
 

@@ -12,6 +12,8 @@ from optuna.samplers import BaseSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
+from cluster.study.fitted import FittedOn, StudyOf
+from cluster.study.halving import Halving
 from search_spaces.grid import Grid
 from search_spaces.spec import Spec
 from search_spaces.steps import Steps
@@ -37,10 +39,12 @@ class NumberedSampler(BaseSampler):
     study. The trials of a repeated configuration follow each other; all but the first copy the first one's values.
     """
 
-    def __init__(self, make: Callable[[int], BaseSampler], seed: int, repeats: int = 1) -> None:
+    def __init__(self, make: Callable[[int], BaseSampler], seed: int, repeats: int = 1, fits_on: int = 0) -> None:
+        """Make each trial's sampler with `make`; it is fitted on at most `fits_on` trials, 0 for no bound."""
         self._make = make
         self._seed = seed
         self._repeats = repeats
+        self._fitted_on = FittedOn(fits_on, lambda number: _seed_of(seed, number, "fitted on")) if fits_on else None
         self._current: tuple[int, BaseSampler] | None = None
 
     def _inner(self, trial: FrozenTrial) -> BaseSampler:
@@ -53,6 +57,10 @@ class NumberedSampler(BaseSampler):
             # multivariate TPE with groups is Optuna's way for conditional spaces; Optuna warns that it is experimental
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             return self._make(seed)
+
+    def _seen(self, study: Study) -> Study:
+        """Return a study as the inner samplers see it."""
+        return study if self._fitted_on is None else cast(Study, StudyOf(study, self._fitted_on))
 
     def _leader(self, study: Study, trial: FrozenTrial) -> FrozenTrial | None:
         offset = trial.number % self._repeats
@@ -68,7 +76,7 @@ class NumberedSampler(BaseSampler):
         """Return the space that is sampled jointly; empty for a repetition."""
         if trial.number % self._repeats:
             return {}
-        return self._inner(trial).infer_relative_search_space(study, trial)
+        return self._inner(trial).infer_relative_search_space(self._seen(study), trial)
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
@@ -76,7 +84,7 @@ class NumberedSampler(BaseSampler):
         """Return values for the parameters of the joint space."""
         if trial.number % self._repeats:
             return {}
-        values = self._inner(trial).sample_relative(study, trial, search_space)
+        values = self._inner(trial).sample_relative(self._seen(study), trial, search_space)
         return {name: _on_step(value, search_space[name]) for name, value in values.items()}
 
     def sample_independent(
@@ -88,7 +96,8 @@ class NumberedSampler(BaseSampler):
             return leader.params[param_name]
         # Each parameter has its own seed: a search that is killed between two of them goes on with the same values.
         inner = self._fresh(_seed_of(self._seed, trial.number, param_name))
-        return _on_step(inner.sample_independent(study, trial, param_name, param_distribution), param_distribution)
+        value = inner.sample_independent(self._seen(study), trial, param_name, param_distribution)
+        return _on_step(value, param_distribution)
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
         """Prepare the inner sampler."""
@@ -179,7 +188,7 @@ def build_sampler(spec: Spec, grid: Grid | None) -> BaseSampler:
         independent = optuna.samplers.RandomSampler(seed=own_seed)
         return make(seed=seed, independent_sampler=independent, **facts.options)
 
-    return NumberedSampler(of_trial, seed, repeats)
+    return NumberedSampler(of_trial, seed, repeats, facts.fits_on)
 
 
 @dataclass(frozen=True)
@@ -199,6 +208,22 @@ class _Hyperband(optuna.pruners.HyperbandPruner):
     def _get_bracket_id(self, study: Study, trial: FrozenTrial) -> int:
         return super()._get_bracket_id(cast(Study, _ALWAYS_CALLED), trial)
 
+    def _try_initialization(self, study: Study) -> None:
+        super()._try_initialization(study)
+        for bracket, pruner in enumerate(self._pruners):
+            self._pruners[bracket] = Halving(
+                pruner._min_resource, self._reduction_factor, rate=bracket, is_rival=self._is_in(bracket)
+            )
+
+    def _is_in(self, bracket: int) -> Callable[[FrozenTrial], bool]:
+        return lambda trial: self._get_bracket_id(cast(Study, _ALWAYS_CALLED), trial) == bracket
+
+    def prune(self, study: Study, trial: FrozenTrial) -> bool:
+        """Return whether a trial should stop, by its rivals in its bracket."""
+        if not self._pruners:
+            self._try_initialization(study)
+        return bool(self._pruners) and self._pruners[self._get_bracket_id(study, trial)].prune(study, trial)
+
 
 def build_pruner(spec: Spec, max_steps: Callable[[], int | None]) -> optuna.pruners.BasePruner:
     """Return the pruner for the spec's early stopping, for at most `max_steps()` steps: only Hyperband asks.
@@ -207,9 +232,7 @@ def build_pruner(spec: Spec, max_steps: Callable[[], int | None]) -> optuna.prun
     """
     stopping = spec.early_stopping
     if stopping.name == "asha":
-        return optuna.pruners.SuccessiveHalvingPruner(
-            min_resource=stopping.grace_steps, reduction_factor=stopping.reduction, min_early_stopping_rate=0
-        )
+        return Halving(stopping.grace_steps, stopping.reduction)
     if stopping.name == "hyperband":
         return _Hyperband(
             min_resource=stopping.grace_steps, max_resource=max_steps() or "auto", reduction_factor=stopping.reduction
