@@ -1,5 +1,6 @@
 """`make bench`: its parts exist, its contenders get the same configurations, and all that they start is counted."""
 
+import argparse
 import importlib.util
 import json
 import shlex
@@ -39,6 +40,27 @@ def test_every_part_is_a_module_that_exists():
     missing = [name for name in modules if importlib.util.find_spec(name) is None]
     assert missing == []
     assert importlib.util.find_spec("benchmarks.rivals.__main__")
+
+
+class ParsedError(Exception):
+    """A command's options are ones that it has."""
+
+
+@pytest.mark.parametrize("part", bench.PARTS.values(), ids=bench.PARTS)
+def test_the_options_of_every_part_are_its_commands(part, monkeypatch):
+    parse = argparse.ArgumentParser.parse_args
+
+    def parse_only(parser, *arguments):
+        parse(parser, *arguments)
+        raise ParsedError
+
+    monkeypatch.setattr(argparse.ArgumentParser, "parse_args", parse_only)
+    for command in filter(None, (part.reduced, part.full)):
+        module, *options = shlex.split(command)
+        name = f"{module}.__main__" if module == "benchmarks.rivals" else module
+        monkeypatch.setattr(sys, "argv", [module, *options])
+        with pytest.raises(ParsedError):
+            importlib.import_module(name).main()
 
 
 def test_swell_asks_the_configurations_that_its_rivals_are_given(spec_file, task, tmp_path):

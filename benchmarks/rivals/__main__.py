@@ -3,7 +3,8 @@
     python -m benchmarks.rivals [--rounds 1] [--trials 12] [--steps 300] [--only swell ray-fair] [--stopping asha none]
 
 two_body, ten orbits, segments of 18 samples, quickstart's heads and activations, random configurations, the same for
-all, two workers of one CPU. Ratios are medians over rounds of a contender's figure by swell's of the same round.
+all, two workers of one CPU. Ratios are medians over rounds of a contender's figure by swell's of the same round. "To
+the last report" leaves out what comes after the trials, which for swell is its own report with figures.
 """
 
 import argparse
@@ -19,9 +20,10 @@ STOPPING = {"asha": True, "none": False}
 def table(rounds: list[dict[str, Measured]], error: float) -> str:
     """Return a row for each contender: medians over the rounds, and ratios to swell's of the same round."""
     lines = [
-        "| contender | wall s | of swell's | core-s | of swell's | trials/h | trial-steps/s | trial-steps "
+        "| contender | wall s | of swell's | core-s | of swell's | to the last report: s | core-s | of swell's "
+        "| trials/h | trial-steps/s | trial-steps "
         f"| core-s to {error:g} % | best error, % | peak MB | files left |",
-        "|" + "---|" * 12,
+        "|" + "---|" * 15,
     ]
     for key in rounds[0]:
         mine = [found[key] for found in rounds if key in found]
@@ -29,11 +31,14 @@ def table(rounds: list[dict[str, Measured]], error: float) -> str:
         pairs = list(zip(mine, swells, strict=False))
         wall = _median([one.seconds / ours.seconds for one, ours in pairs])
         core = _median([one.core_s / ours.core_s for one, ours in pairs])
+        last = _median([one.seen[-1].core_s / ours.seen[-1].core_s for one, ours in pairs])
         to_error = [one.core_s_to(error) for one in mine]
         reached = [value for value in to_error if value is not None]
         lines.append(
             f"| {CONTENDERS[key].name} | {_median([one.seconds for one in mine]):.0f} | {wall:.2f} "
             f"| {_median([one.core_s for one in mine]):.0f} | {core:.2f} "
+            f"| {_median([one.seen[-1].seconds for one in mine]):.0f} "
+            f"| {_median([one.seen[-1].core_s for one in mine]):.0f} | {last:.2f} "
             f"| {_median([3600 * one.trials / one.seconds for one in mine]):.0f} "
             f"| {_median([one.steps / one.seconds for one in mine]):.1f} | {_median([one.steps for one in mine]):.0f} "
             f"| {f'{_median(reached):.0f}' if len(reached) == len(to_error) else 'not reached'} "
