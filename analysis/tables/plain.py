@@ -14,7 +14,7 @@ from analysis.sources.trial_rows import (
     num_origins,
     trial_rows,
 )
-from analysis.tables.terminal import table_console, table_of, warn
+from analysis.tables.terminal import RowTable, table_console, warn
 from cluster.state.paths import SearchPaths
 from cluster.state.records import load_spec, load_trials
 
@@ -39,7 +39,7 @@ def show_plain(paths: SearchPaths, top: int | None) -> bool:
     columns = [_Column(name, [row.get(name) for row in rows]) for name in names]
     shown = zip(*(column.values[:top] for column in columns), strict=True)
     console = table_console()
-    console.print(table_of([(column.name, column.is_number) for column in columns], shown))
+    console.print(RowTable([(column.name, column.is_number) for column in columns], shown))
     warn(console, list(filter(None, [mixture(origins)])))
     return True
 
