@@ -106,7 +106,8 @@ def table(part: Part, share: float) -> str:
     """Return what the part took beside what the whole would."""
     spec = load_spec(SWEEP).spec
     all_points, measured, number = len(grid_points(spec)), part.measured, len(part.trials)
-    steps = sum(phase["steps"] for phase in spec.base["curriculum"])
+    whole = values_of(all_points, 1.0, stops_early=False)
+    steps = sum(phase["steps"] for phase in whole["base"]["curriculum"])
     of_part, of_all = programs_of(trial.config for trial in part.trials), programs_of()
     train_s = (1 - part.compile_share) * part.trials_core_s
     compile_core_s = part.compile_share * part.trials_core_s

@@ -150,6 +150,24 @@ print(measured.status, measured.core_s >= 0.5, measured.files)
     assert done.stdout.split() == ["0", "True", "1"], done.stderr
 
 
+def test_an_interrupted_benchmark_leaves_nothing_running(tmp_path):
+    code = f"""
+import os, sys
+from pathlib import Path
+import psutil
+from benchmarks.rivals.measured import run
+def interrupt():
+    raise KeyboardInterrupt
+try:
+    run([sys.executable, "-c", "import time; time.sleep(60)"], Path({str(tmp_path / "left")!r}), os.environ, interrupt)
+except KeyboardInterrupt:
+    print(psutil.Process().children())
+"""
+    (tmp_path / "left").mkdir()
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout == "[]\n", done.stderr
+
+
 def test_a_part_of_the_sweep_is_a_valid_spec_with_fewer_steps(tmp_path):
     file = tmp_path / "sweep.yaml"
     file.write_text(yaml.safe_dump(sweep.values_of(12, 0.1, stops_early=True), sort_keys=False))

@@ -150,6 +150,37 @@ def _waited_core_s() -> float:
     return times.children_user + times.children_system
 
 
+def _kill(alive: Iterable[int]) -> None:
+    """End processes, all descendants of this one."""
+    for pid in alive:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def _follow(
+    process: "subprocess.Popen[bytes]",
+    watch: _Watch,
+    found: Measured,
+    reports: Callable[[], Iterable[Told]],
+    patience_s: float,
+) -> None:
+    """Look at a command again and again until it and all that it started has ended."""
+    began, ended_at = time.monotonic(), None
+    while True:
+        alive = watch.look()
+        now = time.monotonic()
+        found.seen += [Seen(told, now - began, watch.core_s) for told in reports()]
+        if process.poll() is not None and ended_at is None:
+            ended_at = now
+            found.seconds = now - began
+        if ended_at is not None and not alive.keys() - {process.pid}:
+            return
+        if now - began > patience_s or (ended_at is not None and now - ended_at > DAEMONS_END_S):
+            _kill(alive)
+        _reap(process)
+        time.sleep(POLL_S)
+
+
 def run(
     command: Sequence[str],
     left: Path,
@@ -159,32 +190,21 @@ def run(
 ) -> Measured:
     """Run a command in the folder `left`, in which it leaves its files, until it and all that it started has ended.
 
-    `reports` returns what trials have reported since it was last asked.
+    `reports` returns what trials have reported since it was last asked. All children of this process count as the
+    command's, and end with it.
     """
     ctypes.CDLL(None, use_errno=True).prctl(_SUBREAPER, 1, 0, 0, 0)
     log, watch, found = left.parent / "output.log", _Watch(), Measured()
-    before, began = _waited_core_s(), time.monotonic()
+    before = _waited_core_s()
     with log.open("wb") as output:
         process = subprocess.Popen(
             command, cwd=left, env=dict(environment), stdout=output, stderr=subprocess.STDOUT, start_new_session=True
         )
-        ended_at = None
-        while True:
-            alive = watch.look()
-            now = time.monotonic()
-            found.seen += [Seen(told, now - began, watch.core_s) for told in reports()]
-            if process.poll() is not None and ended_at is None:
-                ended_at = now
-                found.seconds = now - began
-            if ended_at is not None and not alive.keys() - {process.pid}:
-                break
-            late = now - began > patience_s or (ended_at is not None and now - ended_at > DAEMONS_END_S)
-            if late:
-                for pid in alive:  # all are ours: descendants of this process
-                    with suppress(ProcessLookupError):
-                        os.kill(pid, signal.SIGKILL)
-            _reap(process)
-            time.sleep(POLL_S)
+        try:
+            _follow(process, watch, found, reports, patience_s)
+        finally:  # interrupted: what has been started does not go on alone
+            _kill(_below(_processes()))
+            process.wait()
     found.core_s = max(watch.core_s, _waited_core_s() - before)
     found.peak_mb, found.status = watch.peak_mb, process.returncode
     found.files = sum(len(names) for _, _, names in os.walk(left))
