@@ -144,15 +144,20 @@ class StudyRecords:
 
     def read(self) -> tuple[list[TrialRecord], list[dict[str, Any]]]:
         """Return what `load_trials` and `load_waves` return."""
+        records, notes = self.read_with_notes()
+        return records, waves_in(notes)
+
+    def read_with_notes(self) -> tuple[list[TrialRecord], Mapping[str, Any]]:
+        """Return the trials, and the study's own notes (Optuna's user attributes)."""
         if _has_journal(self._paths):
             study = _read_journal(self._paths, self._reader)
-            return [self._record(trial) for trial in study.trials], waves_in(study.user_attrs)
+            return [self._record(trial) for trial in study.trials], study.user_attrs
         with open_study(self._paths) as study:
             if study is None:
-                return [], []
+                return [], {}
             storage, study_id = study
             records = [record_of(trial) for trial in storage.get_all_trials(study_id, deepcopy=False)]
-            return records, waves_in(storage.get_study_user_attrs(study_id))
+            return records, storage.get_study_user_attrs(study_id)
 
     def _record(self, trial: ReadTrial) -> TrialRecord:
         self._ended += [None] * (trial.number + 1 - len(self._ended))

@@ -7,7 +7,7 @@ from typing import Any
 
 from cluster.machine.files import read_json, write_json, write_text
 from cluster.state.paths import SearchPaths
-from cluster.state.records import open_study, record_of
+from cluster.state.records import StudyRecords
 from cluster.study.budget import Bound
 from search_spaces.errors import Problem, Source, UserError
 from search_spaces.grid import grid_size
@@ -32,12 +32,8 @@ class NothingLeftError(UserError):
 
 def progress_of(paths: SearchPaths, spec: Spec) -> Progress:
     """Return what a search has used so far."""
-    with open_study(paths) as study:
-        if study is None:
-            return Progress(0, 0, 0.0, 0.0)
-        storage, study_id = study
-        records = [record_of(trial) for trial in storage.get_all_trials(study_id, deepcopy=False)]
-        active_s = float(storage.get_study_user_attrs(study_id).get("active_s", 0.0))
+    records, notes = StudyRecords(paths).read_with_notes()
+    active_s = float(notes.get("active_s", 0.0))
     core_s = sum(record.seconds for record in records) * spec.resources.cpus_per_trial
     return Progress(len(records), sum(record.is_open for record in records), active_s / 3600, core_s / 3600)
 

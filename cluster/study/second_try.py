@@ -5,13 +5,13 @@ from collections.abc import Collection, Iterator
 from typing import Any
 
 import optuna
-from optuna.trial import FrozenTrial, Trial
+from optuna.trial import Trial
 from pydantic import ValidationError
 
-from cluster.state.notes import ASSIGNED, ATTEMPTS, FAILURES, ORPHANED, REDONE, RESULT, Redone
+from cluster.state.notes import ATTEMPTS, FAILURES, ORPHANED, REDONE, RESULT, Redone
 from cluster.state.outcomes import Outcome, Told
 from cluster.state.paths import SearchPaths
-from cluster.state.records import TrialRecord, open_study, record_of
+from cluster.state.records import TrialRecord, load_trials, record_of
 from cluster.state.reopening import reopen_in_database, reopen_in_journal
 from cluster.state.storage import JOURNAL, Storage, open_storage
 from search_spaces.spec import Spec
@@ -87,16 +87,13 @@ def _note(trial: Trial, record: TrialRecord) -> None:
 
 def has_begun(paths: SearchPaths) -> bool:
     """Return whether a search has trials that have begun and not ended."""
-    return any(ASSIGNED.of(trial) is not None for trial in _open_trials(paths))
+    return bool(_begun(paths))
 
 
 def begun_problems(paths: SearchPaths, config_type: type[MethodConfig]) -> Iterator[str]:
     """Yield, for each open trial that has begun, why the method no longer takes its configuration, if it does not."""
-    for trial in _open_trials(paths):
-        assigned = ASSIGNED.of(trial)
-        if assigned is None:
-            continue
-        values = config_type.recorded(assigned["config"])
+    for trial in _begun(paths):
+        values = config_type.recorded(trial.config)
         try:
             config_type.model_validate(values)
         except ValidationError as error:
@@ -106,7 +103,6 @@ def begun_problems(paths: SearchPaths, config_type: type[MethodConfig]) -> Itera
             yield f"trial {trial.number}: {error}"
 
 
-def _open_trials(paths: SearchPaths) -> list[FrozenTrial]:
-    with open_study(paths) as study:
-        trials = study[0].get_all_trials(study[1], deepcopy=False) if study else []
-    return [trial for trial in trials if not trial.state.is_finished()]
+def _begun(paths: SearchPaths) -> list[TrialRecord]:
+    """Return the trials that have a configuration and have not ended."""
+    return [record for record in load_trials(paths) if record.is_open and record.config]

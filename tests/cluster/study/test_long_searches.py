@@ -12,12 +12,16 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
+from cluster.state import records
 from cluster.state.outcomes import Outcome
 from cluster.state.storage import open_storage
+from cluster.study.budget_change import progress_of
 from cluster.study.fitted import FittedOn
 from cluster.study.halving import Halving
 from cluster.study.samplers import build_pruner
+from cluster.study.second_try import begun_problems, has_begun
 from search_spaces.samplers import SAMPLERS
+from tests.methods.ripple.config import Config
 from tests.searching import WIDE, make_spec, result
 
 MOST = 20
@@ -257,3 +261,24 @@ def test_the_journal_looks_up_no_trial_again_that_has_ended(make_search):
     replayed._trials = Fails(replayed._trials)
     assert len(journal.get_all_trials(0, deepcopy=False)) == 15
     assert journal.get_all_trials(0, deepcopy=False, states=(TrialState.WAITING,)) == []
+
+
+# -- going on with a search
+
+
+def test_a_search_is_looked_through_before_it_goes_on_without_optunas_replay(make_search, monkeypatch):
+    search = make_search()
+    study = search.open()
+    search.run(objective, study, most=5)
+    study.save_active()
+    study.ask()
+
+    def is_opened(*_, **__):
+        raise AssertionError("Optuna's storage was opened")
+
+    monkeypatch.setattr(records, "open_storage", is_opened)
+    assert has_begun(search.paths)
+    assert list(begun_problems(search.paths, Config)) == []
+    progress = progress_of(search.paths, search.spec)
+    assert (progress.num_trials, progress.num_open) == (6, 1)
+    assert progress.hours > 0
