@@ -14,7 +14,7 @@ COMPILE := $(BIN)/python -m compileall -q -j 0 -x '$(SELDOM)' $(VENV)/lib
 .PHONY: help setup search test check lint packages bench bundle schema clean
 
 help:
-	@echo "make search   set up, run the quick-start search, print its table (a few minutes)"
+	@echo "make search   set up, run the quick-start search, print its table (a minute or two)"
 	@echo "make setup    set up the environment in $(VENV) alone"
 	@echo "make check    the fast loop: ruff, pyright, import rules, unit tests"
 	@echo "make test     everything, with what the tests need installed (SLURM, PostgreSQL, chromium: as root)"
