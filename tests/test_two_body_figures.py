@@ -22,6 +22,7 @@ from analysis.figures.two_body import (
     residual_field,
 )
 from analysis.figures.two_body._errors import angle_deg, error_pct, lead_deg, magnitude_pct
+from trainables._shared.program import traced_numbers
 from trainables.two_body import pictures
 from trainables.two_body.config import Config
 from trainables.two_body.heads import HEADS
@@ -136,7 +137,7 @@ def test_sign_changes_are_where_the_line_between_two_samples_crosses_zero():
 def test_what_the_network_gives_is_what_its_head_turns_into_the_acceleration():
     import jax
 
-    model = method.init(CONFIG, {}, jax.random.key(0))
+    model = method.init(CONFIG, traced_numbers(CONFIG), jax.random.key(0))
     found = pictures.orbits(saved(model))
     flat = jnp.asarray(np.moveaxis(found["y"], -1, 0))
     head = HEADS[CONFIG.head][1](jnp.asarray(np.moveaxis(found["outputs"], -1, 0)), flat)

@@ -192,7 +192,7 @@ def branches_share_a_program(case: Case) -> None:
     for field, mark in branch_fields(case.config).items():
         value = getattr(case.config, field)
         known = get_args(type(case.config).model_fields[field].annotation)
-        values = [other for other in known if other in mark.together(value, known)][-3:]
+        values = [other for other in known if other != value and other in mark.together(value, known)][-1:]
         searched = {field: sorted({value, *values})}
         program = Program(case.method, case.config, searched)
         alone = Training(case.program, case.config, case.data).advance()
