@@ -11,6 +11,9 @@ from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema
 from pydantic_core.core_schema import ModelSchema
 
+from search_spaces.other_names import OtherNames
+from search_spaces.parameters import plain_text
+from search_spaces.presets import PRESET, Presets
 from search_spaces.spec import Spec
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -60,7 +63,8 @@ def spec_schema(methods: Mapping[str, type[BaseModel]]) -> dict[str, Any]:
     for name, config in sorted(methods.items()):
         fields = config.model_json_schema(ref_template=f"#/$defs/{name}.{{model}}", schema_generator=_Documented)
         schema["$defs"] |= {f"{name}.{key}": value for key, value in fields.pop("$defs", {}).items()}
-        schema["$defs"][f"{name}.base"] = _base(fields)
+        _name_others(fields["properties"], getattr(config, "other_names", {}))
+        schema["$defs"][f"{name}.base"] = _base(fields, getattr(config, "presets", {}))
         schema["$defs"][f"{name}.space"] = _space(fields)
         schema["allOf"].append(
             {
@@ -76,8 +80,24 @@ def spec_schema(methods: Mapping[str, type[BaseModel]]) -> dict[str, Any]:
     return schema
 
 
-def _base(fields: Mapping[str, Any]) -> dict[str, Any]:
-    return {"type": "object", "additionalProperties": False, "properties": fields["properties"]}
+def _name_others(properties: Mapping[str, Any], names: OtherNames) -> None:
+    """Add the other names that a spec may give to the schemas of fields."""
+    for field, others in names.items():
+        said = ", ".join(
+            f"{other} for {own}" + (f" with {needs}" if needs else "") for other, (own, needs) in others.items()
+        )
+        properties[field]["enum"] = [*properties[field]["enum"], *others]
+        properties[field]["description"] = f"{properties[field]['description']} Also taken: {said}."
+
+
+def _base(fields: Mapping[str, Any], presets: Presets) -> dict[str, Any]:
+    """Return the schema of fixed values; a preset's name is one of them."""
+    said = [
+        f"{name}: {', '.join(f'{key} {plain_text(value)}' for key, value in presets[name].items())}" for name in presets
+    ]
+    what = f"Values by one name, where neither base nor space gives others. {'; '.join(said)}."
+    preset = {PRESET: {"description": what, "enum": [*presets], "default": ""}} if presets else {}
+    return {"type": "object", "additionalProperties": False, "properties": {**preset, **fields["properties"]}}
 
 
 def _space(fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 import importlib.util
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,9 @@ from cluster.study.configurations import (
     searched_branches,
 )
 from search_spaces.errors import MISSING, Problem, as_text_choices, nearest, show_value
+from search_spaces.other_names import with_own_names
 from search_spaces.parameters import FloatRange, IntRange, Parameter
+from search_spaces.presets import with_preset
 from search_spaces.space import resolve
 from search_spaces.spec import Spec, SpecFile
 from search_spaces.validation import explain_validation
@@ -91,6 +93,10 @@ def check(file: SpecFile, *, here: bool = True) -> CheckReport:
 
     refuse(environment_problems(spec.resources, code))  # before a module of the user's starts JAX here
     config_type = find_config_type(file)
+    given = file.spec.base
+    file, named = with_own_names(file, config_type.other_names)
+    file, filled = with_preset(file, config_type.presets)
+    spec = file.spec
     chosen = choose_configurations(spec)
     problems = [*_unknown_keys(spec, config_type), *(_machine_problems(spec) if here else ())]
     refuse([*problems, *_sampler_problems(spec, chosen.size)])
@@ -103,9 +109,9 @@ def check(file: SpecFile, *, here: bool = True) -> CheckReport:
     stopping, stopping_warnings = stopping_problems(spec, configs)
     modes, mode_warnings = mode_problems(spec, config_type, _selections(file, configs))
     refuse([*metric_problems(spec, config_type, configs), *modes, *stopping, *_unused_problems(spec, built)])
-    warnings = [*stopping_warnings, *mode_warnings, *_base_warnings(spec, configs), *overruled_warnings(os.environ)]
+    warnings = [*stopping_warnings, *mode_warnings, *_base_warnings(given, configs), *overruled_warnings(os.environ)]
     report = _report(spec, chosen, built, warnings)
-    return replace(report, code=code)
+    return replace(report, code=code, notes=(*named, *filled, *report.notes))
 
 
 def find_config_type(file: SpecFile) -> type[MethodConfig]:
@@ -276,11 +282,11 @@ def _is_single(spec: Spec, name: str) -> bool:
     return len(parameter.labels) == 1
 
 
-def _base_warnings(spec: Spec, configs: Sequence[MethodConfig]) -> list[str]:
+def _base_warnings(given: Iterable[str], configs: Sequence[MethodConfig]) -> list[str]:
     unused = [config.unused_fields() for config in configs]
     return [
         f"base.{name} has no effect: {unused[0][name]}"
-        for name in spec.base
+        for name in given
         if unused and all(name in fields for fields in unused)
     ]
 

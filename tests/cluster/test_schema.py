@@ -42,6 +42,8 @@ def test_every_shipped_search_names_the_schema_and_is_valid_by_it(validator, fil
         ("depth: [2, 4]", "depth: {low: 2, high: 4, type: int, when: {head: [mlp_rtn]}}"),
         ("depth: [2, 4]", "curriculum: {choices: {a: [{steps: 3, window: [0.0, 0.1]}], b: []}}"),
         ("depth: [2, 4]", "learning_rate: {low: 1e-4, high: 1, log: true}"),
+        ("width: 64", "width: 64, preset: source, loss: mean_squared_error"),
+        ("depth: [2, 4]", "head: [mlp_simple_hybrid, mlp_4D_signed]"),
         ("trainable: two_body", "trainable: my_package.my_module"),
         ("trainable: two_body", "trainable: my_package.my_module\ncode: wandb:lab/methods/mine:v3"),
         ("objective: {", "objective: [{metric: a}, {mode: max, "),

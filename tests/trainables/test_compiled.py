@@ -10,7 +10,7 @@ from search_spaces.spec import Spec
 from trainables._shared.compiled import NUM_LOCKS, Busy, Compiled
 from trainables._shared.config import branch_fields, branches_of, structural_key
 from trainables._shared.program import Program, ProgramCache
-from trainables.two_body.config import THREE_OUTPUTS, Config
+from trainables.two_body.config import HEAD_GROUPS, Config
 from trainables.two_body.heads import HEADS
 from trainables.two_body.method import method
 
@@ -102,7 +102,8 @@ def test_while_others_compile_what_is_needed_now_what_comes_later_is_compiled(bu
 
 
 def test_branches_are_the_values_that_a_search_gives_and_that_have_equal_arrays():
-    assert {name for name, (num, _) in HEADS.items() if num == 3} == set(THREE_OUTPUTS)
+    assert [{HEADS[name][0] for name in group} for group in HEAD_GROUPS] == [{3}, {4}, {6}]
+    assert {name for group in HEAD_GROUPS for name in group} == set(HEADS)
     assert branches_of(Config(), {}) == {}
     assert branches_of(Config(), {"head": ["mlp_4D_signed"], "width": [8, 16]}) == {}
     both = {"head": HEAD_NAMES, "activation": ["tanh", "leaky_relu"]}

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Collection, Mapping
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -44,6 +44,14 @@ class Branching:
         return tuple(sorted({value, *(other for other in others if group is None or other in group)}))
 
 
+class OtherName(NamedTuple):
+    """Another name of one of a field's values: a spec may give it, and the value is what is recorded."""
+
+    value: str
+    needs: str = ""
+    """The field that must be given beside it, if the name says more than the value; empty if it does not."""
+
+
 class ConfigError(ValueError):
     """A configuration that is well-formed but cannot be trained: names the field, the value and the way out."""
 
@@ -69,6 +77,10 @@ class MethodConfig(FrozenModel):
     metric_modes: ClassVar[Mapping[str, Literal["min", "max"]]] = {}
     """Whether small (`min`) or large (`max`) is good, of the metrics where that is certain: `swell check` refuses a
     search for the opposite."""
+    other_names: ClassVar[Mapping[str, Mapping[str, OtherName]]] = {}
+    """Other names that a spec may give, by field: tables, programs and records only know the value's own."""
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    """Values that a spec may name together, as `base: {preset: NAME}`; base and space override each of them."""
     later_fields: ClassVar[Mapping[str, Any]] = {}
     """Fields that came with a later version, and what they were in effect before: a record without one had this value.
     """

@@ -6,7 +6,15 @@ from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self, get_args
 from pydantic import Field, field_validator, model_validator
 
 from trainables._shared.artifact_names import is_artifact
-from trainables._shared.config import NUMERIC, TRAINING_METRICS, Branching, ConfigError, FrozenModel, MethodConfig
+from trainables._shared.config import (
+    NUMERIC,
+    TRAINING_METRICS,
+    Branching,
+    ConfigError,
+    FrozenModel,
+    MethodConfig,
+    OtherName,
+)
 from trainables.two_body.dataset_names import DatasetName, parse_dataset
 from trainables.two_body.metric_names import final_metric_names
 from trainables.two_body.windows import NUM_SAMPLES, Sampling, num_missing, usable_starts, window_samples
@@ -25,9 +33,12 @@ HeadName = Literal[
     "mlp_4D_logmag_unit_tanh_softplus",
     "mlp_rtn",
     "mlp_cartesian",
+    "mlp_simple",
 ]
 THREE_OUTPUTS: tuple[HeadName, ...] = ("mlp_rtn", "mlp_cartesian")
-HEAD_GROUPS = (THREE_OUTPUTS, tuple(name for name in get_args(HeadName) if name not in THREE_OUTPUTS))
+SIX_OUTPUTS: tuple[HeadName, ...] = ("mlp_simple",)
+_FOUR_OUTPUTS = tuple(name for name in get_args(HeadName) if name not in (*THREE_OUTPUTS, *SIX_OUTPUTS))
+HEAD_GROUPS = (THREE_OUTPUTS, _FOUR_OUTPUTS, SIX_OUTPUTS)
 """Heads that take equally many outputs."""
 ActivationName = Literal["leaky_relu", "tanh", "gelu", "elu", "softplus", "silu"]
 LossName = Literal["percent_error", "percent_error_plus_nmse", "mse"]
@@ -35,6 +46,13 @@ SolverName = Literal["adaptive", "per_sample", "mesh"]
 Window = Annotated[tuple[float, float], Field(strict=False)]
 """Start and end of a part of the orbit, as shares of it; a list in YAML."""
 
+_REFUSED: Mapping[str, str] = {
+    "mlp_4D": "has meant two different heads: say mlp_4D_signed (acceleration m d) or mlp_4D_abs (acceleration |m| d)",
+    "mlp_4D_unit_scaled": "was named and never defined; near it are mlp_4D_unit (acceleration m d/|d|) and "
+    "mlp_4D_unit_softplus (softplus(m) d/|d|)",
+    "sph_4D_rinv_vinv": "was named and never defined; near it is sph_4D_rinv_vel (1/|r|, r/|r|, v)",
+}
+"""Names of heads and features that somebody may know, but that say nothing, and what to say instead."""
 STRATEGIES = ("length_strategy", "lr_strategy", "steps_strategy", "segment_length_strategy")
 NUM_VALIDATION_ORBITS = 16
 TEST_ORBITS = (1, 10, 100)
@@ -97,6 +115,27 @@ class Config(MethodConfig):
         "train_mse": "min",
     }
 
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "source": {
+            "head": "mlp_4D_signed",
+            "activation": "leaky_relu",
+            "learning_rate": 1e-3,
+            "schedule": "constant",
+            "warmup_steps": 0,
+        },
+    }
+    later_fields: ClassVar[Mapping[str, Any]] = {"data_seed": 0}
+    other_names: ClassVar[Mapping[str, Mapping[str, OtherName]]] = {
+        "head": {
+            "mlp_simple_hybrid": OtherName("mlp_cartesian"),
+            "mlp_4D_accsoftplus": OtherName("mlp_4D_softplus"),
+        },
+        "loss": {
+            "mean_squared_error": OtherName("mse"),
+            "percent_error_with_attraction": OtherName("percent_error", needs="attraction_weight"),
+        },
+    }
+
     dataset: str = "complex_TBP_planar_10_train"
     """Training orbits: FAMILY_TBP_PLANE_NUMBER_train, family complex, simple or circular, plane planar or 3D; or
     wandb:ENTITY/PROJECT/NAME:VERSION, arrays `y` and `t` in npz files; needs planar, val_dataset, test_datasets."""
@@ -107,6 +146,8 @@ class Config(MethodConfig):
     """Test orbits, by name; `auto` stands for the family's sets of 1, 10 and 100 orbits."""
     planar: Literal["auto"] | bool = "auto"
     """Whether the acceleration is kept in the x-y plane; `auto` says so for planar data."""
+    data_seed: int = Field(default=0, ge=0, lt=2**31)
+    """Which draw of training orbits: the sets of validation and test are the same ones for all."""
     fix_nu0: bool = False
     """Start every orbit at its periapsis, instead of a uniform true anomaly."""
     sampling: Sampling = "mean_anomaly"
@@ -166,15 +207,12 @@ class Config(MethodConfig):
 
     _windows = field_validator("length_strategy")(lambda cls, windows: tuple(_check_window(w) for w in windows))
 
-    @field_validator("head", mode="before")
+    @field_validator("head", "features", mode="before")
     @classmethod
-    def _refuse_ambiguous_head(cls, head: object) -> object:
-        if head == "mlp_4D":
-            raise ValueError(
-                "'mlp_4D' has meant two different heads: say mlp_4D_signed (acceleration m d) "
-                "or mlp_4D_abs (acceleration |m| d)"
-            )
-        return head
+    def _refuse_undefined(cls, name: object) -> object:
+        if isinstance(name, str) and name in _REFUSED:
+            raise ValueError(_REFUSED[name])
+        return name
 
     @model_validator(mode="after")
     def _check_datasets(self) -> "Config":
@@ -278,7 +316,7 @@ class Config(MethodConfig):
     def for_training(self) -> Self:
         """Return the config that traced training gets: data are told apart by their shapes, phases on the host."""
         unread = {"report_every", "steps", "curriculum", *STRATEGIES, "dataset", "val_dataset", "test_datasets"}
-        unread |= {"fix_nu0", "sampling", "missing_tail"}
+        unread |= {"data_seed", "fix_nu0", "sampling", "missing_tail"}
         if self.solver == "mesh":  # its batches are as wide as its timetable
             unread |= {"batch_size"}
         return super().for_training().model_copy(update={"planar": self.is_planar, **self._defaults(unread)})
@@ -340,6 +378,8 @@ class Config(MethodConfig):
         else:
             why = {"per_sample": "has a fixed step", "mesh": "places its steps by the data"}[self.solver]
             unused |= dict.fromkeys(("rtol", "atol", "max_steps"), f"solver {self.solver} {why}")
+        if _is_fetched(self.dataset):
+            unused["data_seed"] = "a fetched dataset is one draw"
         if self.loss != "percent_error_plus_nmse":
             unused["nmse_weight"] = f"loss {self.loss} has no such term"
         return unused

@@ -15,23 +15,24 @@ from trainables.two_body.windows import NUM_SAMPLES, Sampling, num_missing, wind
 _GENERATOR_VERSION = 1
 
 
-def draw_elements(name: DatasetName, fix_nu0: bool) -> Float64[np.ndarray, "n 6"]:
-    """Return the orbital elements of a dataset, the same ones for the same name and option.
+def draw_elements(name: DatasetName, fix_nu0: bool, data_seed: int = 0) -> Float64[np.ndarray, "n 6"]:
+    """Return the orbital elements of a dataset, the same ones for the same name, option and seed.
 
     Each split of a family has its own stream; of one stream, fewer orbits are the first of more, so that training
     sets of different sizes differ by the added orbits alone.
     """
-    stream = hashlib.sha256(f"two_body {name.family} {name.plane} {name.split}".encode()).digest()
+    own = f" {data_seed}" if data_seed else ""  # 0 is the stream of before there were others
+    stream = hashlib.sha256(f"two_body {name.family} {name.plane} {name.split}{own}".encode()).digest()
     # One row of draws per orbit: the first orbits do not depend on how many follow.
     u = np.random.default_rng(np.frombuffer(stream, np.uint32)).random((name.num_orbits, 6))
     return elements_from(u, name.family, planar=name.plane == "planar", fix_nu0=fix_nu0)
 
 
 def generate(
-    name: DatasetName, *, fix_nu0: bool, sampling: Sampling, missing_tail: float
+    name: DatasetName, *, fix_nu0: bool, sampling: Sampling, missing_tail: float, data_seed: int = 0
 ) -> dict[str, Float64[np.ndarray, "..."]]:
     """Return `y` (orbits, 360, 6), `t` (orbits, 360) from 0, and `elements` (orbits, 6); missing y are NaN."""
-    elements = draw_elements(name, fix_nu0)
+    elements = draw_elements(name, fix_nu0, data_seed)
     a, e, nu0 = elements[:, 0, None], elements[:, 1, None], np.deg2rad(elements[:, 5, None])
     degrees = np.deg2rad(np.arange(NUM_SAMPLES, dtype=np.float64))[None]
     M0 = mean_anomaly(nu0, e)
@@ -57,9 +58,10 @@ def check_fetched(name: str, data: Mapping[str, np.ndarray], missing_tail: float
     return {"y": y, "t": t}
 
 
-def recipe(fix_nu0: bool, sampling: Sampling, missing_tail: float) -> str:
+def recipe(fix_nu0: bool, sampling: Sampling, missing_tail: float, data_seed: int = 0) -> str:
     """Return what, beside its name, decides a dataset's numbers."""
-    return json.dumps([_GENERATOR_VERSION, fix_nu0, sampling, missing_tail])
+    drawn = [data_seed] if data_seed else []
+    return json.dumps([_GENERATOR_VERSION, fix_nu0, sampling, missing_tail, *drawn])
 
 
 class Segments(NamedTuple):

@@ -1,4 +1,4 @@
-"""Heads: the acceleration from the network's outputs, (m, d) with a magnitude m and a vector d, or three scalars."""
+"""Heads: the acceleration from the network's outputs, (m, d) with m a magnitude, d a vector, or 3 or 6 scalars."""
 
 from collections.abc import Callable, Mapping
 
@@ -56,6 +56,11 @@ def cartesian(out: Outputs, y: State) -> Acceleration:
     return out
 
 
+def simple(out: Outputs, y: State) -> Acceleration:
+    """Return the last three outputs; all six are the time derivative of the state."""
+    return out[3:]
+
+
 HEADS: Mapping[str, tuple[int, Callable[[Outputs, State], Acceleration]]] = {
     "mlp_4D_signed": (4, _product(_itself, _itself)),
     "mlp_4D_abs": (4, _product(jnp.abs, _itself)),
@@ -69,6 +74,7 @@ HEADS: Mapping[str, tuple[int, Callable[[Outputs, State], Acceleration]]] = {
     "mlp_4D_logmag_unit_tanh_softplus": (4, _product(_softplus_above_zero, _soft_unit_tanh)),
     "mlp_rtn": (3, rtn),
     "mlp_cartesian": (3, cartesian),
+    "mlp_simple": (6, simple),
 }
 """Heads by name: how many outputs they take, and the function."""
 

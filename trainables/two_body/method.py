@@ -53,12 +53,14 @@ class TwoBody(Method[Config]):
     def data(self, config: Config, store: DatasetStore) -> TrialData:
         """Return the segments of every phase, and whole orbits to validate and test on."""
         config.check_data()
-        training = _orbits(config, config.dataset, store, config.missing_tail)
+        training = _orbits(config, config.dataset, store, config.missing_tail, config.data_seed)
         phases = [cut(training, phase.window, phase.segment_length) for phase in config.resolved_phases()]
         if config.solver == "mesh":
             phases = on_timetables(phases, config.batch_size)
-        missing = config.missing_tail if config.val_dataset == "training" else 0.0
-        validation = _orbits(config, config.validation_name, store, missing)
+        if config.val_dataset == "training":
+            validation = training
+        else:
+            validation = _orbits(config, config.validation_name, store, 0.0)
         tests = {}
         for name in config.test_names:
             tests[name] = _test(_orbits(config, name, store, 0.0))
@@ -172,13 +174,20 @@ def _test(orbits: Mapping[str, np.ndarray]) -> dict[str, Any]:
     return {"orbits": as_segments(orbits["y"], orbits["t"]), "elements": np.asarray(elements)}
 
 
-def _orbits(config: Config, name: str, store: DatasetStore, missing_tail: float) -> dict[str, np.ndarray]:
+def _orbits(
+    config: Config, name: str, store: DatasetStore, missing_tail: float, data_seed: int = 0
+) -> dict[str, np.ndarray]:
     if is_artifact(name):
         return check_fetched(name, store.fetched(name), missing_tail)
     build = functools.partial(
-        generate, parse_dataset(name), fix_nu0=config.fix_nu0, sampling=config.sampling, missing_tail=missing_tail
+        generate,
+        parse_dataset(name),
+        fix_nu0=config.fix_nu0,
+        sampling=config.sampling,
+        missing_tail=missing_tail,
+        data_seed=data_seed,
     )
-    return store.get(name, recipe(config.fix_nu0, config.sampling, missing_tail), build)
+    return store.get(name, recipe(config.fix_nu0, config.sampling, missing_tail, data_seed), build)
 
 
 def _joined(tests: Mapping[str, PyTree[Array]]) -> Segments:

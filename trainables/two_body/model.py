@@ -12,9 +12,9 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from trainables._shared.choice import Choice
 from trainables._shared.contract import Hyper
 from trainables.two_body.activations import activate
-from trainables.two_body.config import Config
+from trainables.two_body.config import SIX_OUTPUTS, Config
 from trainables.two_body.features import FEATURES, State
-from trainables.two_body.heads import HEAD_FUNCTIONS, HEADS, MAGNITUDE_STARTS_AT_ONE, Acceleration
+from trainables.two_body.heads import HEAD_FUNCTIONS, HEADS, MAGNITUDE_STARTS_AT_ONE, Acceleration, Outputs
 
 
 class Affine(eqx.Module):
@@ -29,7 +29,7 @@ class Affine(eqx.Module):
 
 
 class AccelerationField(eqx.Module):
-    """The acceleration a(r, v) = head(MLP(features(r, v)), r, v)."""
+    """The acceleration a(r, v) = head(MLP(features(r, v)), r, v), and with `mlp_simple` the velocity too."""
 
     layers: tuple[Affine, ...]
     features: str = eqx.field(static=True)
@@ -55,17 +55,36 @@ class AccelerationField(eqx.Module):
         self.features = config.features
         self.planar = config.is_planar
 
+    @property
+    def learns_velocity(self) -> bool:
+        """Whether the network also gives dr/dt, which is v with all other heads."""
+        return set(self.head.values) <= set(SIX_OUTPUTS)
+
     def __call__(self, y: State) -> Acceleration:
         """Return the accelerations at states (r, v)."""
-        flat = y.reshape(6, -1)
-        x = FEATURES[self.features][1](flat)
+        return self._acceleration(self._outputs(y), y)
+
+    def derivative(self, y: State) -> State:
+        """Return d/dt (r, v) at states (r, v); the first half is v unless the network gives it."""
+        if not self.learns_velocity:
+            return jnp.concatenate([y[3:], self(y)])
+        out = self._outputs(y)
+        velocity = self._in_plane(out[:3]).reshape(3, *y.shape[1:])
+        return jnp.concatenate([velocity, self._acceleration(out, y)])
+
+    def _outputs(self, y: State) -> Outputs:
+        x = FEATURES[self.features][1](y.reshape(6, -1))
         *hidden, last = self.layers
         for layer in hidden:
             x = activate(self.activation, layer(x))
-        a = self.head.switch(HEAD_FUNCTIONS, last(x), flat)
-        if self.planar:
-            a = jnp.concatenate([a[:2], jnp.zeros_like(a[:1])])
-        return a.reshape(3, *y.shape[1:])
+        return last(x)
+
+    def _acceleration(self, out: Outputs, y: State) -> Acceleration:
+        a = self.head.switch(HEAD_FUNCTIONS, out, y.reshape(6, -1))
+        return self._in_plane(a).reshape(3, *y.shape[1:])
+
+    def _in_plane(self, vector: Float[Array, "3 *batch"]) -> Float[Array, "3 *batch"]:
+        return jnp.concatenate([vector[:2], jnp.zeros_like(vector[:1])]) if self.planar else vector
 
 
 class Dynamics(eqx.Module):
@@ -75,6 +94,8 @@ class Dynamics(eqx.Module):
 
     def __call__(self, y: State) -> State:
         """Return dy/dt."""
+        if isinstance(self.acceleration, AccelerationField):
+            return self.acceleration.derivative(y)
         return jnp.concatenate([y[3:], self.acceleration(y)])
 
 

@@ -61,8 +61,8 @@ def test_the_heads_sweep_is_the_288_configurations_of_the_source():
     rows = {tuple(getattr(config, name) for name in searched) for config in configs}
     assert len(configs) == len(rows) == 288
     assert [sorted(set(column)) for column in zip(*rows, strict=True)] == [
-        ["sph_4D_rinv_vel", "sph_4D_rinv_vel_rt"],
-        ["mlp_4D_logmag_unit_exp", "mlp_4D_signed", "mlp_4D_softplus", "mlp_4D_unit_softplus"],
+        ["sph_4D_rinv_vel", "sph_4D_rinv_vel_harmonics"],
+        ["mlp_4D_logmag_unit_exp", "mlp_4D_signed", "mlp_4D_unit", "mlp_4D_unit_softplus"],
         [4, 10, 18],
         ["leaky_relu", "tanh"],
         [2, 4],
@@ -121,7 +121,7 @@ def test_a_method_that_cannot_be_imported_says_why(tmp_path, monkeypatch):
     ("space", "message"),
     [
         ("head: [mlp_4D_signed, mlp_4D_sgned]", "space.head[1] = 'mlp_4D_sgned': is not one of the choices. Allowed: "),
-        ("head: [mlp_4D]", "space.head[0] = 'mlp_4D': 'mlp_4D' has meant two different heads"),
+        ("head: [mlp_4D]", "space.head[0] = 'mlp_4D': has meant two different heads"),
         ("depth: {low: 2, high: 4}", "space.depth.low = 2.0: the field takes whole numbers; add `type: int` to the ra"),
         ("learning_rate: {low: -1e-3, high: 1}", "space.learning_rate.low = -0.001: must be greater than 0"),
         ("planar: [yes]", "space.planar[0] = 'yes': must be 'auto' or true or false"),
@@ -390,3 +390,43 @@ def test_a_module_that_lacks_its_config_is_told_what_to_define(tmp_path, monkeyp
         file.write_text(f"name: try\ntrainable: {trainable}\n{rest}")
         with pytest.raises(SpecError, match=rf"trainable = '{trainable}': {message}"):
             check(load_spec(file))
+
+
+def test_other_names_are_checked_and_recorded_as_what_they_stand_for(check_text, refused, tmp_path):
+    others = "base: {loss: mean_squared_error}\nspace: {head: [mlp_simple_hybrid, mlp_4D_accsoftplus]}\n"
+    own = "base: {loss: mse}\nspace: {head: [mlp_cartesian, mlp_4D_softplus]}\n"
+    found, expected = (check_text(f"{text}sampler: {{name: grid}}\n") for text in (others, own))
+    assert found.spec == expected.spec
+    assert found.programs == expected.programs
+    assert found.searched == expected.searched
+    assert "mlp_simple_hybrid is another name of mlp_cartesian, by which it is recorded" in found.notes
+    (line,) = refused("base: {loss: percent_error_with_attraction}\nspace: {depth: [2]}\nsampler: {name: grid}\n")
+    assert "is percent_error with attraction_weight, which is not given" in line
+
+
+def test_names_that_were_never_defined_say_so_and_what_is_near(refused):
+    lines = refused(
+        "space:\n  head: [mlp_4D_unit_scaled, mlp_4D]\n  features: [sph_4D_rinv_vinv]\nsampler: {name: grid}\n"
+    )
+    assert [line.split(": ", 1)[1] for line in lines] == [
+        "space.head[0] = 'mlp_4D_unit_scaled': was named and never defined; near it are mlp_4D_unit (acceleration "
+        "m d/|d|) and mlp_4D_unit_softplus (softplus(m) d/|d|)",
+        "space.head[1] = 'mlp_4D': has meant two different heads: say mlp_4D_signed (acceleration m d) or mlp_4D_abs "
+        "(acceleration |m| d)",
+        "space.features[0] = 'sph_4D_rinv_vinv': was named and never defined; near it is sph_4D_rinv_vel (1/|r|, "
+        "r/|r|, v)",
+    ]
+
+
+def test_a_preset_is_what_it_stands_for(check_text, refused):
+    rest = "space: {depth: [2, 4], head: [mlp_rtn]}\nsampler: {name: grid}\n"
+    curriculum = "curriculum: [{learning_rate: 1e-4}]"
+    found = check_text(f"base: {{preset: source, activation: silu, {curriculum}}}\n{rest}")
+    config = found.programs[0].config
+    chosen = ("activation", "head", "learning_rate", "schedule", "warmup_steps")
+    assert [config[name] for name in chosen] == ["silu", "mlp_rtn", 1e-3, "constant", 0]
+    assert "preset" not in found.spec.base
+    assert found.notes[0].startswith("preset source: learning_rate: 0.001, schedule: constant")
+    assert found.warnings == ()  # of a learning rate that the preset has and every phase replaces
+    (line,) = refused(f"base: {{preset: sauce}}\n{rest}")
+    assert line.endswith("there is no such preset. Allowed: source; did you mean 'source'?")

@@ -61,6 +61,24 @@ def test_ambiguous_head_says_which_two_it_could_mean():
     assert "mlp_4D_abs" in message
 
 
+def test_other_names_stand_for_values_of_their_fields():
+    for field, names in Config.other_names.items():
+        for other, (value, needs) in names.items():
+            assert getattr(Config.of_values({field: value}), field) == value
+            assert other in refusal(**{field: other})
+            assert not needs or needs in Config.model_fields
+
+
+def test_a_record_of_before_data_seeds_has_the_orbits_of_then():
+    recorded = Config().model_dump(mode="json")
+    del recorded["data_seed"]
+    assert Config.recorded(recorded)["data_seed"] == 0
+
+
+def test_a_data_seed_makes_no_program_of_its_own():
+    assert structural_key(Config(data_seed=3).for_training()) == structural_key(Config().for_training())
+
+
 @pytest.mark.parametrize(
     ("fields", "expected"),
     [

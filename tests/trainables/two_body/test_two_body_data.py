@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from trainables._shared.kepler import EARTH_RADIUS, LOWEST_AXIS, eccentric_anomaly, kepler_states
-from trainables.two_body.data import cut, draw_elements, generate
+from trainables.two_body.data import cut, draw_elements, generate, recipe
 from trainables.two_body.dataset_names import parse_dataset
 from trainables.two_body.windows import usable_starts
 
@@ -82,6 +82,16 @@ def test_splits_share_no_orbit():
         for split, n in (("train", 1000), ("val", 1000), ("test", 1000))
     ]
     assert len(np.unique(np.concatenate(axes))) == 3000
+
+
+def test_a_data_seed_draws_other_training_orbits_and_0_those_of_before_there_were_others():
+    one, two = (orbits("complex_TBP_planar_10_train", data_seed=seed)["elements"] for seed in (1, 2))
+    usual = orbits("complex_TBP_planar_10_train")["elements"]
+    assert len(np.unique(np.concatenate([usual, one, two])[:, 0])) == 30
+    np.testing.assert_array_equal(one[:4], orbits("complex_TBP_planar_4_train", data_seed=1)["elements"])
+    np.testing.assert_array_equal(usual, orbits("complex_TBP_planar_10_train", data_seed=0)["elements"])
+    assert len({recipe(False, "mean_anomaly", 0.0, seed) for seed in (0, 1, 2)}) == 3
+    assert recipe(False, "mean_anomaly", 0.0) == '[1, false, "mean_anomaly", 0.0]'  # what caches know it by
 
 
 def test_a_name_gives_the_same_orbits_and_fewer_are_the_first_of_more():

@@ -3,8 +3,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from trainables.two_body.config import HeadName
+from trainables._shared.program import traced_numbers
+from trainables.two_body.activations import activate
+from trainables.two_body.config import Config, HeadName
+from trainables.two_body.features import FEATURES
 from trainables.two_body.heads import HEADS
+from trainables.two_body.method import method
+from trainables.two_body.model import Dynamics
 
 M, D = 0.7, np.array([0.3, -1.2, 0.4])
 LENGTH = np.linalg.norm(D)
@@ -45,6 +50,27 @@ def test_sign_of_the_magnitude_decides_between_signed_and_abs():
 
 def test_cartesian_is_its_outputs():
     np.testing.assert_array_equal(head("mlp_cartesian", D), D.astype(np.float32))
+
+
+def test_simple_gives_the_velocity_and_the_acceleration():
+    np.testing.assert_array_equal(head("mlp_simple", [*np.ones(3), *D]), D.astype(np.float32))
+    y = jnp.asarray(np.random.default_rng(0).normal(size=(6, 5)), jnp.float32)
+
+    def field(**fields):
+        config = Config(width=4, depth=1, **fields)
+        return method.init(config, traced_numbers(config), jax.random.key(0))
+
+    model = field(head="mlp_simple", planar=False)
+    derivative = np.asarray(Dynamics(model)(y))
+    np.testing.assert_array_equal(derivative[3:], model(y))
+    x = FEATURES["sph_4D_rinv_vel"][1](y)
+    np.testing.assert_allclose(derivative, model.layers[1](activate(model.activation, model.layers[0](x))), rtol=1e-5)
+    planar = np.asarray(Dynamics(field(head="mlp_simple"))(y))
+    assert (planar[[2, 5]] == 0).all()
+    assert (planar[[0, 1, 3, 4]] != 0).all()
+    for name in HEADS:
+        given = np.asarray(Dynamics(field(head=name))(y)[:3])
+        assert np.array_equal(given, y[3:]) == (name != "mlp_simple")
 
 
 def test_rtn_axes_are_radial_transverse_normal():

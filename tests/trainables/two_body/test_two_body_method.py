@@ -70,6 +70,18 @@ def test_validating_on_training_orbits_is_a_choice(store):
     np.testing.assert_array_equal(data.validation.y[:, 0], data.phases[0].y[:80:20, 0])
 
 
+def test_a_data_seed_changes_the_training_orbits_alone(store):
+    fields = SMALL | {"solver": "per_sample"}  # whose phases have no empty rows
+    usual, other = (method.data(Config(data_seed=seed, **fields), store) for seed in (0, 1))
+    assert usual.phases[0].y.shape == other.phases[0].y.shape
+    assert not {row.tobytes() for row in usual.phases[0].y[:, 0]} & {row.tobytes() for row in other.phases[0].y[:, 0]}
+    np.testing.assert_array_equal(usual.validation.y, other.validation.y)
+    for name, test in usual.tests.items():
+        np.testing.assert_array_equal(test["orbits"].y, other.tests[name]["orbits"].y)
+    own = method.data(Config(data_seed=1, val_dataset="training", **fields), store)
+    np.testing.assert_array_equal(own.validation.y[:, 0], other.phases[0].y[:200:20, 0])
+
+
 def test_a_batch_is_all_segments_where_they_fit_and_a_draw_of_them_otherwise(store):
     data = method.data(Config(dataset="complex_TBP_planar_1_train", solver="per_sample", **SMALL), store).phases[0]
     y, t, mask = method.batch(Config(solver="per_sample"), data, jax.random.key(0))
