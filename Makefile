@@ -38,7 +38,7 @@ $(VENV)/.compiled: $(VENV)/.setup
 	@touch $@
 
 $(VENV)/.setup-test: $(VENV)/.setup
-	$(INSTALL) '.[gp,postgres,test]'
+	$(INSTALL) '.[test]'
 	@touch $@
 
 search: setup

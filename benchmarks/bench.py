@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TextIO
 
 from cluster.machine.resources import thread_caps
+from trainables._shared.discovery import method_names
 
 ROOT = Path(__file__).resolve().parents[1]
 LATENT_ODE = "benchmarks.step_speed --method latent_ode --settings solver=tsit5 solver=mesh"
@@ -82,6 +83,17 @@ PARTS = {
         one_core=False,
         fenced=True,
     ),
+}
+
+BATCHES = "--settings batch_size=64 batch_size=256"
+PARTS |= {  # a method without a benchmark of its own has this one
+    name: Part(
+        f"{name}: the step",
+        f"benchmarks.step_speed --method {name} {BATCHES} --only default --steps 10 --rounds 3",
+        f"benchmarks.step_speed --method {name} {BATCHES}",
+    )
+    for name in method_names()
+    if name not in PARTS
 }
 
 
