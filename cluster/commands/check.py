@@ -1,6 +1,5 @@
 """Finds out everything that can be known of a search before launch; imports no JAX, so that it answers at once."""
 
-import importlib.util
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -35,6 +34,7 @@ from search_spaces.spec import Spec, SpecFile
 from search_spaces.validation import explain_validation
 from trainables._shared.config import ConfigError, MethodConfig
 from trainables._shared.discovery import UnknownMethodError, load_config_type, loaded_method
+from trainables._shared.extras import MissingPackageError, is_installed, require_needed
 
 LARGEST_GRID = 100_000
 """The most configurations of a grid without another bound: nobody waits for more."""
@@ -168,7 +168,7 @@ def _machine_problems(spec: Spec) -> list[Problem]:
 
 def _sampler_problems(spec: Spec, size: int | None) -> list[Problem]:
     facts = spec.sampler.facts
-    if facts.package and not _is_installed(facts.package):
+    if facts.package and not is_installed(facts.package):
         rule = f"this sampler needs {facts.package_name}, which is not installed: pip install 'swell[{facts.extra}]'"
         return [Problem(("sampler", "name"), rule, spec.sampler.name)]
     if not spec.is_grid:
@@ -189,10 +189,6 @@ def _storage_problems(spec: Spec) -> list[Problem]:
     return [Problem(("storage",), reason, spec.storage)] if reason else []
 
 
-def _is_installed(package: str) -> bool:
-    return importlib.util.find_spec(package) is not None
-
-
 @dataclass(frozen=True)
 class _RuledOut:
     """A configuration that cannot be trained, and why."""
@@ -210,6 +206,7 @@ def _build(
         values = resolve(spec, params)
         try:
             config = config_type.of_values(values)
+            require_needed(config)
             config.check_data()
             built.append(Configuration(params, config))
         except ValidationError as error:
@@ -218,6 +215,8 @@ def _build(
         except ConfigError as error:
             found = Problem((error.field,), error.message, error.value, allowed=error.allowed)
             ruled_out.append(_RuledOut(params, _in_spec(found, params, values, written)))
+        except MissingPackageError as error:  # of the whole method, or of its check_data
+            ruled_out.append(_RuledOut(params, Problem(("trainable",), f"needs {error}", spec.trainable)))
     return built, ruled_out
 
 

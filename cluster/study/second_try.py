@@ -17,6 +17,7 @@ from cluster.state.storage import JOURNAL, Storage, open_storage
 from search_spaces.spec import Spec
 from search_spaces.validation import explain_validation
 from trainables._shared.config import MethodConfig
+from trainables._shared.extras import MissingPackageError, require_needed
 
 CAN_FAIL = tuple(outcome for outcome in Outcome if outcome.is_failure)
 BY_DEFAULT = tuple(outcome for outcome in CAN_FAIL if outcome.told is Told.FAILED)
@@ -95,11 +96,11 @@ def begun_problems(paths: SearchPaths, config_type: type[MethodConfig]) -> Itera
     for trial in _begun(paths):
         values = config_type.recorded(trial.config)
         try:
-            config_type.model_validate(values)
+            require_needed(config_type.model_validate(values))
         except ValidationError as error:
             said = "; ".join(map(str, explain_validation(error, config_type, values)))
             yield f"trial {trial.number}: {said}"
-        except ValueError as error:
+        except (ValueError, MissingPackageError) as error:
             yield f"trial {trial.number}: {error}"
 
 

@@ -145,6 +145,7 @@ class TrialActor:
         from trainables._shared.checkpoint import CheckpointError
         from trainables._shared.datasets import DatasetStore
         from trainables._shared.discovery import load_method
+        from trainables._shared.extras import require_needed
         from trainables._shared.program import ProgramCache
         from trainables._shared.training import Training
 
@@ -152,6 +153,7 @@ class TrialActor:
             self._programs = ProgramCache()
         method = load_method(self._task["trainable"])
         config = method.config_type.of_values(self._task["config"])
+        require_needed(config)
         self._remember()
         seed_global_generators(config.seed)
         data = method.data(config, DatasetStore())

@@ -61,7 +61,7 @@ def test_a_name_that_something_else_has_is_told_by_what_and_how_to_go_on(folder,
         ("my_own_lab.mm", "my_own_lab ({folder}/my_own_lab) has no module 'mm'", "one of its modules: fit, m"),
         ("no_lab.m", "no folder 'no_lab' where the search is launched from ({folder})", "(my_folder.my_module)"),
         ("alone_here", "is one file, {folder}/alone_here.py: a method of one's own", "my_folder.alone_here"),
-        ("trainables.mm", "trainables (swell's own package, {ours}) has no module 'mm'", "one of its modules: {methods}"),
+        ("trainables.mm", "trainables (swell's own package, {ours}) has no module 'mm'", "modules: {methods}"),
         ("no_such", "is not a method", ""),
     ],
 )  # fmt: skip

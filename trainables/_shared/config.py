@@ -123,6 +123,14 @@ class MethodConfig(FrozenModel):
     def check_data(self) -> None:
         """Raise ConfigError where the data rules this configuration out; must not import JAX."""
 
+    def needs(self) -> Mapping[str, str]:
+        """Return the optional packages that this configuration needs: import name to the field that asks for it.
+
+        The field is empty if the whole method does. `swell check` says which are missing and how to install them; where
+        one is used, `trainables._shared.extras.require` imports it.
+        """
+        return {}
+
     def for_training(self) -> Self:
         """Return the config that `init`, `batch`, `loss` and `rate_factor` get: what none of them reads at its default.
 

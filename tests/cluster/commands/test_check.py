@@ -289,7 +289,7 @@ def test_a_trial_of_more_gpus_than_the_machine_has_is_refused_with_both_numbers(
 
 
 def test_the_gp_sampler_without_torch_says_how_to_get_it(refused, monkeypatch):
-    monkeypatch.setattr("cluster.commands.check._is_installed", lambda package: False)
+    monkeypatch.setattr("cluster.commands.check.is_installed", lambda package: False)
     (line,) = refused("space: {depth: {low: 1, high: 3, type: int}}\nbudget: {trials: 1}\nsampler: {name: gp}\n")
     assert line.endswith("this sampler needs PyTorch, which is not installed: pip install 'swell[gp]'")
 
