@@ -2,12 +2,18 @@
 
     PJRT_NPROC=1 OMP_NUM_THREADS=1 python -m benchmarks.latent_ode
     PJRT_NPROC=1 OMP_NUM_THREADS=1 python -m benchmarks.latent_ode --errors
+    PJRT_NPROC=1 OMP_NUM_THREADS=1 python -m benchmarks.latent_ode --tutorial
 
 The cases are those of `python -m benchmarks.step_speed --method latent_ode`, which says what a step costs against
 another checkout or solver. A part is measured alone, in a compiled loop: forward, and with its gradient less that.
 
-Errors are differences to a solution with 16 times as many steps, on the validation series of a trained model, in
-standard deviations of the latent state: the largest / the root mean square, over the observed and the later span.
+Errors are differences to a solution in float64 with 16 steps between samples, on the validation series of a trained
+model, in standard deviations of the latent state: the largest / the root mean square, over the observed span as it is
+solved in training, and over the extrapolation span, which the objective scores, in float32 (what trials compute in)
+and in float64.
+
+--tutorial trains the preset diffrax_tutorial, and it with what else the method offers, and prints the loss of the last
+steps in the observations' own units, as Diffrax's example of a latent ODE prints it.
 """
 
 import argparse
@@ -23,7 +29,7 @@ import numpy as np
 
 from benchmarks.step_speed import CASES
 from trainables._shared.datasets import DatasetStore
-from trainables._shared.program import Program, Span, traced_numbers
+from trainables._shared.program import ProgramCache, Span, traced_numbers
 from trainables.latent_ode import losses
 from trainables.latent_ode.config import Config
 from trainables.latent_ode.method import method, normalised
@@ -31,6 +37,24 @@ from trainables.latent_ode.solvers import fixed, solve
 
 TRAINED_STEPS = 60
 SOLVERS = ("mesh", "tsit5", "rk4")
+SETTINGS: dict[str, dict[str, Any]] = {
+    "mesh, samples_per_step 3": {"solver": "mesh"},
+    "mesh, samples_per_step 2": {"solver": "mesh", "samples_per_step": 2},
+    "mesh, samples_per_step 1": {"solver": "mesh", "samples_per_step": 1},
+    "tsit5": {"solver": "tsit5"},
+    "tsit5, substeps 2": {"solver": "tsit5", "substeps": 2},
+    "rk4": {"solver": "rk4"},
+}
+"""Whose errors are measured: the settings of a solver."""
+PRESET = Config.presets["diffrax_tutorial"]
+TUTORIALS: dict[str, dict[str, Any]] = {
+    "preset diffrax_tutorial": {},
+    "without lifted state": {"state": None},
+    "without both, tanh": {"state": None, "field": "mlp", "activation": "tanh"},
+}
+"""What is trained beside the preset: changes to it."""
+LAST_STEPS = 14
+PROGRAMS = ProgramCache()
 
 
 class Case:
@@ -41,10 +65,14 @@ class Case:
         with tempfile.TemporaryDirectory() as folder:
             data = method.data(self.config, DatasetStore(Path(folder)))
         self.validation, self.data = data.validation, jax.device_put(data.phases[0])
-        self.program, self.hyper = Program(method, self.config), traced_numbers(self.config)
+        self.program, self.hyper = PROGRAMS.get(method, self.config), traced_numbers(self.config)
         self.state = self.program.run("init", self.hyper)
         self.train(num_steps)
-        self.model = self.program.model(jax.tree.map(jnp.array, self.state.params))
+
+    @property
+    def model(self) -> Any:
+        """Return the model as it is now."""
+        return self.program.model(jax.tree.map(jnp.array, self.state.params))
 
     def train(self, num_steps: int) -> float:
         """Advance the training by so many steps and return the CPU seconds that they took."""
@@ -62,7 +90,7 @@ class Case:
         if self.config.target == "whole":
             later = normalised(self.model, series.later, self.hyper["noise"])
             x, t, mask = (jnp.concatenate(pair) for pair in zip(seen, later, strict=True))
-        z0 = self.model.encode(*seen)[0]
+        z0 = self.model.start(self.model.encode(*seen)[0])
         z = self._solve(self.config, self.model.field, z0, t, num)
 
         def encode(both: Any, seen: Any) -> Any:
@@ -87,24 +115,48 @@ class Case:
         found["rest"] = 2 * step - sum(found.values())
         return found
 
-    def errors(self) -> dict[str, tuple[str, str]]:
-        """Return the errors of every solver over both spans."""
+    def last_losses(self, num: int) -> list[float]:
+        """Train on and return the loss before each step, of a batch, in the units of the observations."""
+
+        @jax.jit
+        def loss(model: Any, data: Any, key: Any) -> Any:
+            to_batch, to_sample = jax.random.split(key)
+            series, _ = method.batch(self.config, data, to_batch)
+            x, t, mask = normalised(model, series.observed, self.hyper["noise"])
+            mean, log_std = model.encode(x, t, mask)
+            z0 = model.start(mean + jnp.exp(log_std) * jax.random.normal(to_sample, mean.shape))
+            found = model.decode(self._solve(self.config, model.field, z0, t, len(t)))
+            squares = losses.squared_error(x, found, mask) * model.scale[:, None] ** 2
+            return (0.5 * jnp.sum(squares) + jnp.sum(losses.kl_to_normal(mean, log_std))) / t.shape[1]
+
+        found = []
+        for key in jax.random.split(jax.random.key(self.config.seed), num):
+            found.append(float(loss(self.model, self.data, key)))
+            self.train(1)
+        return found
+
+    def errors(self) -> dict[str, tuple[str, str, str]]:
+        """Return the errors of every setting: observed span, extrapolation span, and that one in float64."""
         x, t, mask = normalised(self.model, self.validation.observed, self.hyper["noise"])
         times = jnp.concatenate([t, jnp.transpose(self.validation.later.t) / self.model.time_scale])
-        z0, num = self.model.encode(x, t, mask)[0], len(t)
-        fine = fixed("tsit5", self.model.field, z0, times, 16).z
+        single, num = (self.model.field, self.model.start(self.model.encode(x, t, mask)[0]), times), len(t)
+        with jax.enable_x64(True):
+            double = jax.tree.map(lambda array: jnp.asarray(array, jnp.float64), single)
+            fine = np.asarray(fixed("tsit5", *double, 16).z)
 
         def shown(part: slice, z: Any) -> str:
-            error = np.abs(np.asarray(z - fine)[part]) / float(jnp.std(fine))
+            error = np.abs(np.asarray(z, np.float64) - fine[part]) / fine.std()
             return f"{error.max():.0e} / {np.sqrt(np.mean(error**2)):.0e}"
 
-        found = {}
-        for name in SOLVERS:
-            config = self.config.model_copy(update={"solver": name})
+        found, later = {}, slice(num, None)
+        for name, values in SETTINGS.items():
+            config = self.config.model_copy(update=values)
             # The observed span as in training, where the later one is not solved; this one as in validation.
-            observed = self._solve(config, self.model.field, z0, t, num)
-            whole = self._solve(config, self.model.field, z0, times, num)
-            found[name] = shown(slice(num), jnp.concatenate([observed, whole[num:]])), shown(slice(num, None), whole)
+            field, z0, times = single
+            seen, whole = (self._solve(config, field, z0, part, num) for part in (times[:num], times))
+            with jax.enable_x64(True):
+                exact = self._solve(config, *double, num)
+            found[name] = shown(slice(num), seen), shown(later, whole[num:]), shown(later, exact[num:])
         return found
 
     def _solve(self, config: Config, field: Any, z0: Any, t: Any, num_observed: int) -> Any:
@@ -139,23 +191,38 @@ def _milliseconds(loop: Callable[..., Any], arguments: Any, given: Any, num: int
     return 1000 * min(seconds) / num
 
 
+def tutorial(num_seeds: int) -> None:
+    """Print the loss of the last steps of the preset, and of it with changes, for some seeds."""
+    print("| | seed | mean loss of the last steps | least | largest |\n|---|---|---|---|---|")
+    for name, changes in TUTORIALS.items():
+        for seed in range(num_seeds):
+            case = Case({**PRESET, **changes, "seed": seed}, PRESET["steps"] - LAST_STEPS)
+            found = case.last_losses(LAST_STEPS)
+            print(f"| {name} | {seed} | {np.mean(found):.2f} | {min(found):.2f} | {max(found):.2f} |", flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     cases = CASES["latent_ode"]
     parser.add_argument("--cases", nargs="+", default=list(cases), choices=cases, metavar="CASE")
     parser.add_argument("--solver", default="mesh", choices=SOLVERS, help="of the profile")
     parser.add_argument("--errors", action="store_true", help="errors of every solver, not the profile")
+    parser.add_argument("--tutorial", action="store_true", help="losses of the preset, beside Diffrax's example's")
+    parser.add_argument("--seeds", type=int, default=3, help="of the preset")
     parser.add_argument("--trained", type=int, default=600, help="optimiser steps before the errors")
     parser.add_argument("--turns", type=int, default=5)
     parser.add_argument("--steps", type=int, default=30, help="optimiser steps of one turn")
     options = parser.parse_args()
+    if options.tutorial:
+        tutorial(options.seeds)
+        return
     if options.errors:
-        print("| case | solver | observed span | extrapolation span |\n|---|---|---|---|")
+        print("| case | solver | observed span | extrapolation span | the same in float64 |\n|---|---|---|---|---|")
     for index, name in enumerate(options.cases):
         if options.errors:
             more = {"steps": options.trained, "schedule": "cosine"}
-            for solver, (observed, later) in Case(cases[name] | more, options.trained).errors().items():
-                print(f"| {name} | {solver} | {observed} | {later} |", flush=True)
+            for solver, errors in Case(cases[name] | more, options.trained).errors().items():
+                print(f"| {name} | {solver} | {' | '.join(errors)} |", flush=True)
             continue
         found = Case(cases[name] | {"solver": options.solver}, TRAINED_STEPS).profile(options.steps, options.turns)
         if index == 0:

@@ -104,6 +104,7 @@ def test_the_best_latent_odes_are_shown_beside_the_baselines_and_by_their_kl_ter
     errors = found["baselines"].table().set_index("what")["error_pct"]
     assert errors[f"trial {best.number}"] == best.metrics["test_extrapolation_error_pct"]
     assert errors["persistence"] == best.metrics["test_baseline_persistence_error_pct"]
+    assert errors["true law (floor)"] == best.metrics["test_true_law_error_pct"] < errors["pooled linear dynamics"]
     by_kl = found["kl_term"].table()
     assert [*by_kl["step"]] == [20, 20, 40, 40]
     assert [*by_kl["num"]] == [1, 1, 1, 1]

@@ -17,7 +17,7 @@ from trainables.latent_ode.files import read_file
 SPIRAL = np.array([[-0.1, 1.3], [-1.0, -0.1]])
 """The damped spirals' x' = A x: eigenvalues -0.1 +- 1.140 i."""
 NUM_HELD_OUT = 256
-"""Series to validate on, series to test on, and training series that the pooled baseline is fitted to."""
+"""Series to validate on, and as many to test on."""
 
 SMALLEST_SPREAD = 1e-6
 """Of a component that counts as varying, over its largest value: float32 resolves no less."""

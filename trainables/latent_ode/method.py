@@ -14,8 +14,14 @@ from trainables._shared.contract import Hyper, Loss, Method, Phase, TestResult, 
 from trainables._shared.datasets import DatasetStore
 from trainables.latent_ode import losses
 from trainables.latent_ode.config import Config
-from trainables.latent_ode.data import NUM_HELD_OUT, Series, Span, Statistics, load, statistics
-from trainables.latent_ode.metrics import baseline_predictions, score_metrics, series_table
+from trainables.latent_ode.data import Series, Span, Statistics, load, statistics
+from trainables.latent_ode.metrics import (
+    baseline_predictions,
+    floor_prediction,
+    pooled_law,
+    score_metrics,
+    series_table,
+)
 from trainables.latent_ode.model import LatentODE, Mask, Samples, Times
 from trainables.latent_ode.solvers import solve
 
@@ -41,8 +47,9 @@ class LatentODEMethod(Method[Config]):
         config.check_data()
         training, validation, test = (load(config, split, store) for split in ("train", "val", "test"))
         stats = statistics(training)
-        reference: Span = jax.tree.map(lambda array: array[:NUM_HELD_OUT], training.observed)
-        tests = {f"{config.dataset}_test": {"series": test, "reference": reference, "statistics": stats}}
+        # The pooled baseline learns from every series that the model learns from, with their noise.
+        pooled = pooled_law(training.observed, stats, config.noise)
+        tests = {f"{config.dataset}_test": _test(test, stats, pooled, config)}
         return TrialData([{"series": training, "statistics": stats}], validation, tests)
 
     def test_set(self, config: Config, store: DatasetStore, name: str) -> PyTree[np.ndarray]:
@@ -50,9 +57,10 @@ class LatentODEMethod(Method[Config]):
         own = self.data(config, store).tests
         if name in own:
             return own[name]
-        values: dict[str, Any] = {"dataset": name.removesuffix("_test"), "file": None}
+        values: dict[str, Any] = {"dataset": name.removesuffix("_test"), "file": None, "file_components": None}
         if Path(name).suffix:
-            values = {"dataset": "file", "file": str(Path(name).resolve())}
+            own_file = str(Path(name).resolve())
+            values = {"dataset": "file", "file": own_file, "file_components": config.num_components}
         try:
             other = config.of_values({**config.model_dump(mode="json"), **values})
             series = load(other, "test", store)
@@ -63,7 +71,7 @@ class LatentODEMethod(Method[Config]):
         if series.observed.y.shape[-1] != num:
             held = series.observed.y.shape[-1]
             raise UnknownTestSetError(f"{name} has series of {held} components, and the model is of {num}")
-        return {**test, "series": series}
+        return _test(series, test["statistics"], test["pooled_law"], other)
 
     def init(self, config: Config, hyper: Hyper, key: PRNGKeyArray) -> LatentODE:
         """Return the initial model."""
@@ -97,7 +105,7 @@ class LatentODEMethod(Method[Config]):
             later = normalised(model, series.later, hyper["noise"])
             x, t, mask = (jnp.concatenate(pair) for pair in zip((x, t, mask), later, strict=True))
         num_observed = series.observed.t.shape[1]
-        solution = solve(config, hyper["rtol"], hyper["atol"], model.field, z0, t, num_observed)
+        solution = solve(config, hyper["rtol"], hyper["atol"], model.field, model.start(z0), t, num_observed)
         error = jnp.sum(losses.squared_error(x, model.decode(solution.z), mask)) / num
         reconstruction = 0.5 * error / hyper["noise_variance"]
         kl, beta = jnp.zeros(()), jnp.zeros(())
@@ -142,10 +150,17 @@ class LatentODEMethod(Method[Config]):
         results = {}
         for name, test in tests.items():
             series, stats, model = _series(test["series"]), Statistics(*test["statistics"]), prediction[name]
-            baselines = baseline_predictions(series, Span(*test["reference"]), stats, config.noise)
-            metrics = score_metrics(series, stats, model, baselines)
-            results[name] = TestResult(metrics, series_table(series, stats, model, baselines))
+            baselines = baseline_predictions(series, test["pooled_law"], stats, config.noise)
+            floor = floor_prediction(series, stats, config.noise) if test["is_spirals"] else {}
+            metrics = score_metrics(series, stats, model, baselines, floor)
+            results[name] = TestResult(metrics, series_table(series, stats, model, {**baselines, **floor}))
         return results
+
+
+def _test(series: Series, stats: Statistics, pooled: np.ndarray, config: Config) -> dict[str, Any]:
+    """Return a test set: what is scored, and what the baselines and the floor need."""
+    is_spirals = np.asarray(config.dataset == "spirals")
+    return {"series": series, "statistics": stats, "pooled_law": pooled, "is_spirals": is_spirals}
 
 
 def _series(data: PyTree[Any]) -> Series:
@@ -164,7 +179,7 @@ def _predict(config: Config, hyper: Hyper, model: Any, series: Series) -> dict[s
     x, t, mask = normalised(model, series.observed, hyper["noise"])
     mean, log_std = model.encode(x, t, mask)
     times = jnp.concatenate([t, jnp.transpose(series.later.t) / model.time_scale])
-    solution = solve(config, hyper["rtol"], hyper["atol"], model.field, mean, times, len(t))
+    solution = solve(config, hyper["rtol"], hyper["atol"], model.field, model.start(mean), times, len(t))
     # A failed solve has no error to report: not a number is never the best.
     predicted = jnp.where(solution.solved, model.decode(solution.z), jnp.nan)
     kl = None if log_std is None else losses.kl_to_normal(mean, log_std)

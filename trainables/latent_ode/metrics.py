@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Float64
 
-from trainables.latent_ode.data import Series, Span, Statistics
-from trainables.latent_ode.metric_names import BASELINES
+from trainables.latent_ode.data import SPIRAL, Series, Span, Statistics
+from trainables.latent_ode.metric_names import BASELINES, FLOOR
 
 NUM_LINE = 4
 """Samples that the line of the linear extrapolation goes through."""
@@ -44,26 +44,26 @@ def linear_extrapolation(y: _States, t: _Times, mask: _Mask, later: _Times) -> _
 
 
 def fit_linear_dynamics(y: _States, t: _Times, mask: _Mask, *, pooled: bool) -> Float64[np.ndarray, "n d d"]:
-    """Return the A of x' = A x, of each series or one for all, by least squares in the integrated equation.
+    """Return the A of x' = A x, of each series or one for all (n = 1), by least squares in the integrated equation.
 
     x(t) - x(t_0) = A S(t), S the integral of x from cubic Hermite interpolation with the slopes A x: fourth order in
     the gaps, and no derivative of noisy samples is taken. The constant is fitted too, so that no sample is special.
     """
     h = np.diff(t, axis=1)[..., None]
     n, _, d = y.shape
-    A = np.zeros((n, d, d))
+    # S = trapezoid + A corrections, both of which are the samples' alone: their products are summed once.
+    areas = np.concatenate([h * (y[:, 1:] + y[:, :-1]) / 2, h**2 * (y[:, :-1] - y[:, 1:]) / 12], axis=2)
+    parts = np.concatenate([np.zeros((n, 1, 2 * d)), np.cumsum(areas, axis=1)], axis=1)
     # What a padded sample holds never counts, but must not spoil the sums before it: it has no time of its own.
+    parts, x = (np.where(mask[..., None], array - _mean(array, mask), 0.0) for array in (parts, y))
+    if pooled:
+        parts, x = parts.reshape(1, -1, 2 * d), x.reshape(1, -1, d)
+    products, moments = (np.swapaxes(parts, 1, 2) @ array for array in (parts, x))
+    A = np.zeros((len(parts), d, d))
     for _ in range(REFINEMENTS):
-        slope = np.einsum("nij,nsj->nsi", A, y)
-        area = h * (y[:, 1:] + y[:, :-1]) / 2 + h**2 * (slope[:, :-1] - slope[:, 1:]) / 12
-        S = np.concatenate([np.zeros((n, 1, d)), np.cumsum(area, axis=1)], axis=1)
-        S = np.where(mask[..., None], S - _mean(S, mask), 0.0)
-        x = np.where(mask[..., None], y - _mean(y, mask), 0.0)
-        gram, moment = np.einsum("nsi,nsj->nij", S, S), np.einsum("nsi,nsj->nij", S, x)
-        if pooled:
-            gram, moment = gram.sum(0, keepdims=True), moment.sum(0, keepdims=True)
-        fitted = np.swapaxes(np.linalg.pinv(gram, rcond=1e-10, hermitian=True) @ moment, 1, 2)
-        A = np.broadcast_to(fitted, A.shape).copy()
+        weights = np.concatenate([np.broadcast_to(np.eye(d), A.shape), np.swapaxes(A, 1, 2)], axis=1)
+        gram, moment = (np.swapaxes(weights, 1, 2) @ array for array in (products @ weights, moments))
+        A = np.swapaxes(np.linalg.pinv(gram, rcond=1e-10, hermitian=True) @ moment, 1, 2)
     return A
 
 
@@ -85,8 +85,14 @@ def expm(A: Float64[np.ndarray, "*n d d"]) -> Float64[np.ndarray, "*n d d"]:
     return result
 
 
-def linear_prediction(A: Float64[np.ndarray, "n d d"], y: _States, t: _Times, mask: _Mask, later: _Times) -> _States:
+def pooled_law(observed: Span, stats: Statistics, noise: float) -> Float64[np.ndarray, "d d"]:
+    """Return the A of x' = A x that fits all of these series best."""
+    return fit_linear_dynamics(*observations(observed, stats, noise), pooled=True)[0]
+
+
+def linear_prediction(A: Float64[np.ndarray, "*n d d"], y: _States, t: _Times, mask: _Mask, later: _Times) -> _States:
     """Return x' = A x at the later times, from the start that fits the observed samples best."""
+    A = np.broadcast_to(A, (len(y), *A.shape[-2:]))
     with np.errstate(over="ignore", invalid="ignore"):
         flow = expm(t[..., None, None] * A[:, None])
     flow = np.where(mask[..., None, None] & np.isfinite(flow), flow, 0.0)
@@ -97,28 +103,40 @@ def linear_prediction(A: Float64[np.ndarray, "n d d"], y: _States, t: _Times, ma
     return np.where(np.isfinite(predicted), predicted, np.inf)
 
 
-def baseline_predictions(series: Series, reference: Span, stats: Statistics, noise: float) -> dict[str, _States]:
-    """Return what each baseline of BASELINES predicts for the extrapolation span, in the data's units."""
+def baseline_predictions(
+    series: Series, pooled: Float64[np.ndarray, "d d"], stats: Statistics, noise: float
+) -> dict[str, _States]:
+    """Return what each baseline of BASELINES predicts for the extrapolation span, in the data's units.
+
+    `pooled` is the A that is fitted to the training series.
+    """
     y, t, mask = observations(series.observed, stats, noise)
     later = series.later.t.astype(np.float64)
-    pooled = fit_linear_dynamics(*observations(reference, stats, noise), pooled=True)[:1]
     predictions = {
         "persistence": persistence(y, t, mask, later),
         "linear_extrapolation": linear_extrapolation(y, t, mask, later),
         "linear_dynamics": linear_prediction(fit_linear_dynamics(y, t, mask, pooled=False), y, t, mask, later),
-        "pooled_linear_dynamics": linear_prediction(
-            np.broadcast_to(pooled, (len(y), *pooled.shape[1:])), y, t, mask, later
-        ),
+        "pooled_linear_dynamics": linear_prediction(pooled, y, t, mask, later),
     }
     assert set(predictions) == set(BASELINES)
     bound = FARTHEST * np.abs(y).max((1, 2), keepdims=True)
     return {name: np.clip(predicted, -bound, bound) for name, predicted in predictions.items()}
 
 
+def floor_prediction(series: Series, stats: Statistics, noise: float) -> dict[str, _States]:
+    """Return what the law of the spirals predicts for their extrapolation span, by the name of the floor."""
+    later = series.later.t.astype(np.float64)
+    return {FLOOR: linear_prediction(SPIRAL, *observations(series.observed, stats, noise), later)}
+
+
 def score_metrics(
-    series: Series, stats: Statistics, model: Mapping[str, Any], baselines: Mapping[str, np.ndarray]
+    series: Series,
+    stats: Statistics,
+    model: Mapping[str, Any],
+    baselines: Mapping[str, np.ndarray],
+    floor: Mapping[str, np.ndarray],
 ) -> dict[str, float]:
-    """Return the metrics of a test set, named as in `final_metric_names`."""
+    """Return the metrics of a test set, named as in `final_metric_names`; the floor is no baseline to beat."""
     metrics = {}
     errors = {name: _errors(series.later, stats, predicted) for name, predicted in baselines.items()}
     own = _errors(series.later, stats, model["later"])
@@ -126,6 +144,7 @@ def score_metrics(
         ("test_extrapolation", own),
         ("test_reconstruction", _errors(series.observed, stats, model["observed"])),
         *((f"test_baseline_{name}", values) for name, values in errors.items()),
+        *((f"test_{name}", _errors(series.later, stats, predicted)) for name, predicted in floor.items()),
     ):
         metrics |= {f"{name}_error_pct": values[0], f"{name}_rmse": values[1]}
     metrics["test_baselines_beaten"] = float(sum(own[1] < values[1] for values in errors.values()))

@@ -64,6 +64,20 @@ class LinearField(eqx.Module):
         return self.weight @ z
 
 
+class BoundedField(eqx.Module):
+    """z' = s tanh(MLP(z)), with a learnt number s: however far a state goes, it goes no faster.
+
+    As in Diffrax's example of a latent ODE (Kidger 2021, On Neural Differential Equations).
+    """
+
+    mlp: MLP
+    scale: Float[Array, ""]
+
+    def __call__(self, z: Float[Array, "latent n"]) -> Float[Array, "latent n"]:
+        """Return s tanh(MLP(z))."""
+        return self.scale * jnp.tanh(self.mlp(z))
+
+
 class BackwardGRU(eqx.Module):
     """A GRU that reads the samples of each series from its last to its first (Cho et al. 2014)."""
 
@@ -116,12 +130,16 @@ class PrefixMLP(eqx.Module):
 
 
 class LatentODE(eqx.Module):
-    """q(z0 | series), z' = field(z), yhat = decoder(z), in normalised observations and times."""
+    """q(z0 | series), z' = field(z), yhat = decoder(z), in normalised observations and times.
+
+    With `lift`, the state of the ODE is another one, which starts at lift(z0).
+    """
 
     encoder: BackwardGRU | PrefixMLP
     posterior: Affine
-    field: MLP | LinearField
+    field: MLP | LinearField | BoundedField
     decoder: MLP
+    lift: MLP | None
     mean: Float[Array, " components"]
     scale: Float[Array, " components"]
     time_scale: Float[Array, ""]
@@ -137,18 +155,21 @@ class LatentODE(eqx.Module):
         else:
             sizes += _pairs([config.prefix * (d + 3), *[hidden] * config.depth, hidden])
         num_encoder = len(sizes)
-        sizes += _pairs([latent, *between, latent]) if config.field == "mlp" else [(latent, latent)]
+        state = latent if config.state is None else config.state
+        sizes += [(state, state)] if config.field == "linear" else _pairs([state, *between, state])
         num_field = len(sizes)
-        sizes += _pairs([latent, *(between if config.decoder == "mlp" else []), d])
+        sizes += _pairs([state, *(between if config.decoder == "mlp" else []), d])
+        num_decoder = len(sizes)
+        sizes += [] if config.state is None else _pairs([latent, *between, state])
         layers = _draw(sizes, key)
         self.posterior = layers[0]
         read = layers[1:num_encoder]
         self.encoder = (
             BackwardGRU(*read) if config.encoder == "gru" else PrefixMLP(MLP(read, config.activation), config.prefix)
         )
-        field = layers[num_encoder:num_field]
-        self.field = MLP(field, config.activation) if config.field == "mlp" else LinearField(field[0].weight)
-        self.decoder = MLP(layers[num_field:], config.activation)
+        self.field = _field(config, layers[num_encoder:num_field])
+        self.decoder = MLP(layers[num_field:num_decoder], config.activation)
+        self.lift = None if config.state is None else MLP(layers[num_decoder:], config.activation)
         self.mean, self.scale, self.time_scale = jnp.zeros(d), jnp.ones(d), jnp.ones(())
 
     def encode(
@@ -167,13 +188,24 @@ class LatentODE(eqx.Module):
         mean, log_std = jnp.split(out, 2)
         return mean, log_std
 
+    def start(self, z0: Float[Array, "latent n"]) -> Float[Array, "state n"]:
+        """Return the state at the first sample: z0, or what it is lifted to."""
+        return z0 if self.lift is None else self.lift(z0)
+
     def decode(self, z: Float[Array, "samples latent n"]) -> Samples:
         """Return the normalised observations of latent states."""
         return jnp.moveaxis(self.decoder(jnp.moveaxis(z, 0, 1)), 1, 0)
 
     @property
     def _num_latent(self) -> int:
-        return self.decoder.layers[0].weight.shape[1]
+        return (self.decoder if self.lift is None else self.lift).layers[0].weight.shape[1]
+
+
+def _field(config: Config, layers: tuple[Affine, ...]) -> MLP | LinearField | BoundedField:
+    if config.field == "linear":
+        return LinearField(layers[0].weight)
+    mlp = MLP(layers, config.activation)
+    return mlp if config.field == "mlp" else BoundedField(mlp, jnp.ones(()))
 
 
 def _pairs(sizes: Sequence[int]) -> list[tuple[int, int]]:

@@ -27,7 +27,7 @@ def series(saved: SavedModel) -> dict[str, np.ndarray]:
     model = jax.jit(lambda tests: saved.method.predict(config, traced_numbers(config), saved.model, tests))(on_device)[
         name
     ]
-    baselines = baseline_predictions(truth, Span(*test["reference"]), stats, config.noise)
+    baselines = baseline_predictions(truth, test["pooled_law"], stats, config.noise)
     arrays = {
         "observed": np.where(truth.observed.mask[..., None], truth.observed.y, np.nan),
         "later": np.where(truth.later.mask[..., None], truth.later.y, np.nan),

@@ -91,6 +91,7 @@ def test_numbers_that_only_scale_something_compile_nothing_new():
         ({"solver": "adaptive"}, {"substeps", "samples_per_step"}, {"rtol", "atol", "max_steps"}),
         ({"field": "linear"}, {"width", "depth", "activation"}, {"hidden"}),
         ({"field": "linear", "encoder": "mlp"}, {"width"}, {"depth", "activation"}),
+        ({"field": "linear", "state": 4}, set(), {"width", "depth", "activation"}),
         ({"dataset": "orbits"}, set(), {"orbit_family"}),
         ({"dataset": "file", "file": "/x.npz", "file_components": 1}, {"num_series", "missing_share"}, set()),
     ],
@@ -99,6 +100,11 @@ def test_fields_without_effect_are_known(fields, unused, used):
     found = set(Config(**fields).unused_fields())
     assert unused <= found
     assert not used & found
+
+
+def test_presets_are_configurations_in_which_every_value_has_an_effect():
+    for values in Config.presets.values():
+        assert not set(Config.of_values(values).unused_fields()) & set(values)
 
 
 @pytest.mark.parametrize(

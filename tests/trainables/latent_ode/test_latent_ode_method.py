@@ -12,6 +12,7 @@ from trainables._shared.training import Training
 from trainables.latent_ode.config import ActivationName, Config
 from trainables.latent_ode.data import SPIRAL, Series, Span
 from trainables.latent_ode.method import method
+from trainables.latent_ode.metrics import pooled_law
 from trainables.latent_ode.model import ACTIVATIONS, LatentODE
 from trainables.latent_ode.solvers import STEPS
 
@@ -266,6 +267,54 @@ def test_a_linear_latent_field_recovers_the_spirals_frequency_and_damping(store)
     true = np.linalg.eigvals(SPIRAL)
     assert max(found.imag) == pytest.approx(max(true.imag), rel=0.03)
     np.testing.assert_allclose(found.real, true.real, atol=0.03)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("field", ["bounded", "linear"])
+def test_a_lifted_state_is_the_odes_and_z0_stays_the_latent_one(store, field):
+    config = Config(**SMALL, state=7, field=field)
+    model, data = method.init(config, {}, jax.random.key(0)), method.data(config, store)
+    z0 = 100 * jax.random.normal(jax.random.key(1), (3, 5))
+    assert model.start(z0).shape == model.field(model.start(z0)).shape == (7, 5)
+    mean, log_std = model.encode(jnp.ones((8, 2, 5)), jnp.ones((8, 5)), jnp.ones((8, 5), bool))
+    assert mean.shape == log_std.shape == (3, 5)
+    loss, gradient = loss_and_gradient(config, data.phases[0])
+    assert 0 < loss.components["kl"] < 10
+    assert all(np.abs(leaf).max() > 0 for leaf in jax.tree.leaves((gradient.lift, gradient.field)))
+
+
+def test_a_bounded_field_is_a_number_times_a_tanh():
+    model = LatentODE(Config(**SMALL, field="bounded"), jax.random.key(0))
+    field = eqx.tree_at(lambda f: f.scale, model.field, jnp.asarray(2.5))
+    z = jnp.linspace(-3.0, 3.0, 12).reshape(3, 4)
+    np.testing.assert_allclose(field(z), 2.5 * np.tanh(field.mlp(z)), rtol=1e-6)
+    steep = eqx.tree_at(lambda f: f.mlp, field, jax.tree.map(lambda leaf: 100 * leaf, field.mlp))
+    assert 2.4 < np.abs(steep(z)).max() <= 2.5
+
+
+def test_the_pooled_law_is_fitted_to_every_training_series(store):
+    config = Config(**{**SMALL, "num_series": 700}, noise=0.1)
+    data = method.data(config, store)
+    ((_, test),) = data.tests.items()
+    stats, observed = data.phases[0]["statistics"], data.phases[0]["series"].observed
+    np.testing.assert_array_equal(test["pooled_law"], pooled_law(observed, stats, 0.1))
+    assert np.abs(test["pooled_law"] - pooled_law(Span(*(a[:256] for a in observed)), stats, 0.1)).max() > 1e-3
+
+
+def test_the_floor_is_that_of_spirals_alone(store, tmp_path):
+    config = Config(**SMALL)
+    spirals, orbits = (method.data(Config(**{**SMALL, "dataset": name}), store) for name in ("spirals", "orbits"))
+    assert spirals.tests["spirals_test"]["is_spirals"]
+    assert not orbits.tests["orbits_test"]["is_spirals"]
+    rng = np.random.default_rng(0)
+    np.savez(tmp_path / "own.npz", y=rng.normal(size=(40, 9, 2)), t=np.sort(rng.random((40, 9)), axis=1))
+    other = method.test_set(config, store, str(tmp_path / "own.npz"))
+    assert not other["is_spirals"]
+    model = method.init(config, {}, jax.random.key(0))
+    predicted = method.predict(config, traced_numbers(config), model, {"own": other})
+    result = method.score(config, {"own": other}, jax.tree.map(np.asarray, predicted))["own"]
+    assert "test_true_law_error_pct" not in result.metrics
+    assert "true_law_rmse" not in result.table
 
 
 @pytest.mark.slow

@@ -9,10 +9,12 @@ from trainables.latent_ode.metrics import (
     baseline_predictions,
     expm,
     fit_linear_dynamics,
+    floor_prediction,
     linear_extrapolation,
     linear_prediction,
     observations,
     persistence,
+    pooled_law,
     score_metrics,
     series_table,
 )
@@ -57,6 +59,16 @@ def test_linear_dynamics_are_those_that_made_the_series(pooled):
     np.testing.assert_allclose(predicted, series.later.y[full], atol=1e-5)
 
 
+def test_the_true_law_is_exact_without_noise_and_a_floor_with_it():
+    series = spirals()
+    stats = statistics(series)
+    (exact,), (noisy,) = (floor_prediction(series, stats, noise).values() for noise in (0.0, 0.1))
+    np.testing.assert_allclose(exact, series.later.y, atol=1e-5)
+    pooled = baseline_predictions(series, pooled_law(series.observed, stats, 0.1), stats, 0.1)["pooled_linear_dynamics"]
+    errors = [np.sqrt(np.mean((predicted - series.later.y) ** 2)) for predicted in (noisy, pooled)]
+    assert 0.01 < errors[0] < errors[1] < 1.5 * errors[0]
+
+
 def test_padding_changes_no_baseline():
     series = spirals(missing_share=0.4)
     stats = statistics(series)
@@ -67,30 +79,33 @@ def test_padding_changes_no_baseline():
     y, t, mask, noise = series.observed
     times = np.concatenate([t, np.repeat(t[:, -1:], 3, axis=1)], axis=1)
     wide = Span(wider(y, 9.0), times, wider(mask, False), wider(noise, 9.0))
-    one = baseline_predictions(series, series.observed, stats, 0.05)
-    other = baseline_predictions(series._replace(observed=wide), wide, stats, 0.05)
+    one = baseline_predictions(series, pooled_law(series.observed, stats, 0.05), stats, 0.05)
+    other = baseline_predictions(series._replace(observed=wide), pooled_law(wide, stats, 0.05), stats, 0.05)
     for name in BASELINES:
         np.testing.assert_allclose(one[name], other[name], rtol=1e-8, atol=1e-8)
 
 
 def test_a_baseline_that_explodes_is_kept_within_bounds():
     series = spirals(missing_share=0.8)
-    predictions = baseline_predictions(series, series.observed, statistics(series), 2.0)
+    stats = statistics(series)
+    predictions = baseline_predictions(series, pooled_law(series.observed, stats, 2.0), stats, 2.0)
     assert all(np.isfinite(predicted).all() for predicted in predictions.values())
 
 
 def test_scores_of_the_truth_are_zero_and_all_baselines_are_beaten():
     series = spirals()
     stats = statistics(series)
-    baselines = baseline_predictions(series, series.observed, stats, 0.1)
+    baselines = baseline_predictions(series, pooled_law(series.observed, stats, 0.1), stats, 0.1)
     state = {"kl": 1.5, "active_units": 2.0, "collapsed_pct": 25.0}
     model = {"observed": series.observed.y, "later": series.later.y, "kl": np.ones(64), "state": state}
-    metrics = score_metrics(series, stats, model, baselines)
-    assert set(metrics) == set(final_metric_names())
+    floor = floor_prediction(series, stats, 0.1)
+    assert set(score_metrics(series, stats, model, baselines, {})) == set(final_metric_names(law_is_known=False))
+    metrics = score_metrics(series, stats, model, baselines, floor)
+    assert set(metrics) == set(final_metric_names(law_is_known=True))
     assert metrics["test_extrapolation_error_pct"] == metrics["test_reconstruction_rmse"] == 0
     assert metrics["test_baselines_beaten"] == 4
     assert metrics["test_kl"] == 1.5
-    assert metrics["test_baseline_pooled_linear_dynamics_error_pct"] < 15
+    assert 1 < metrics["test_true_law_error_pct"] < metrics["test_baseline_pooled_linear_dynamics_error_pct"] < 15
     assert metrics["test_baseline_persistence_error_pct"] > 100
     table = series_table(series, stats, model, baselines)
     assert {len(column) for column in table.values()} == {64}
@@ -105,7 +120,8 @@ def test_predicting_the_training_mean_scores_a_hundred_percent():
     mean = np.broadcast_to(stats.mean, series.later.y.shape)
     model = {"observed": series.observed.y, "later": mean, "kl": np.ones(64), "state": dict.fromkeys(
         ("kl", "active_units", "collapsed_pct"), 0.0)}  # fmt: skip
-    metrics = score_metrics(series, stats, model, baseline_predictions(series, series.observed, stats, 0.0))
+    pooled = pooled_law(series.observed, stats, 0.0)
+    metrics = score_metrics(series, stats, model, baseline_predictions(series, pooled, stats, 0.0), {})
     assert metrics["test_extrapolation_error_pct"] == pytest.approx(100, rel=1e-5)
 
 
@@ -117,6 +133,7 @@ def test_one_lost_sample_leaves_no_error_that_could_be_chosen_by(lost):
     later[5, 3, 0] = lost
     state = {"kl": 1.5, "active_units": 2.0, "collapsed_pct": 25.0}
     model = {"observed": series.observed.y, "later": later, "kl": np.ones(64), "state": state}
-    metrics = score_metrics(series, stats, model, baseline_predictions(series, series.observed, stats, 0.1))
+    pooled = pooled_law(series.observed, stats, 0.1)
+    metrics = score_metrics(series, stats, model, baseline_predictions(series, pooled, stats, 0.1), {})
     assert not np.isfinite([metrics["test_extrapolation_rmse"], metrics["test_extrapolation_error_pct"]]).any()
     assert metrics["test_baselines_beaten"] == 0
