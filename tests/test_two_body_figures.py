@@ -2,6 +2,8 @@
 
 from types import SimpleNamespace
 
+import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
@@ -22,11 +24,14 @@ from analysis.figures.two_body import (
     residual_field,
 )
 from analysis.figures.two_body._errors import angle_deg, error_pct, lead_deg, magnitude_pct
+from trainables._shared.checkpoint import write_checkpoint
+from trainables._shared.choice import is_choice
 from trainables._shared.program import traced_numbers
+from trainables._shared.saved import load_model
 from trainables.two_body import pictures
 from trainables.two_body.config import Config
 from trainables.two_body.heads import HEADS
-from trainables.two_body.method import method
+from trainables.two_body.method import method, solve
 from trainables.two_body.model import exact_acceleration
 
 CONFIG = Config(
@@ -79,6 +84,40 @@ def test_an_orbit_in_a_stronger_field_runs_ahead_and_one_in_a_weaker_field_behin
     assert (lead_deg(ahead)[:, 300] > 1).all()
     assert (lead_deg(behind)[:, 300] < -1).all()
     assert lead_and_lag.leads({0: ahead}).leads["p50"].iloc[300] == pytest.approx(np.median(lead_deg(ahead)[:, 300]))
+
+
+@pytest.mark.parametrize("solver", ["mesh", "adaptive"])
+def test_the_propagated_orbits_are_those_that_are_scored(solver):
+    config = CONFIG.model_copy(update={"solver": solver, "max_steps": 1})
+    found = pictures.orbits(SimpleNamespace(method=method, config=config, model=stronger))
+    y0, t = jnp.asarray(np.moveaxis(found["y"][:, 0], -1, 0), jnp.float32), jnp.asarray(found["t"].T, jnp.float32)
+    max_steps = config.max_steps * -(-360 // config.segment_length)
+    scored = solve(config, traced_numbers(config), stronger, y0, t, max_steps).y
+    expected = np.asarray(scored, np.float64).transpose(2, 0, 1)  # orbits, samples, components
+    expected[(expected == 0).all(-1)] = np.nan
+    assert np.isfinite(expected).all() == (solver == "mesh")  # so few steps do not reach the end
+    np.testing.assert_allclose(found["propagated"][:, 1:], expected, atol=2e-3)
+
+
+def test_trained_models_of_a_search_share_a_program(tmp_path, monkeypatch):
+    traced = []
+    monkeypatch.setattr(pictures, "exact_acceleration", lambda y: traced.append(y) or exact_acceleration(y))
+    searched = {"head": ["mlp_4D_signed", "mlp_4D_unit_softplus"], "activation": ["leaky_relu", "tanh"]}
+    kinds = [("mlp_4D_signed", "tanh", 1e-3), ("mlp_4D_unit_softplus", "leaky_relu", 1e-2)]
+    for head, activation, rate in kinds:
+        config = CONFIG.model_copy(update={"head": head, "activation": activation, "learning_rate": rate})
+        model = method.init(config, traced_numbers(config), jax.random.key(1))
+        path = tmp_path / f"{head}.npz"
+        params = eqx.filter(model, eqx.is_array, is_leaf=is_choice)
+        meta = {"config": config.model_dump(mode="json"), "bests": {"best": {"metrics": {}}}}
+        write_checkpoint(path, {"best": params}, {**meta, "extra": {"trainable": "two_body"}})
+        shared = pictures.orbits(load_model(path, searched=searched))
+        count = len(traced)
+        alone = pictures.orbits(load_model(path))
+        del traced[count:]
+        np.testing.assert_allclose(shared["a"], alone["a"], rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(shared["outputs"], alone["outputs"], rtol=1e-4, atol=1e-5)
+    assert len(traced) == 1
 
 
 def test_a_lead_counts_whole_turns():
@@ -135,8 +174,6 @@ def test_sign_changes_are_where_the_line_between_two_samples_crosses_zero():
 
 
 def test_what_the_network_gives_is_what_its_head_turns_into_the_acceleration():
-    import jax
-
     model = method.init(CONFIG, traced_numbers(CONFIG), jax.random.key(0))
     found = pictures.orbits(saved(model))
     flat = jnp.asarray(np.moveaxis(found["y"], -1, 0))

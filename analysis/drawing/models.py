@@ -83,7 +83,7 @@ def _computed(root: Path, trial: int, changed: int, trainable: str, part: str) -
 @functools.lru_cache(maxsize=8)
 def _loaded(root: Path, trial: int, changed: int) -> Any:
     try:
-        return saved_model(SearchPaths(root), trial)
+        return saved_model(SearchPaths(root), trial, shares_programs=True)
     except ModuleNotFoundError as error:
         raise _without_jax(error) from None
 

@@ -1,6 +1,5 @@
 """Draws figures to files and to SVG that is part of a page."""
 
-import io
 import re
 from pathlib import Path
 from typing import Any, Literal
@@ -10,6 +9,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure as Canvas
 
 from analysis.drawing.figure import Data, Figure
+from analysis.drawing.once import as_svg
 from analysis.drawing.style import GREY, styled
 
 Form = Literal["png", "pdf", "svg"]
@@ -51,12 +51,10 @@ def save(figure: Figure, data: Data, path: Path) -> None:
 
 def svg(figure: Figure, data: Data) -> str:
     """Return a figure as an SVG element for a page: its grey is the page's text colour, its ids are its own."""
-    canvas, out = drawn(figure, data, title=False), io.StringIO()
+    canvas = drawn(figure, data, title=False)
     _as_pixels(canvas)
     with styled():
-        nothing = {"Date": None, "Creator": None, "Format": None, "Type": None}
-        canvas.savefig(out, format="svg", dpi=PIXELS_PER_INCH, metadata=nothing)
-    text = out.getvalue()
+        text = as_svg(canvas, PIXELS_PER_INCH)
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>", "", text, count=1, flags=re.DOTALL)
     text = re.sub(r' d="[^"]*"', lambda path: re.sub(r"(\.\d\d)\d+", r"\1", path[0]), text)

@@ -1,5 +1,6 @@
 """The one style of all figures: its colours, and axes that suit the values on them."""
 
+import functools
 import math
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
@@ -23,7 +24,12 @@ DECADES = 1.2
 
 def styled() -> AbstractContextManager[Any]:
     """Return a context in which matplotlib draws in the style."""
-    return mpl.rc_context(rc=mpl.rc_params_from_file(STYLE, use_default_template=False))
+    return mpl.rc_context(rc=_parameters())
+
+
+@functools.cache
+def _parameters() -> dict[str, Any]:
+    return dict(mpl.rc_params_from_file(STYLE, use_default_template=False))
 
 
 def color(index: int) -> str:

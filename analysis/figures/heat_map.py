@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from analysis.drawing.columns import completed_with_value, numbers, two_factors
 from analysis.drawing.style import scale, shorten
@@ -116,6 +115,8 @@ def _few(
 
 def trend(x: np.ndarray, values: np.ndarray, objective: str) -> str:
     """Return a sentence about whether an objective rises or falls with a number: Kendall's tau-b and its p value."""
+    from scipy import stats  # only here: it takes longer to import than the figure to draw
+
     found: Any = stats.kendalltau(x, values)
     tau, p = float(found.statistic), float(found.pvalue)
     if not np.isfinite(tau) or p >= 0.05:

@@ -7,9 +7,9 @@ errors of trainings have heavy tails (the rank transform of Conover and Iman, 19
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 
 from analysis.mattered.crossed import Crossed, depends, dummies
+from analysis.mattered.ranks import f_tail, false_discovery, ranked
 from analysis.mattered.verdict import LEVEL
 from analysis.mattered.words import too_few
 
@@ -40,8 +40,7 @@ def chances(units: Crossed) -> dict[str, Chance]:
     """Return for each factor how likely chance alone makes its levels differ so much."""
     found = {name: _of_factor(units, name) for name in units.codes}
     known = [name for name, one in found.items() if not np.isnan(one.p)]
-    corrected = stats.false_discovery_control([found[name].p for name in known]) if known else []
-    by_name = dict(zip(known, corrected, strict=True))
+    by_name = dict(zip(known, false_discovery([found[name].p for name in known]), strict=True))
     return {
         name: Chance(one.p, float(by_name.get(name, np.nan)), one.is_adjusted, one.why_not)
         for name, one in found.items()
@@ -55,7 +54,7 @@ def _of_factor(units: Crossed, name: str) -> Chance:
         return Chance(np.nan, np.nan, False, "fewer than two of its levels have results")
     if np.ptp(units.values[active]) == 0:
         return Chance(np.nan, np.nan, False, "all results are equal")
-    ranks = stats.rankdata(units.sign * units.values[active])
+    ranks = ranked(units.sign * units.values[active])
     # what is searched only under a condition on this factor is part of its levels
     held = [one.column for one in units.factors if one.column != name and not depends(units.factors, one, name)]
     others = [units.codes[other][active] for other in held]
@@ -88,7 +87,7 @@ def nested_f(ranks: np.ndarray, full: np.ndarray, reduced: np.ndarray) -> float 
     explained = max(float(rest_reduced @ rest_reduced) - unexplained, 0.0)
     if unexplained <= 1e-9 * float(ranks @ ranks):
         return 0.0 if explained > 0 else None
-    return float(stats.f.sf((explained / more) / (unexplained / left), more, left))
+    return f_tail((explained / more) / (unexplained / left), more, left)
 
 
 def residuals(ranks: np.ndarray, design: np.ndarray) -> tuple[np.ndarray, int]:

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 import pandas as pd
-from scipy import stats
 
 from analysis.mattered.chance import Chance
 from analysis.mattered.comparable import Comparable
@@ -126,6 +125,8 @@ def failures_sentence(levels: pd.DataFrame, column: str, corrections: int) -> st
         rest = failed.sum() - failed[place], ended.sum() - ended[place]
         if min(ended[place], rest[1]) == 0 or failed[place] * rest[1] <= rest[0] * ended[place]:
             continue
+        from scipy import stats
+
         table = [[failed[place], ended[place] - failed[place]], [rest[0], rest[1] - rest[0]]]
         p = float(stats.fisher_exact(table, alternative="greater").pvalue) * len(levels) * corrections  # pyright: ignore
         if best is None or p < best[0]:

@@ -13,10 +13,10 @@ from math import comb
 from typing import Literal
 
 import numpy as np
-from scipy import stats
 
 from analysis.mattered.chance import FEWEST_LEFT, fitted, nested_f
 from analysis.mattered.crossed import Crossed, dummies
+from analysis.mattered.ranks import false_discovery, ranked, t_tail
 from analysis.mattered.verdict import LEVEL
 
 FEWEST_IN_CELL = 3
@@ -51,7 +51,7 @@ def interactions(units: Crossed, only: str | None = None) -> tuple[list[Interact
 
     At most one per pair of factors; with `only`, a factor's name, those that are about this factor's levels.
     """
-    ranks = stats.rankdata(units.scores) if len(units.scores) else units.scores
+    ranks = ranked(units.scores) if len(units.scores) else units.scores
     found: list[tuple[str, str, float]] = []
     for first, second in list(combinations(units.codes, 2))[:MOST_PAIRS]:
         p = _interaction_p(units, ranks, first, second)
@@ -59,9 +59,8 @@ def interactions(units: Crossed, only: str | None = None) -> tuple[list[Interact
             found.append((first, second, p))
     if not found:
         return [], 0
-    corrected = stats.false_discovery_control([p for _, _, p in found])
     stated = []
-    for (first, second, _), p in zip(found, corrected, strict=True):
+    for (first, second, _), p in zip(found, false_discovery([p for _, _, p in found]), strict=True):
         if p > LEVEL:
             continue
         orders = [(first, second), (second, first)]
@@ -129,7 +128,7 @@ def one_sided_p(one: np.ndarray, other: np.ndarray, alternative: Literal["less",
     if np.sqrt(errors.sum()) <= rounding:
         return 1 / comb(len(one) + len(other), len(one)) if gap > rounding else 1.0
     freedom = errors.sum() ** 2 / (errors**2 / [len(one) - 1, len(other) - 1]).sum()
-    return float(stats.t.sf(gap / np.sqrt(errors.sum()), freedom))
+    return t_tail(gap / np.sqrt(errors.sum()), freedom)
 
 
 def _without_others(units: Crossed, ranks: np.ndarray, factor: str, second: str) -> np.ndarray:

@@ -7,10 +7,10 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from scipy import stats
 
 from analysis.mattered import permutation
 from analysis.mattered.bootstrap import interval_of_difference, interval_of_mean, interval_within
+from analysis.mattered.ranks import ranked, t_tail
 from analysis.mattered.seed_table import SeedTable
 from analysis.mattered.verdict import LEVEL
 
@@ -127,7 +127,7 @@ def _paired(table: SeedTable, one: int, other: int, moved: bool, common: np.ndar
     won = table.failed[other] & table.completed[one]
     if lost.sum() <= won.sum():
         return found
-    ranks = np.sign(pairs) * stats.rankdata(np.abs(pairs))
+    ranks = np.sign(pairs) * ranked(np.abs(pairs))
     worst = float(len(pairs) + 1)
     ranks = np.concatenate([ranks, np.full(int(won.sum()), worst), np.full(int(lost.sum()), -worst)])
     return replace(found, p_failures=permutation.sign_flips(ranks) if ranks.sum() > 0 else 1.0)
@@ -141,15 +141,23 @@ def _of_whole_seeds(by_seed: np.ndarray, p: float, low: float, high: float) -> t
     ends = interval_of_mean(by_seed)
     error = by_seed.std(ddof=1) / np.sqrt(len(by_seed))
     t = abs(by_seed.mean()) / error if error > 0 else np.inf
-    return max(p, float(2 * stats.t.sf(t, len(by_seed) - 1))), min(low, ends[0]), max(high, ends[1])
+    return max(p, 2 * t_tail(t, len(by_seed) - 1)), min(low, ends[0]), max(high, ends[1])
 
 
 def _wilcoxon(pairs: np.ndarray) -> float:
     if not (pairs != 0).any():
         return 1.0
+    from scipy import stats
+
     tied = len(np.unique(np.abs(pairs))) < len(pairs) or bool((pairs == 0).any())
     found: Any = stats.wilcoxon(pairs, method="auto" if len(pairs) > 50 or tied else "exact")
     return float(found.pvalue)
+
+
+def _mann_whitney(one: np.ndarray, other: np.ndarray) -> float:
+    from scipy import stats
+
+    return float(stats.mannwhitneyu(one, other).pvalue)
 
 
 def _other_seeds(table: SeedTable, one: int, other: int, both: np.ndarray) -> Compared:
@@ -179,7 +187,7 @@ def _other_seeds(table: SeedTable, one: int, other: int, both: np.ndarray) -> Co
         num_units=min(map(min, sizes)),
         sizes=(len(gaps), len(gaps)),
         p_settings=permutation.sign_flips(gaps) if len(gaps) > 1 else np.nan,
-        p_ranks=float(stats.mannwhitneyu(runs, others).pvalue),
+        p_ranks=_mann_whitney(runs, others),
     )
     failed, failed_other = (int(table.failed[level].sum()) for level in (one, other))
     return replace(found, p_failures=_failures_as_worst(runs, others, failed, failed_other))
@@ -218,7 +226,7 @@ def _unpaired(table: SeedTable, one: int, other: int, moved: bool, forest: "Fore
         num_units=min(len(here), len(there)),
         sizes=(len(here), len(there)),
         p_settings=np.nan,
-        p_ranks=float(stats.mannwhitneyu(here, there).pvalue),
+        p_ranks=_mann_whitney(here, there),
         is_adjusted=forest.is_used if table.features.shape[1] else None,
     )
     failed, failed_other = (int(table.failed[level].any(axis=1).sum()) for level in (one, other))
@@ -234,7 +242,7 @@ def _failures_as_worst(here: np.ndarray, there: np.ndarray, failed: int, failed_
         return None
     worst = float(max(here.max(), there.max())) + 1.0
     first = np.concatenate([here, np.full(failed, worst)])
-    ranks = stats.rankdata(np.concatenate([first, there, np.full(failed_other, worst)]))
+    ranks = ranked(np.concatenate([first, there, np.full(failed_other, worst)]))
     ranks, others = ranks[: len(first)], ranks[len(first) :]
     return permutation.exchanged(ranks, others) if ranks.mean() < others.mean() else 1.0
 

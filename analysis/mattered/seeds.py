@@ -28,11 +28,11 @@ from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
-from scipy import stats
 
 from analysis.mattered.comparable import Comparable, comparable
 from analysis.mattered.level_pairs import TESTS, Compared, Forest, compare_levels
 from analysis.mattered.permutation import moved_together
+from analysis.mattered.ranks import false_discovery
 from analysis.mattered.seed_table import SeedTable, seed_table
 from analysis.mattered.verdict import LEVEL, Verdict
 from analysis.mattered.verdict_sentences import Facts, sentence
@@ -79,7 +79,7 @@ def corrected_together(p: Sequence[float] | np.ndarray) -> np.ndarray:
     The procedure of Benjamini and Hochberg (1995) holds here though comparisons share levels, since that makes them
     depend positively on each other (Benjamini and Yekutieli 2001).
     """
-    return np.asarray(stats.false_discovery_control(p)) if len(p) else np.zeros(0)
+    return false_discovery(p)
 
 
 def compare_all(table: SeedTable) -> list[Compared]:

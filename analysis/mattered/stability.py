@@ -4,9 +4,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from analysis.mattered.comparable import STEPS, VALUE, Comparable, numbers
+from analysis.mattered.ranks import kendall, ranked, spearman
 from analysis.search import Search
 from cluster.state.outcomes import Outcome
 
@@ -215,14 +215,13 @@ def agreement(early: np.ndarray, late: np.ndarray) -> tuple[float, float]:
     """Return Spearman's and Kendall's correlation of two rankings; NaN if all are equal in one of them."""
     if np.ptp(early) == 0 or np.ptp(late) == 0:
         return np.nan, np.nan
-    spearman, kendall = stats.spearmanr(early, late), stats.kendalltau(early, late)
-    return float(spearman.statistic), float(kendall.statistic)  # pyright: ignore[reportAttributeAccessIssue]
+    return spearman(early, late), kendall(early, late)
 
 
 def _interval(early: np.ndarray, late: np.ndarray, resamples: int = 200, seed: int = 0) -> tuple[float, float]:
     """Return the 95 % bootstrap interval of Spearman's correlation over the trials."""
     drawn = np.random.default_rng(seed).integers(len(early), size=(resamples, len(early)))
-    left, right = stats.rankdata(early[drawn], axis=1), stats.rankdata(late[drawn], axis=1)
+    left, right = ranked(early[drawn]), ranked(late[drawn])
     left, right = left - left.mean(axis=1, keepdims=True), right - right.mean(axis=1, keepdims=True)
     norm = np.sqrt((left**2).sum(axis=1) * (right**2).sum(axis=1))
     found = (left * right).sum(axis=1)[norm > 0] / norm[norm > 0]

@@ -1,11 +1,13 @@
 """The figures of a search for the page: a drawing that reads in light and dark, its data, and a chart if it has one."""
 
+import hashlib
 import html
 import json
+import pickle
 import re
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
@@ -92,15 +94,16 @@ def draw_all(search: Search, prefix: str, clock: Callable[[], float] = time.mono
     except Exception as error:  # a package of the user's, which cannot be imported
         drawings.broken.append(f"The figures could not be found: {_said(error)}")
         return drawings
+    done: dict[bytes, Drawing] = {}
     for figure in figures:
-        if drawing := _drawn(figure, search, None, prefix, drawings.broken):
+        if drawing := _drawn(figure, search, None, prefix, done, drawings.broken):
             drawings.shown.append(drawing)
     begun = clock()
     for trial in search.completed["trial"].tolist()[:NUM_OF_TRIALS]:
         for figure in filter(_is_of_trials, figures):
             if clock() - begun > PATIENCE_S:
                 return drawings
-            if drawing := _drawn(figure, search, [trial], f"{prefix}t{trial}", drawings.broken):
+            if drawing := _drawn(figure, search, [trial], f"{prefix}t{trial}", done, drawings.broken):
                 drawings.of_trials.setdefault(trial, []).append(drawing)
     return drawings
 
@@ -111,11 +114,22 @@ def _is_of_trials(figure: "Figure") -> bool:
 
 
 def _drawn(
-    figure: "Figure", search: Search, trials: Sequence[int] | None, prefix: str, broken: list[str]
+    figure: "Figure",
+    search: Search,
+    trials: Sequence[int] | None,
+    prefix: str,
+    done: dict[bytes, Drawing],
+    broken: list[str],
 ) -> Drawing | None:
     try:
         data = figure.info(search, trials)
-        return None if data is None else _draw(figure, data, prefix)
+        if data is None:
+            return None
+        key = _key(figure, data)
+        drawing = done.get(key) or _draw(figure, data)
+        if key:
+            done[key] = drawing
+        return replace(drawing, svg=Markup(_inline(drawing.svg, prefix)) if drawing.svg else drawing.svg)
     except Exception as error:
         which = f" of trial {trials[0]}" if trials else ""
         broken.append(f"The figure {figure.name}{which} could not be drawn: {_said(error)}")
@@ -126,11 +140,19 @@ def _said(error: Exception) -> str:
     return f"{type(error).__name__}: {error}"
 
 
-def _draw(figure: "Figure", data: "Data", prefix: str) -> Drawing:
+def _key(figure: "Figure", data: "Data") -> bytes:
+    """Return what tells a figure's data from others: two trials may have the same. Empty if it cannot be told."""
+    try:
+        return hashlib.blake2b(pickle.dumps((figure.name, data))).digest()
+    except Exception:  # data of a user's figure can be anything
+        return b""
+
+
+def _draw(figure: "Figure", data: "Data") -> Drawing:
     from analysis.drawing.render import svg
 
     table, chart = data.table(), _chart(figure, data)
-    drawn = _inline(svg(figure, data), prefix)
+    drawn = svg(figure, data)
     is_too_large = len(drawn) > LARGEST_SVG and bool(chart)
     return Drawing(
         name=figure.name,
@@ -149,10 +171,17 @@ def _chart(figure: "Figure", data: "Data") -> str:
         return ""
     if not {trace.get("type", "scatter") for trace in chart["data"]} <= UNDER_POLICY:
         return ""
-    from plotly.utils import PlotlyJSONEncoder
+    return packed_json(_as_text(_plain(chart)))
 
-    plain = json.loads(json.dumps(chart, cls=PlotlyJSONEncoder))  # no number of NumPy, and null for NaN
-    return packed_json(_as_text(plain))
+
+def _plain(chart: dict[str, Any]) -> dict[str, Any]:
+    """Return a chart without numbers of NumPy, and with null for NaN."""
+    try:
+        return json.loads(json.dumps(chart, allow_nan=False))
+    except (TypeError, ValueError):  # only then: Plotly takes a tenth of a second to import
+        from plotly.utils import PlotlyJSONEncoder
+
+        return json.loads(json.dumps(chart, cls=PlotlyJSONEncoder))
 
 
 def _as_text(value: Any, key: str = "") -> Any:

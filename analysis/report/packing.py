@@ -13,9 +13,13 @@ from typing import Any
 from cluster.wording import visible
 
 
+LEVEL = 6
+"""Of compression: the highest takes a third longer, for a 400th less."""
+
+
 def packed(text: str) -> str:
     """Return a text as base64 of its gzip; the same text always gives the same."""
-    return base64.b64encode(gzip.compress(text.encode("utf-8", "backslashreplace"), 9, mtime=0)).decode()
+    return base64.b64encode(gzip.compress(text.encode("utf-8", "backslashreplace"), LEVEL, mtime=0)).decode()
 
 
 def packed_json(data: Any) -> str:

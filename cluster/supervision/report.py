@@ -8,10 +8,12 @@ from contextlib import suppress
 from cluster.console import Console
 from cluster.machine.allocation import allocation_left_s
 from cluster.machine.processes import python_path
+from cluster.machine.scratch import ScratchError
 from cluster.machine.variables import own_environment
 from cluster.state.paths import SearchPaths
 from cluster.state.records import load_spec
 from cluster.supervision.supervisor import Ending
+from cluster.worker.environment import program_cache
 
 PATIENCE_S = 240.0
 """How long the report may take; it takes a minute for 6000 trials."""
@@ -50,6 +52,8 @@ def _run(paths: SearchPaths) -> str:
     # -P: `-m` would put the working directory, which is the user's, before our own packages.
     command = [sys.executable, "-P", "-m", "swell", "report", str(paths.root)]
     environment = own_environment() | {"PYTHONPATH": python_path()}
+    with suppress(ScratchError):  # without its cache the report compiles what another may have compiled
+        environment |= program_cache()
     with (
         paths.report_log.open("w") as output,
         subprocess.Popen(

@@ -93,6 +93,19 @@ class Origin:
         return environment | ({CODE: str(self.code)} if self.code is not None else {})
 
 
+def program_cache() -> dict[str, str]:
+    """Return the variables by which JAX keeps compiled programs on this node.
+
+    Raises ScratchError if the node's cache cannot be used.
+    """
+    return {
+        "JAX_COMPILATION_CACHE_DIR": str(node_cache() / f"compiled-{_cpu_kind()}"),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+        "JAX_COMPILATION_CACHE_MAX_SIZE": str(COMPILATION_CACHE_BYTES),
+    }
+
+
 def training_environment(resources: Resources, origin: Origin) -> dict[str, str]:
     """Return the environment of a process that trains: thread caps, cache of compiled programs, the origin's variables.
 
@@ -101,10 +114,7 @@ def training_environment(resources: Resources, origin: Origin) -> dict[str, str]
     environment = {
         **origin.variables(),
         **thread_caps(resources.cpus_per_trial),
-        "JAX_COMPILATION_CACHE_DIR": str(node_cache() / f"compiled-{_cpu_kind()}"),
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
-        "JAX_COMPILATION_CACHE_MAX_SIZE": str(COMPILATION_CACHE_BYTES),
+        **program_cache(),
     }
     if not resources.gpus_per_trial:
         environment["JAX_PLATFORMS"] = "cpu"

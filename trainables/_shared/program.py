@@ -99,7 +99,7 @@ class Evaluation(Compiled):
         self._config = _untold(config, branches)
         self._branches = branches
         shapes = eqx.filter_eval_shape(lambda: method.init(self._config, self.dummy_hyper(), jax.random.key(0)))
-        self._static = eqx.partition(shapes, _is_shape, is_leaf=is_choice)[1]
+        self.shapes, self._static = eqx.partition(shapes, _is_shape, is_leaf=is_choice)
         # A choice is no parameter, whatever arrays are in it.
         trained = method.trained(shapes)
         self.trained = jax.tree.map(lambda x, y: None if is_choice(x) else y, shapes, trained, is_leaf=is_choice)
