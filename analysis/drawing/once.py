@@ -2,7 +2,7 @@
 
 import io
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
@@ -33,7 +33,8 @@ def as_svg(canvas: Canvas, pixels_per_inch: float) -> str:
     with _ticks_known(canvas):
         layout = canvas.get_layout_engine()
         if layout is not None:
-            layout.execute(canvas)
+            with suppress(ValueError):  # as where matplotlib executes it
+                layout.execute(canvas)
             canvas.set_layout_engine("none")
         canvas.draw(renderer)
     renderer.finalize()

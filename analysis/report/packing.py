@@ -12,7 +12,6 @@ from typing import Any
 
 from cluster.wording import visible
 
-
 LEVEL = 6
 """Of compression: the highest takes a third longer, for a 400th less."""
 
