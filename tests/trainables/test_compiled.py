@@ -1,12 +1,19 @@
 """Programs that are compiled once: by one process of a node at a time, and for all values that a search varies."""
 
 import fcntl
+import math
+import subprocess
+import sys
+import threading
+import time
 
 import jax
 import pytest
 
 from cluster.study.configurations import searched_branches
 from search_spaces.spec import Spec
+from trainables._shared import compiled
+from trainables._shared.choice import choices
 from trainables._shared.compiled import NUM_LOCKS, Busy, Compiled
 from trainables._shared.config import branch_fields, branches_of, structural_key
 from trainables._shared.program import Program, ProgramCache
@@ -55,6 +62,58 @@ def test_who_finds_another_process_compiling_waits_or_says_so(locks):
     assert functions.compilations == 1
 
 
+HOLDS = """
+import fcntl, sys
+files = [open(name, "w") for name in sys.argv[1:]]
+for file in files:
+    fcntl.flock(file, fcntl.LOCK_EX)
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def holder(locks):
+    """A process that holds every lock until its end."""
+    names = [file.name for file in locks]
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLDS, *names], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout.readline() == "held\n"
+        yield process
+        process.kill()
+
+
+def _waiting(functions):
+    thread = threading.Thread(target=functions.compile, args=("double", 1.0), daemon=True)
+    thread.start()
+    return thread
+
+
+def test_who_waits_for_a_process_that_dies_goes_on(holder, monkeypatch):
+    monkeypatch.setattr(compiled, "PATIENCE_S", math.inf)
+    functions = Doubling("doubling")
+    thread = _waiting(functions)
+    thread.join(1.0)
+    assert not functions.has("double", 1.0)
+    holder.kill()
+    thread.join()
+    assert functions.has("double", 1.0)
+
+
+def test_who_has_waited_long_enough_for_a_process_that_lives_compiles_without_it(holder, monkeypatch):
+    assert compiled.PATIENCE_S == 60
+    monkeypatch.setattr(compiled, "PATIENCE_S", 1.0)
+    functions, start = Doubling("doubling"), time.monotonic()
+    functions.compile("double", 1.0)
+    assert time.monotonic() - start >= 1.0
+    assert functions.run("double", 1.5) == 3.0
+    assert functions.compile_s < time.monotonic() - start - 0.9  # waiting is none of it
+    assert holder.poll() is None
+    with pytest.raises(Busy):
+        Doubling("doubling").compile("double", 1.0, wait=False)
+
+
 def test_a_cache_that_cannot_be_locked_is_no_obstacle(tmp_path):
     (tmp_path / "cache-locks").write_text("no folder")
     before = jax.config.jax_compilation_cache_dir
@@ -99,6 +158,27 @@ def test_while_others_compile_what_is_needed_now_what_comes_later_is_compiled(bu
     program._owner = lambda call: scripted
     program.prepare([("chunk",), ("validate",)], [("predict",)])
     assert scripted.done == expected
+
+
+FUNCTIONS = {"tanh": lambda x: x + 1, "leaky_relu": lambda x: 2 * x, "silu": lambda x: -x}
+
+
+@pytest.mark.parametrize("together", [["tanh"], ["leaky_relu", "silu", "tanh"]])
+def test_a_choice_gives_what_its_value_does_alone_or_among_others_which_compile_nothing_more(together):
+    branches = branches_of(Config(), {"activation": together})
+
+    @jax.jit
+    def applied(choice, x):
+        results = {name: function(x) for name, function in FUNCTIONS.items()}
+        return choice.switch(FUNCTIONS, x), choice.select(results), choice.is_in(["silu", "tanh"])
+
+    for name in together:
+        fields = {} if len(together) == 1 else branches
+        choice = choices(Config(activation=name), fields)["activation"]
+        switched, selected, among = applied(choice, 3.0)
+        assert (float(switched), float(selected)) == (float(FUNCTIONS[name](3.0)),) * 2
+        assert bool(among) is (name != "leaky_relu")
+    assert applied._cache_size() == 1
 
 
 def test_branches_are_the_values_that_a_search_gives_and_that_have_equal_arrays():

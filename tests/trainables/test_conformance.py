@@ -1,7 +1,15 @@
-import pytest
+from typing import Annotated, Literal
 
-from trainables._shared.conformance import CHECKS, Case
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from pydantic import Field, model_validator
+
+from tests.methods.ripple.method import Config, Ripple
+from trainables._shared.config import FrozenModel
+from trainables._shared.conformance import CHECKS, Case, fields_said_to_be_unread_change_nothing
 from trainables._shared.discovery import load_method, method_names
+from trainables._shared.other_values import changes
 
 # The fast loop has the small one alone.
 NAMES = [*(pytest.param(name, marks=pytest.mark.slow) for name in method_names()), "tests.methods.ripple"]
@@ -15,3 +23,109 @@ def case(request, tmp_path_factory):
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
 def test_method_conforms(case, check):
     check(case)
+
+
+class _Unread(Config):
+    """Fields of several kinds, said to be read by nobody."""
+
+    kind: Literal["a", "b", "c"] = "b"
+    number: int = Field(default=2, ge=1)
+    fixed: Annotated[str, Field(pattern="^one$")] = "one"
+    known: str = Field(default="here", pattern="^(here|there)$", examples=["there"])
+    lengths: tuple[int, ...] = ()
+    widths: tuple[int, ...] = (1,)
+
+    @model_validator(mode="after")
+    def _one_of_both(self):
+        assert not (self.lengths and self.widths)
+        return self
+
+    def for_training(self):
+        unread = set(_Unread.model_fields) - set(Config.model_fields) - {"fixed"}
+        return self.model_copy(update={name: _Unread.model_fields[name].default for name in unread})
+
+
+class _Reader(Ripple):
+    config_type = _Unread
+
+    def __init__(self, read=lambda config: 1.0, key=lambda config: "val_error"):
+        self.read, self.key = read, key
+
+    def smoke(self):
+        return _Unread(steps=20)
+
+    def loss(self, config, *args):
+        loss = super().loss(config, *args)
+        return loss._replace(value=loss.value * self.read(config))
+
+    def validate(self, config, *args):
+        return {self.key(config): value for value in super().validate(config, *args).values()}
+
+
+class _Fixed(_Unread):
+    def for_training(self):
+        return super().for_training().model_copy(update={"fixed": "one"})
+
+
+class _Hopeless(_Reader):
+    config_type = _Fixed
+
+    def smoke(self):
+        return _Fixed(steps=20)
+
+
+def test_fields_of_every_kind_are_tried_though_the_smoke_config_has_their_defaults(tmp_path):
+    fields_said_to_be_unread_change_nothing(Case("reader", _Reader(), tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("method", "said"),
+    [
+        (_Reader(lambda config: 2.0 if config.kind == "c" else 1.0), "for_training.* kind is not read, but 'c'"),
+        (_Reader(lambda config: jnp.asarray(np.full(3, config.number, np.float32))[0]), "number is not read"),
+        (_Reader(lambda config: 1.0 if config.known == "here" else 3.0), "known is not read, but 'there'"),
+        (_Reader(lambda config: 1.0 + len(config.lengths)), "lengths is not read"),
+        (_Reader(lambda config: 1.0 + sum(config.widths)), "widths is not read"),
+        (_Reader(key=lambda config: f"val_{config.kind}"), "for_evaluation.* kind is not read"),
+        (_Hopeless(), "fixed may be unread, but no other valid value of it"),
+    ],
+)
+def test_a_field_that_is_read_though_it_is_said_not_to_be_is_named(tmp_path, method, said):
+    with pytest.raises(AssertionError, match=said):
+        fields_said_to_be_unread_change_nothing(Case("reader", method, tmp_path))
+
+
+class _Part(FrozenModel):
+    size: Annotated[int, Field(ge=4, le=5)]
+    span: tuple[float, float] = (0.0, 1.0)
+
+
+class _Kinds(Config):
+    whole: Annotated[int, Field(gt=0, lt=3)] = 1
+    share: Annotated[float, Field(ge=0, le=0.9)] = 0.0
+    maybe: Annotated[float | None, Field(gt=1)] = None
+    either: Literal["auto"] | bool = "auto"
+    parts: Annotated[tuple[_Part, ...], Field(strict=False)] = ()
+    spans: Annotated[tuple[Annotated[tuple[float, float], Field(strict=False)], ...], Field(strict=False)] = ()
+    named: dict[str, int] = Field(default={})
+
+
+@pytest.mark.parametrize(
+    ("field", "values"),
+    [
+        ("whole", {2}),
+        ("share", {0.45, 0.225}),
+        ("maybe", {2.0}),
+        ("either", {False, True}),
+        ("parts", {((4, (0.0, 1.0)),), ((4, (0.5, 0.5)),), ((5, (0.0, 1.0)),)}),
+        ("spans", {((0.5, 1.0),), ((0.5, 0.5),), ((1.0, 0.5),), ((1.0, 1.0),)}),
+        ("named", {"other"}),
+    ],
+)
+def test_other_values_are_valid_and_all_the_others_are_as_they_were(field, values):
+    found = changes(_Kinds(), field)
+    assert all(before == _Kinds() for before, _ in found)
+    assert all(after == before.model_copy(update={field: getattr(after, field)}) for before, after in found)
+    made = {getattr(after, field) if field != "named" else next(iter(after.named)) for _, after in found}
+    plain = {tuple(tuple(dict(part).values()) for part in value) if field == "parts" else value for value in made}
+    assert values <= plain, plain

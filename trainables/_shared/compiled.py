@@ -6,13 +6,17 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import jax
 from jaxtyping import Array, PyTree
 
 NUM_LOCKS = 64
 """Lock files of a cache of compiled programs; two programs that share one wait for each other."""
+PATIENCE_S = 60.0
+"""How long a lock is waited for: a process that holds one longer may hang, and to compile twice is better than that."""
+ASKS_EVERY_S = 0.05
+"""Between two tries to get a lock; flock itself cannot stop waiting after a time."""
 
 
 class Busy(Exception):  # noqa: N818  no error: somebody else is at it
@@ -22,8 +26,8 @@ class Busy(Exception):  # noqa: N818  no error: somebody else is at it
 class Compiled:
     """Traced functions that are compiled ahead of their first call with arguments of given shapes.
 
-    Where there is a persistent cache, one process compiles while others that need the same wait for it, and then load
-    it.
+    Where there is a persistent cache, one process compiles while others that need the same wait for it, up to a minute,
+    and then load it.
     """
 
     def __init__(self, key: str, donated: tuple[str, ...] = ()) -> None:
@@ -75,7 +79,10 @@ def _key(name: str, args: PyTree[Array]) -> Any:
 
 @contextmanager
 def _lock(key: str, *, wait: bool) -> Iterator[None]:
-    """Hold a lock beside the persistent cache, if there is one that can be locked; raise Busy instead of waiting."""
+    """Hold a lock beside the persistent cache, if there is one that can be locked; raise Busy instead of waiting.
+
+    Who has waited for PATIENCE_S goes on without it.
+    """
     folder = jax.config.jax_compilation_cache_dir  # pyright: ignore[reportAttributeAccessIssue]
     if not folder:
         yield
@@ -88,13 +95,24 @@ def _lock(key: str, *, wait: bool) -> Iterator[None]:
         file = (locks / f"{number:02}").open("w")
     try:
         if file is not None:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-            except BlockingIOError:
-                raise Busy from None
-            except OSError:
-                pass  # a file system without locks
+            with suppress(OSError):  # a file system without locks
+                until = time.monotonic() + PATIENCE_S
+                while not _taken(file):
+                    if not wait:
+                        raise Busy
+                    if time.monotonic() >= until:
+                        break
+                    time.sleep(ASKS_EVERY_S)
         yield
     finally:
         if file is not None:
             file.close()
+
+
+def _taken(file: IO[str]) -> bool:
+    """Take a lock if nobody holds it, and return whether it is this process's now."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -1,8 +1,10 @@
 """What every method must do; run all of it on a method of your own with one parametrised test over `CHECKS`."""
 
+import hashlib
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
@@ -16,6 +18,7 @@ from pydantic import ValidationError
 from trainables._shared.config import NUMERIC, MethodConfig, branch_fields, numeric, structural_key
 from trainables._shared.contract import Method, TrialData
 from trainables._shared.datasets import DatasetStore
+from trainables._shared.other_values import changes, other_values
 from trainables._shared.program import Program, Span, traced_numbers
 from trainables._shared.saved import load_model
 from trainables._shared.training import Report, Training, phase_numbers
@@ -156,35 +159,101 @@ def numeric_change_compiles_nothing(case: Case) -> None:
 
 
 def fields_said_to_be_unread_change_nothing(case: Case) -> None:
-    """Traced functions are the same of a config and of what `for_training` and `for_evaluation` make of it."""
-    method, config = case.method, case.config
-    hyper, key, step = traced_numbers(config), jax.random.key(0), jnp.zeros((), jnp.int32)
-    model = method.init(config, hyper, key)
-    arrays, static = eqx.partition(model, eqx.is_array)
+    """What `for_training` or `for_evaluation` takes out of a config changes no traced function, whatever its value.
 
-    def training(config: MethodConfig) -> str:
-        def traced(arrays: Any, data: Any, hyper: Any) -> Any:
-            model = eqx.combine(arrays, static)
-            batch = method.batch(config, data, key)
-            made = eqx.filter(method.init(config, hyper, key), eqx.is_array)
-            loss = method.loss(config, hyper, model, batch, key, step)
-            return made, tuple(loss)[:3], method.rate_factor(config, hyper, model)
+    Every such field is given its other values, one after the other, as far as they are valid beside the rest of the
+    smoke config, or of one that differs from it in one further field; at least one must be.
+    """
+    for said_by, trace in ((_for_training, _training), (_for_evaluation, _evaluation)):
+        where, expected = f"{said_by.__name__.removeprefix('_')}()", trace(case, case.config)
+        assert trace(case, said_by(case.config)) == expected, f"{where} changes a field that is read"
+        traces = {repr(case.config): expected}
+        for name in [name for name in type(case.config).model_fields if name not in numeric(case.config)]:
+            for base, changed in _unread_changes(case.config, name, said_by):
+                if repr(base) not in traces:
+                    traces[repr(base)] = trace(case, base)
+                new, old = getattr(changed, name), getattr(base, name)
+                assert trace(case, changed) == traces[repr(base)], (
+                    f"{where} says that {name} is not read, but {new!r} there is traced otherwise than {old!r}"
+                )
 
-        return _traced(traced, arrays, case.data.phases[0], hyper)
 
-    def evaluation(config: MethodConfig) -> str:
-        def traced(arrays: Any, data: Any, tests: Any, hyper: Any) -> Any:
-            model = eqx.combine(arrays, static)
-            return method.validate(config, hyper, model, data), method.predict(config, hyper, model, tests)
+def _for_training(config: MethodConfig) -> MethodConfig:
+    return config.for_training()
 
-        return _traced(traced, arrays, case.data.validation, dict(case.data.tests), hyper)
 
-    assert training(config) == training(config.for_training())
-    assert evaluation(config) == evaluation(config.for_evaluation())
+def _for_evaluation(config: MethodConfig) -> MethodConfig:
+    return config.for_evaluation()
+
+
+def _unread_changes(
+    config: MethodConfig, name: str, said_by: Callable[[MethodConfig], MethodConfig]
+) -> list[tuple[MethodConfig, MethodConfig]]:
+    """Return pairs of valid configs that differ in one field and are said to be of one program; empty if none are."""
+    found = changes(config, name)
+    if found:
+        return [pair for pair in found if len({structural_key(said_by(each)) for each in pair}) == 1]
+    for value in [*other_values(config, name), "other"]:
+        # No valid value: but if it tells programs apart, nobody says that it is unread. A config that is not valid may
+        # be too much for the method.
+        with suppress(Exception):
+            if structural_key(said_by(config.model_copy(update={name: value}))) != structural_key(said_by(config)):
+                return []
+    raise AssertionError(
+        f"{name} may be unread, but no other valid value of it could be made to try that: its annotation could give "
+        "some, as in Field(examples=[...])"
+    )
+
+
+def _training(case: Case, config: MethodConfig) -> str:
+    """Return what is traced of a training, of a model that is put together as Program does it."""
+    method, key, hyper = case.method, jax.random.key(0), traced_numbers(config)
+    shapes, static = _parts(case, config.for_evaluation())
+
+    def traced(arrays: Any, data: Any, hyper: Any) -> Any:
+        model = eqx.combine(arrays, static)
+        batch = method.batch(config, data, key)
+        made = eqx.filter(method.init(config, hyper, key), eqx.is_array)
+        loss = method.loss(config, hyper, model, batch, key, jnp.zeros((), jnp.int32))
+        return made, tuple(loss)[:3], method.rate_factor(config, hyper, model)
+
+    return _traced(traced, shapes, case.data.phases[0], hyper)
+
+
+def _evaluation(case: Case, config: MethodConfig) -> str:
+    method, hyper = case.method, traced_numbers(config)
+    shapes, static = _parts(case, config)
+
+    def traced(arrays: Any, data: Any, tests: Any, hyper: Any) -> Any:
+        model = eqx.combine(arrays, static)
+        return method.validate(config, hyper, model, data), method.predict(config, hyper, model, tests)
+
+    return _traced(traced, shapes, case.data.validation, dict(case.data.tests), hyper)
+
+
+def _parts(case: Case, config: MethodConfig) -> tuple[Any, Any]:
+    """Return the shapes of a model's arrays, and the rest of it."""
+    model = eqx.filter_eval_shape(lambda: case.method.init(config, traced_numbers(config), jax.random.key(0)))
+    return eqx.partition(model, lambda leaf: isinstance(leaf, jax.ShapeDtypeStruct))
 
 
 def _traced(function: Callable[..., Any], *args: Any) -> str:
-    return re.sub(r"0x[0-9a-f]+", "", str(jax.make_jaxpr(function)(*args)))
+    """Return a function's jaxpr as text, with what the text leaves out: its result's names, and constant arrays."""
+    jaxpr, result = jax.make_jaxpr(function, return_shape=True)(*args)
+    constants = [(np.shape(value), np.asarray(value).tobytes()) for value in _constants(jaxpr)]
+    text = f"{jaxpr}\n{jax.tree.structure(result)}\n{hashlib.sha256(repr(constants).encode()).hexdigest()}"
+    return re.sub(r"\b0x[0-9a-f]+", "", text)
+
+
+def _constants(jaxpr: Any) -> Iterator[Any]:
+    """Yield the arrays that a jaxpr and those within it close over; of a random key, its numbers."""
+    for value in getattr(jaxpr, "consts", ()):
+        if isinstance(value, jax.Array | np.ndarray):
+            yield jax.random.key_data(value) if jnp.issubdtype(value.dtype, jax.dtypes.prng_key) else value
+    for equation in jaxpr.eqns:
+        for leaf in jax.tree.leaves(list(equation.params.values()), is_leaf=lambda node: hasattr(node, "eqns")):
+            if hasattr(leaf, "eqns"):
+                yield from _constants(leaf)
 
 
 def branches_share_a_program(case: Case) -> None:

@@ -136,10 +136,12 @@ class Config(MethodConfig):
         },
     }
 
-    dataset: str = "complex_TBP_planar_10_train"
+    dataset: str = Field(
+        default="complex_TBP_planar_10_train", examples=["simple_TBP_planar_10_train", "complex_TBP_3D_100_train"]
+    )
     """Training orbits: FAMILY_TBP_PLANE_NUMBER_train, family complex, simple or circular, plane planar or 3D; or
     wandb:ENTITY/PROJECT/NAME:VERSION, arrays `y` and `t` in npz files; needs planar, val_dataset, test_datasets."""
-    val_dataset: str = "auto"
+    val_dataset: str = Field(default="auto", examples=["training", "complex_TBP_planar_100_val"])
     """Validation orbits: `auto` is 16 orbits of the training family, whatever the training count; `training` is the
     training orbits themselves; also wandb:ENTITY/PROJECT/NAME:VERSION."""
     test_datasets: Annotated[tuple[str, ...], Field(strict=False)] = ("auto",)

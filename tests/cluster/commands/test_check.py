@@ -170,6 +170,16 @@ def test_a_searched_field_without_effect_is_refused_unless_conditional(refused, 
     assert (report.num_configurations, len(report.programs)) == (3, 2)
 
 
+def test_programs_are_counted_as_trials_share_them(check_text):
+    space = (
+        "space:\n  head: [mlp_4D_signed, mlp_4D_unit, mlp_rtn]\n  activation: [tanh, silu]\n"
+        "  segment_length: [10, 18]\n  steps: [100, 200]\nsampler: {name: grid}\n"
+    )
+    report = check_text(space)
+    # Two groups of heads of equal arrays, two lengths; the steps of a phase are no part of a program.
+    assert (report.num_configurations, len(report.programs), report.num_programs) == (24, 8, 4)
+
+
 def test_a_fixed_field_without_effect_is_a_warning(check_text):
     report = check_text("base: {rtol: 1e-5}\nspace: {depth: [2]}\nsampler: {name: grid}\n")
     assert report.warnings == ("base.rtol has no effect: solver mesh places its steps by the data",)

@@ -4,10 +4,13 @@ import shutil
 
 import pytest
 
+from cluster.commands import rerun_worker
 from cluster.commands.rerun import create_rerun
+from cluster.machine.files import read_json, write_json
 from cluster.state.outcomes import Outcome
 from cluster.state.records import load_history, load_spec, load_trials
 from tests.rerunning import TRACEBACK, change_history, content, table
+from trainables._shared.program import Program
 
 
 def test_a_completed_trial_reports_the_same_numbers_again(recorded, quick_rerun):
@@ -148,3 +151,27 @@ def test_the_original_search_is_not_written_to(recorded, quick_rerun):
     create_rerun(paths, load_spec(paths), load_trials(paths)[0])
     assert content(paths.root) == before
     assert not list(paths.checkpoints.iterdir())
+
+
+def test_a_trial_is_trained_again_in_company_of_the_values_that_shared_its_program(recorded, quick_rerun, monkeypatch):
+    made = []
+
+    def noted(*args):
+        made.append(Program(*args))
+        return made[-1]
+
+    monkeypatch.setattr(rerun_worker, "Program", noted)
+    paths = recorded()
+    assert quick_rerun(paths).code == 0
+    write_json(paths.branches, {"curve": ["square", "hyperbola"]})
+    assert quick_rerun(paths).code == 0
+    assert [program.branches for program in made] == [{}, {"curve": ("hyperbola", "square")}]
+
+
+@pytest.mark.parametrize("searched", [None, {"curve": ["square", "hyperbola"]}])
+def test_a_rerun_that_is_a_search_has_the_company_of_its_origin(recorded, searched):
+    paths = recorded()
+    if searched:
+        write_json(paths.branches, searched)
+    again = create_rerun(paths, load_spec(paths), load_trials(paths)[0])
+    assert read_json(again.branches) == searched

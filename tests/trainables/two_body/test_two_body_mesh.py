@@ -269,6 +269,16 @@ def test_data_sets_of_many_sizes_give_arrays_of_few_shapes():
     assert shapes(10, 18)[0] != shapes(10, 90)[0]
 
 
+def test_phases_of_equally_long_segments_get_arrays_for_the_largest_of_each():
+    hard, many = segments(90, (0.849,)), segments(90, (0.0,), range(360))
+    few, more, short = on_timetables([hard, many, segments(18)], 1000)
+    assert [int(timed.num) for timed in (few, more, short)] == [20, 360, 100]
+    assert few.table.num_rounds > 1.2 * more.table.num_rounds
+    assert jax.tree.map(np.shape, few) == jax.tree.map(np.shape, more) != jax.tree.map(np.shape, short)
+    for alone, together in zip(on_timetables([hard], 1000)[0].table, few.table, strict=True):
+        assert np.size(alone) <= np.size(together)
+
+
 def test_batches_that_are_drawn_have_the_steps_that_they_need_almost_always():
     rng = np.random.default_rng(0)
     effort = rng.lognormal(-1.0, 0.8, 2000)
