@@ -225,13 +225,15 @@ def resume_elsewhere(
     left = (
         check_free(paths, is_here=way.is_here) if read_launch(paths) is not None or not way.is_here or changes else True
     )
+    goes_on = bool(changes) or not load_snapshot(paths).get("finished")
     with kept_code.put_back_if_refused(paths):
         if left or changes:
             choose_code(paths, code, console)
-        _require_begun_valid(paths)
+        if goes_on:  # else no trial goes on, and to read thousands takes half a second
+            _require_begun_valid(paths)
         if changes:
             left = _change(paths, changes, console)
-    if not changes and load_snapshot(paths).get("finished"):
+    if not goes_on:
         console.print(f"{paths.name} is finished. {way_on(paths.name, load_spec(paths))}", soft_wrap=True)
     if way.is_here:
         prepare(paths)

@@ -172,12 +172,14 @@ def test_a_searched_field_without_effect_is_refused_unless_conditional(refused, 
 
 def test_programs_are_counted_as_trials_share_them(check_text):
     space = (
-        "space:\n  head: [mlp_4D_signed, mlp_4D_unit, mlp_rtn]\n  activation: [tanh, silu]\n"
+        "space:\n  head: [mlp_4D_signed, mlp_4D_unit, mlp_rtn]\n"
+        "  activation: {choices: [tanh, silu], when: {steps: 100}}\n"
         "  segment_length: [10, 18]\n  steps: [100, 200]\nsampler: {name: grid}\n"
     )
     report = check_text(space)
-    # Two groups of heads of equal arrays, two lengths; the steps of a phase are no part of a program.
-    assert (report.num_configurations, len(report.programs), report.num_programs) == (24, 8, 4)
+    # Two groups of heads of equal arrays, two lengths; the steps of a phase are no part of a program, and the default
+    # activation is a branch of it where none is chosen.
+    assert (report.num_configurations, len(report.programs), report.num_programs) == (18, 8, 4)
 
 
 def test_a_fixed_field_without_effect_is_a_warning(check_text):

@@ -9,6 +9,7 @@ from filelock import FileLock
 from analysis.sources.directory import load_search
 from analysis.tables.make import Request
 from analysis.tables.show import show_table
+from cluster.commands import resume as resume_module
 from cluster.commands.resume import BusyError, Changes, RefusedError, resume_elsewhere
 from cluster.commands.status_one import show_one
 from cluster.console import Console
@@ -112,9 +113,10 @@ def test_the_end_of_a_grid_is_said_to_be_that(make_search, resume):
         resume(search, trials=20)
 
 
-def test_a_finished_search_says_how_it_goes_on(make_search, resume):
+def test_a_finished_search_says_how_it_goes_on_without_looking_at_its_trials(make_search, resume, monkeypatch):
     search = make_search(budget={"trials": 2})
     finish(search)
+    monkeypatch.setattr(resume_module, "has_begun", None)
     assert resume(search) == (
         "try is finished. Its budget is trials 2; to go on with more: swell resume try --trials ...\n"
     )
