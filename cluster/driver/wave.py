@@ -341,7 +341,6 @@ class _Kept:
 
     def __init__(self, study: SearchStudy, paths: SearchPaths) -> None:
         self._spec = study.spec
-        self._searched = read_json(paths.branches) or {}
         self._paths = paths
         self._kept: list[TrialRecord] = []
         self._num_ended: Counter[int] = Counter()
