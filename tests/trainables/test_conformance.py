@@ -103,6 +103,7 @@ class _Part(FrozenModel):
 class _Kinds(Config):
     whole: Annotated[int, Field(gt=0, lt=3)] = 1
     share: Annotated[float, Field(ge=0, le=0.9)] = 0.0
+    tight: Annotated[float, Field(gt=2, lt=2.5)] = 2.4
     maybe: Annotated[float | None, Field(gt=1)] = None
     either: Literal["auto"] | bool = "auto"
     parts: Annotated[tuple[_Part, ...], Field(strict=False)] = ()
@@ -115,6 +116,7 @@ class _Kinds(Config):
     [
         ("whole", {2}),
         ("share", {0.45, 0.225}),
+        ("tight", {2.25, 2.125}),
         ("maybe", {2.0}),
         ("either", {False, True}),
         ("parts", {((4, (0.0, 1.0)),), ((4, (0.5, 0.5)),), ((5, (0.0, 1.0)),)}),
