@@ -18,7 +18,7 @@ _NONE = NullLocator()
 NO_METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
 
 
-def as_svg(canvas: Canvas, pixels_per_inch: float) -> str:
+def as_svg(canvas: Canvas, pixels_per_inch: int) -> str:
     """Return a canvas as SVG: what `savefig` writes, in half of its time.
 
     `savefig` draws everything once to no end, since a layout may need it. A constrained one measures for itself.
@@ -28,7 +28,7 @@ def as_svg(canvas: Canvas, pixels_per_inch: float) -> str:
     points = RendererSVG(
         POINTS_PER_INCH * width, POINTS_PER_INCH * height, out, image_dpi=pixels_per_inch, metadata=NO_METADATA
     )
-    renderer = MixedModeRenderer(canvas, width, height, pixels_per_inch, points)
+    renderer: Any = MixedModeRenderer(canvas, width, height, pixels_per_inch, points)
     _Surface(canvas, renderer)
     with _ticks_known(canvas):
         layout = canvas.get_layout_engine()

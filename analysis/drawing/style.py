@@ -28,7 +28,7 @@ def styled() -> AbstractContextManager[Any]:
 
 
 @functools.cache
-def _parameters() -> dict[str, Any]:
+def _parameters() -> Any:
     return dict(mpl.rc_params_from_file(STYLE, use_default_template=False))
 
 
