@@ -11,14 +11,13 @@ import numpy as np
 from jaxtyping import PyTree
 
 from trainables._shared.config import MethodConfig
-
-FORMAT = 3
-BEFORE_RECOVERY = 2
-"""Format of the checkpoints whose state ends before `TrainState.recovery`; they are still read."""
+from trainables._shared.model_file import FORMAT, CheckpointError, Leaf, own_version, require_format
 
 
-class CheckpointError(ValueError):
-    """A checkpoint that cannot be used: damaged, of another format, or of another configuration."""
+def leaves_of(tree: PyTree[Any]) -> list[Leaf]:
+    """Return the names and shapes of a tree's arrays, in the order in which a checkpoint has them."""
+    found, _ = jax.tree_util.tree_flatten_with_path(tree)
+    return [(jax.tree_util.keystr(path).lstrip("."), tuple(np.shape(leaf))) for path, leaf in found]
 
 
 def write_checkpoint(path: Path, trees: Mapping[str, PyTree[Any]], meta: Mapping[str, Any]) -> None:
@@ -28,7 +27,7 @@ def write_checkpoint(path: Path, trees: Mapping[str, PyTree[Any]], meta: Mapping
         for name, tree in trees.items()
         for index, leaf in enumerate(jax.tree.leaves(tree))
     }
-    header = json.dumps({"format": FORMAT, **meta})
+    header = json.dumps({"format": FORMAT, "swell": own_version(), **meta})
     unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with unfinished.open("wb") as file:
@@ -94,6 +93,5 @@ def read_checkpoint(path: Path) -> Checkpoint:
             raise TypeError("its header is no JSON object")
     except Exception as error:  # what damaged bytes make zipfile and NumPy raise is no closed list
         raise CheckpointError(f"{path}: not a readable checkpoint ({error})") from error
-    if (found := meta.get("format")) not in (BEFORE_RECOVERY, FORMAT):
-        raise CheckpointError(f"{path}: checkpoint format {found}, this version reads {BEFORE_RECOVERY} and {FORMAT}")
+    require_format(path, meta)
     return Checkpoint(path, meta, arrays)

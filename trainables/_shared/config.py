@@ -15,6 +15,14 @@ NUMERIC = _Numeric()
 """Annotation for a field whose change compiles nothing new: `Annotated[float, Field(gt=0), NUMERIC]`."""
 
 
+class _OnHost:
+    """Marks a field that no program reads."""
+
+
+ON_HOST = _OnHost()
+"""Annotation for a field that only the host reads: configs that differ in it alone share a program."""
+
+
 TRAINING_METRICS: Mapping[str, str] = {
     "skipped_steps": "optimiser steps skipped because loss or gradient was not finite, the loss exploded or the solver "
     "failed; each takes back half of what is left of the step before",
@@ -101,6 +109,9 @@ class MethodConfig(FrozenModel):
     """Largest global norm of a gradient; null leaves gradients as they are."""
     report_every: int = Field(default=100, ge=1)
     """Optimiser steps between two reports (validation, early stopping, checkpoint)."""
+    init_from: Annotated[str | None, Field(min_length=1), ON_HOST] = None
+    """Saved model of the same method and shapes whose parameters training starts with: SEARCH/TRIAL for the best model
+    of a trial, or a file such as `swell best` writes. null starts with random ones."""
 
     @classmethod
     def of_values(cls, values: Mapping[str, Any]) -> Self:
@@ -159,6 +170,11 @@ def _numeric_fields(config: BaseModel) -> list[str]:
     return [name for name, field in type(config).model_fields.items() if NUMERIC in field.metadata]
 
 
+def host_fields(config: BaseModel) -> dict[str, Any]:
+    """Return the top-level fields that only the host reads, with their defaults."""
+    return {name: field.default for name, field in type(config).model_fields.items() if ON_HOST in field.metadata}
+
+
 def numeric(config: MethodConfig) -> dict[str, float | int]:
     """Return the top-level numeric fields, which enter the program as traced scalars."""
     return {name: getattr(config, name) for name in _numeric_fields(config)}
@@ -183,9 +199,9 @@ def branches_of(config: MethodConfig, searched: Mapping[str, Collection[Any]]) -
 
 def _without_numeric(value: Any) -> Any:
     if isinstance(value, BaseModel):
-        numeric_names = _numeric_fields(value)
+        untold = {*_numeric_fields(value), *host_fields(value)}
         return {
-            name: None if name in numeric_names else _without_numeric(getattr(value, name))
+            name: None if name in untold else _without_numeric(getattr(value, name))
             for name in type(value).model_fields
         }
     if isinstance(value, list | tuple):

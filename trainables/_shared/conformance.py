@@ -15,7 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 from pydantic import ValidationError
 
-from trainables._shared.config import NUMERIC, MethodConfig, branch_fields, numeric, structural_key
+from trainables._shared.checkpoint import leaves_of
+from trainables._shared.config import NUMERIC, ConfigError, MethodConfig, branch_fields, numeric, structural_key
 from trainables._shared.contract import Method, TrialData
 from trainables._shared.datasets import DatasetStore
 from trainables._shared.other_values import changes, other_values
@@ -320,6 +321,66 @@ def saved_model_is_the_trained_one(case: Case) -> None:
     assert math.isclose(float(again[metric]), training.best.value, rel_tol=1e-4)
 
 
+def training_starts_from_a_saved_model(case: Case) -> None:
+    """With `init_from` a training begins with a saved model, which validates as it did, and all else anew.
+
+    The same program trains it. A checkpoint of its own comes before the model that it began with, and a model of other
+    shapes is refused, by the name of the array.
+    """
+    trained = case.training()
+    _to_the_end(trained)
+    path, checkpoint = case.folder / "start.npz", case.folder / "started.npz"
+    trained.save(path, {"trainable": case.name})
+    config = case.changed(init_from=str(path))
+    assert structural_key(config) == structural_key(case.config)
+    compiled = case.program.compilations
+    started, fresh = case.training(config), case.training()
+    started.begin()
+    assert trained.best is not None
+    evaluation, validation = case.program.evaluation, jax.device_put(case.data.validation)
+    values = evaluation.run("validate", started.state.params, started.hyper, validation)
+    metric, _ = case.method.selection(case.config)
+    assert float(values[metric]) == trained.best.value
+    of_trained = _leaves_by_trained(case, trained.best.params)
+    assert _same(_leaves_by_trained(case, started.state.params)[0], of_trained[0])
+    assert _same(started.state.recovery.good, of_trained[0])
+    anew = fresh.state._replace(params=started.state.params, recovery=started.state.recovery)
+    assert _same(started.state, anew)
+    report = started.advance()
+    assert report.step == fresh.advance().step
+    assert not _same(started.state.params, fresh.state.params)
+    assert case.program.compilations == compiled
+    started.save(checkpoint)
+    path.unlink()
+    again = case.training(config)
+    again.load(checkpoint)
+    assert again.advance() == report
+    assert _same(again.state, started.state)
+    _refuses_other_shapes(case, trained, path)
+
+
+def _leaves_by_trained(case: Case, params: Any) -> tuple[Any, Any]:
+    return eqx.partition(params, case.program.evaluation.trained)
+
+
+def _refuses_other_shapes(case: Case, trained: Training, path: Path) -> None:
+    """Save a model whose first array is longer by one, and start from it."""
+    assert trained.best is not None
+    leaves, structure = jax.tree.flatten(trained.best.params)
+    longer = np.zeros((leaves[0].size + 1,), leaves[0].dtype)
+    params = jax.tree.unflatten(structure, [longer, *leaves[1:]])
+    trained.best = trained.best._replace(params=params)
+    trained.save(path, {"trainable": case.name})
+    try:
+        case.training(case.changed(init_from=str(path))).begin()
+    except ConfigError as error:
+        said = str(error)
+    else:
+        raise AssertionError("a model of another shape was taken")
+    assert said.startswith("init_from = ")
+    assert f"{leaves_of(params)[0][0]} is {longer.size} there and " in said
+
+
 CHECKS: tuple[Callable[[Case], None], ...] = (
     smoke_config_trains,
     same_seed_gives_same_numbers,
@@ -332,4 +393,5 @@ CHECKS: tuple[Callable[[Case], None], ...] = (
     bad_fields_are_named,
     fields_have_defaults,
     saved_model_is_the_trained_one,
+    training_starts_from_a_saved_model,
 )

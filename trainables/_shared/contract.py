@@ -106,6 +106,14 @@ class Method(abc.ABC, Generic[ConfigT]):
         """Return which of the model's leaves the optimiser moves; the loss may change the others (`Loss.model`)."""
         return jax.tree.map(lambda leaf: jnp.issubdtype(getattr(leaf, "dtype", bool), jnp.inexact), model)
 
+    def start_from(self, saved: Any, fresh: Any) -> Any:
+        """Return the model that a training begins with if it starts from a saved one (`init_from`): all of that.
+
+        A method whose model has among its untrained leaves what belongs to one training (a schedule's state) takes that
+        from `fresh`, the model as `init` makes it, of the same shapes. Called once, on the host.
+        """
+        return saved
+
     def rate_factor(self, config: ConfigT, hyper: Hyper, model: Any) -> Float[Array, ""] | float:
         """Return what the step's learning rate is multiplied by; the method's own schedule, where it has one."""
         return 1.0

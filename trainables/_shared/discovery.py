@@ -71,6 +71,11 @@ def _module_name(name: str) -> str:
     return name if "." in name else f"trainables.{name}"
 
 
+def is_name_of(name: str, method: "Method[Any]") -> bool:
+    """Return whether a method goes by a name, in a spec or in a model file."""
+    return f"{type(method).__module__}.".startswith(f"{_module_name(name)}.")
+
+
 def _find(name: str) -> str:
     """Return the importable module of a method, as this process's search has it.
 

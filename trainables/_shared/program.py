@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, Int, PyTree
 from trainables._shared import returned
 from trainables._shared.choice import choices, is_choice
 from trainables._shared.compiled import Busy, Compiled
-from trainables._shared.config import Branches, MethodConfig, branches_of, numeric, structural_key
+from trainables._shared.config import Branches, MethodConfig, branches_of, host_fields, numeric, structural_key
 from trainables._shared.contract import Hyper, Loss, Method
 from trainables._shared.recovery import MAX_BAD_STEPS, Recovery, go_back, reduce_momentum
 
@@ -77,12 +77,13 @@ def traced_numbers(config: MethodConfig, branches: Branches | None = None) -> di
 
 
 def _untold(config: MethodConfig, branches: Branches) -> MethodConfig:
-    """Return a config without its traced values.
+    """Return a config without its traced values, and without what only the host reads.
 
     A method that reads one there, instead of in `hyper`, would get this configuration's in every trial of the program.
     """
     numbers = {name: math.nan for name in numeric(config) if name != "seed"}
-    return config.model_copy(update={**numbers, **{name: values[0] for name, values in branches.items()}})
+    chosen = {name: values[0] for name, values in branches.items()}
+    return config.model_copy(update={**numbers, **chosen, **host_fields(config)})
 
 
 TRAINING = ("init", "chunk")

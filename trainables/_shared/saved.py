@@ -5,12 +5,17 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import equinox as eqx
+import jax
+import numpy as np
+from jaxtyping import Array, PyTree
 
-from trainables._shared.checkpoint import CheckpointError, read_checkpoint
-from trainables._shared.config import MethodConfig, branches_of
+from trainables._shared.checkpoint import leaves_of, read_checkpoint
+from trainables._shared.choice import is_choice
+from trainables._shared.config import ConfigError, MethodConfig, branches_of
 from trainables._shared.contract import Method
-from trainables._shared.discovery import add_folders, load_method
-from trainables._shared.program import Evaluation, traced_numbers
+from trainables._shared.discovery import add_folders, is_name_of, load_method
+from trainables._shared.model_file import CheckpointError, misfit, read_model_file, require_model
+from trainables._shared.program import Evaluation, Program, traced_numbers
 
 
 class SavedModel(NamedTuple):
@@ -32,8 +37,7 @@ def load_model(path: Path, *folders: Path, searched: Mapping[str, Collection[Any
     """
     checkpoint = read_checkpoint(path)
     meta = checkpoint.meta
-    if "trainable" not in meta.get("extra", {}) or "best" not in meta.get("bests", {}) or "config" not in meta:
-        raise CheckpointError(f"{path}: holds no finished model")
+    require_model(path, meta)
     add_folders(*(folder.resolve() for folder in folders))
     method = load_method(meta["extra"]["trainable"])
     config = method.config_type.of_values(method.config_type.recorded(meta["config"]))
@@ -41,3 +45,25 @@ def load_model(path: Path, *folders: Path, searched: Mapping[str, Collection[Any
     evaluation = Evaluation(method, config, branches)
     model = evaluation.model(checkpoint.tree("best", evaluation.shapes), traced_numbers(config, branches))
     return SavedModel(method, config, eqx.nn.inference_mode(model), meta["bests"]["best"]["metrics"])
+
+
+def start_params(
+    program: Program, config: MethodConfig, hyper: Mapping[str, Any], fresh: PyTree[Array]
+) -> PyTree[np.ndarray]:
+    """Return the parameters with which a training starts that a config's `init_from` names, instead of `fresh` ones.
+
+    Raises ConfigError if the file cannot be read, or is of another method or other shapes.
+    """
+    assert config.init_from is not None
+    path = Path(config.init_from)
+    try:
+        file = read_model_file(path)
+        if not is_name_of(file.trainable, program.method):
+            raise CheckpointError(f"is a model of {file.trainable}")
+        if different := misfit(file, leaves_of(fresh)):
+            raise CheckpointError(f"does not fit this model: {different}")
+        saved = read_checkpoint(path).tree("best", fresh)
+    except CheckpointError as error:
+        raise ConfigError("init_from", config.init_from, str(error).removeprefix(f"{path}: ")) from error
+    model = program.method.start_from(program.model(saved, hyper), program.model(fresh, hyper))
+    return jax.tree.map(np.asarray, eqx.filter(model, eqx.is_array, is_leaf=is_choice))

@@ -11,11 +11,13 @@ import numpy as np
 from jaxtyping import Array, PyTree
 
 from trainables._shared import returned
-from trainables._shared.checkpoint import BEFORE_RECOVERY, Checkpoint, read_checkpoint, write_checkpoint
+from trainables._shared.checkpoint import Checkpoint, leaves_of, read_checkpoint, write_checkpoint
 from trainables._shared.config import MethodConfig
 from trainables._shared.contract import Hyper, Phase, TestResult, TrialData
+from trainables._shared.model_file import BEFORE_RECOVERY
 from trainables._shared.origin import NumbersOrigin, number_settings
 from trainables._shared.program import FAILURES, Program, Span, TrainState
+from trainables._shared.saved import start_params
 
 
 class Report(NamedTuple):
@@ -82,6 +84,8 @@ class Training:
         self._data = data
         self._on_device: tuple[int, PyTree[Array]] | None = None
         self._validation = jax.device_put(data.validation)
+        self._begun = False
+        """Whether the state is that of a step or of a checkpoint, and no longer the random one."""
         self._prepared = -1
         """The phase whose functions are compiled."""
 
@@ -98,6 +102,17 @@ class Training:
             self._on_device = (index, jax.device_put(self._data.phases[index]))
         return self._on_device[1]
 
+    def begin(self) -> None:
+        """Take the parameters of the model that `init_from` names, if one is named and no checkpoint is loaded.
+
+        All else is as in any new training: moments, step, what counts bad steps. Comes before the first step by itself.
+        Raises ConfigError if the model cannot be read, or does not fit.
+        """
+        if not self._begun and self.config.init_from is not None:
+            params = start_params(self.program, self.config, self.hyper, self.state.params)
+            self.state = self.state._replace(params=params, recovery=self.program.no_recovery(_copy(params)))
+        self._begun = True
+
     def advance(self) -> Report:
         """Train to the next report: a multiple of `report_every` steps, or the end of the phase.
 
@@ -106,6 +121,7 @@ class Training:
         if self._again is not None:
             self._last, self._again = self._again, None
             return self._last
+        self.begin()
         step, starts = self.step, self._starts()
         index = next(i for i in range(len(self.phases)) if step < starts[i + 1])
         phase = self.phases[index]
@@ -183,6 +199,7 @@ class Training:
 
     def save(self, path: Path, extra: Mapping[str, Any] | None = None) -> None:
         """Write the checkpoint: one file, whole or not at all."""
+        self.begin()
         bests = {"best": self.best, **{f"best_phase_{index}": best for index, best in self.best_per_phase.items()}}
         write_checkpoint(
             path,
@@ -193,6 +210,7 @@ class Training:
                 "report": report._asdict() if (report := self._again or self._last) else None,
                 "settings": number_settings(),
                 "origin": list(self.origin),
+                "leaves": [name for name, _ in leaves_of(self.state.params)],
                 "bests": {
                     name: {"value": best.value, "step": best.step, "metrics": best.metrics}
                     for name, best in bests.items()
@@ -212,6 +230,7 @@ class Training:
         checkpoint.require_config(self.config)
         checkpoint.require_settings(number_settings())
         self.state = self._state(checkpoint)
+        self._begun = True
         self._step = int(self.state.step)
         for name, entry in checkpoint.meta["bests"].items():
             best = Best(entry["value"], entry["step"], entry["metrics"], checkpoint.tree(name, self.state.params))

@@ -85,6 +85,10 @@ class JacobianODE(Method[Config]):
         every = super().trained(model)
         return eqx.tree_at(lambda tree: tree.untrained, every, jax.tree.map(lambda _: False, every.untrained))
 
+    def start_from(self, saved: Model, fresh: Model) -> Model:
+        """Return the saved model with alpha as it begins: teacher forcing, and its learning rate, start anew."""
+        return eqx.tree_at(lambda model: model.untrained.alpha, saved, fresh.untrained.alpha)
+
     def rate_factor(self, config: Config, hyper: Hyper, model: Any) -> Float[Array, ""]:
         """Return the learning rate that follows alpha, over its peak."""
         rates = hyper["learning_rate_k"], hyper["learning_rate_min"], hyper["learning_rate"]
