@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from cluster.commands.check_code import with_code
 from cluster.commands.check_environment import environment_problems
 from cluster.commands.check_metrics import metric_problems, mode_problems, stopping_problems
+from cluster.commands.check_models import model_problems, with_models
 from cluster.commands.check_values import Written, value_problems
 from cluster.machine.file_size import require_unlimited_files
 from cluster.machine.resources import cpu_budget, gpu_count
@@ -85,6 +86,7 @@ def check(file: SpecFile, *, here: bool = True) -> CheckReport:
     if here:
         require_unlimited_files()  # before anything is written
     file, code = with_code(file)
+    file = with_models(file)
     spec, source = file.spec, file.source
 
     def refuse(problems: Sequence[Problem]) -> None:
@@ -105,6 +107,7 @@ def check(file: SpecFile, *, here: bool = True) -> CheckReport:
     refuse(value_problems(spec, config_type, written))
     built, ruled_out = _build(spec, config_type, chosen.points, written)
     refuse(_ruled_out_problems(spec, ruled_out, chosen))
+    refuse(model_problems(spec, built, written, code))
     configs = [configuration.config for configuration in built]
     stopping, stopping_warnings = stopping_problems(spec, configs)
     modes, mode_warnings = mode_problems(spec, config_type, _selections(file, configs))

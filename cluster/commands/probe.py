@@ -1,21 +1,15 @@
 """Estimates what a search will cost from one short trial per distinct program, each in its own process."""
 
-import json
-import subprocess
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from cluster.commands.apart import ProcessError, run_apart
 from cluster.commands.check import CheckReport, ProgramUse
 from cluster.machine.capacity import Capacity
-from cluster.worker.environment import Origin, training_environment
 from search_spaces.sections import Resources
-
-TIMEOUT_S = 600.0
-"""Longest a probe may take: the compilation of the largest program and a few seconds of training."""
 
 
 @dataclass(frozen=True)
@@ -67,12 +61,8 @@ def probe_programs(
     for program in choose_programs(report.programs, most):
         try:
             yield _probe(program, run(report.spec.trainable, program.config, report.spec.resources))
-        except ProbeError as error:
+        except ProcessError as error:
             yield Probe(program, failure=str(error))
-
-
-class ProbeError(RuntimeError):
-    """A probe's process failed; the text says why."""
 
 
 def _run_worker(
@@ -82,26 +72,8 @@ def _run_worker(
     config: Mapping[str, Any],
     resources: Resources,
 ) -> Mapping[str, Any]:
-    try:
-        done = subprocess.run(
-            [sys.executable, "-P", "-m", "cluster.commands.probe_worker"],
-            input=json.dumps({"trainable": trainable, "config": dict(config), "searched": dict(searched)}),
-            capture_output=True,
-            text=True,
-            timeout=TIMEOUT_S,
-            env=training_environment(resources, Origin.here(code)),
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        raise ProbeError(f"took longer than {TIMEOUT_S:.0f} s") from None
-    if done.returncode < 0:
-        raise ProbeError(f"ended by signal {-done.returncode}; 9 is often the lack of memory")
-    if done.returncode:
-        lines = [line for line in done.stderr.splitlines() if line.strip()]
-        # JAX adds lines about its frames after a traceback: the error is the last line that is no indented dashes.
-        said = [line for line in lines if line[0] not in " -" and "Error" in line.split(":")[0]]
-        raise ProbeError((said or lines or [f"exit status {done.returncode}"])[-1])
-    return json.loads(done.stdout)
+    request = {"trainable": trainable, "config": dict(config), "searched": dict(searched)}
+    return run_apart("cluster.commands.probe_worker", request, resources, code)
 
 
 def _probe(program: ProgramUse, measured: Mapping[str, Any]) -> Probe:

@@ -11,6 +11,9 @@ from trainables._shared.artifact_names import folder_name
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 """What a search may be called."""
 
+LAST = "last"
+"""Instead of a number of steps: the model after a trial's last one."""
+
 
 def searches_root() -> Path:
     """Return the folder of all searches: `$SWELL_ROOT`, else `searches` in the working directory."""
@@ -158,6 +161,18 @@ class SearchPaths:
     def checkpoint(self, trial: int) -> Path:
         """The checkpoint of one trial."""
         return self.checkpoints / f"trial-{trial:06d}.npz"
+
+    def model(self, trial: int, step: int | str | None = None) -> Path:
+        """A model of one trial: its best, which its checkpoint holds, or the one kept after so many steps, or `last`."""
+        if step is None:
+            return self.checkpoint(trial)
+        return self.checkpoints / f"trial-{trial:06d}-{f'step-{step:09d}' if isinstance(step, int) else step}.npz"
+
+    def kept_steps(self, trial: int) -> list[int | str]:
+        """Return the steps of one trial after which a model was kept, in their order, then `last`."""
+        names = [file.stem[len(f"trial-{trial:06d}-") :] for file in self.checkpoints.glob(f"trial-{trial:06d}-*.npz")]
+        steps = sorted(int(name.removeprefix("step-")) for name in names if name.startswith("step-"))
+        return [*steps, *(name for name in names if name == LAST)]
 
     @property
     def spool(self) -> Path:

@@ -2,9 +2,10 @@ from dataclasses import replace
 
 import pytest
 
+from cluster.commands.apart import ProcessError
 from cluster.commands.check import CheckReport, ProgramUse
 from cluster.commands.check_output import describe_estimate, describe_probe
-from cluster.commands.probe import ProbeError, choose_programs, estimate, probe_programs
+from cluster.commands.probe import choose_programs, estimate, probe_programs
 from search_spaces.spec import Spec
 
 MEASURED = {
@@ -70,7 +71,7 @@ def test_programs_weigh_as_many_configurations_as_they_stand_for():
 def test_a_failing_probe_says_why_and_the_rest_go_on():
     def run(trainable, config, cpus):
         if config["size"] == 1:
-            raise ProbeError("ValueError: no such orbit")
+            raise ProcessError("ValueError: no such orbit")
         return MEASURED
 
     report = report_of(3, 3)
