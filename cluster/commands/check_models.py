@@ -47,9 +47,10 @@ def with_models(file: SpecFile) -> SpecFile:
             problems.append(Problem(path, str(error), value, allowed=FORMS))
             return value
 
-    base, space = dict(spec.base), dict(spec.space)
+    base, space, files = dict(spec.base), dict(spec.space), {}
     if FIELD in base:
         base[FIELD] = found(base[FIELD], ("base", FIELD))
+        files = {spec.base[FIELD]: base[FIELD]} if isinstance(base[FIELD], str) else {}
     parameter = space.get(FIELD)
     if isinstance(parameter, NamedChoice):
         named = {label: found(value, written.label(FIELD, 0, label)) for label, value in parameter.choices.items()}
@@ -63,7 +64,7 @@ def with_models(file: SpecFile) -> SpecFile:
         ]
         space[FIELD] = parameter.model_copy(update={"choices": tuple(listed)})
         files = dict(zip(parameter.choices, listed, strict=True))
-        space = {name: _conditions_renamed(other, files) for name, other in space.items()}
+    space = {name: _conditions_renamed(other, files) for name, other in space.items()}
     if problems:
         raise file.source.error(problems)
     if base == spec.base and space == spec.space:

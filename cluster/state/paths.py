@@ -163,7 +163,7 @@ class SearchPaths:
         return self.checkpoints / f"trial-{trial:06d}.npz"
 
     def model(self, trial: int, step: int | str | None = None) -> Path:
-        """A model of one trial: its best, which its checkpoint holds, or the one kept after so many steps, or `last`."""
+        """A model of one trial: its best, which its checkpoint holds, or the one kept after a step, or `last`."""
         if step is None:
             return self.checkpoint(trial)
         return self.checkpoints / f"trial-{trial:06d}-{f'step-{step:09d}' if isinstance(step, int) else step}.npz"

@@ -1,8 +1,10 @@
 import functools
 import json
+import re
 import subprocess
 import sys
 import time
+from importlib.metadata import version
 from pathlib import Path
 
 import jax
@@ -19,6 +21,7 @@ from trainables._shared.conformance import CHECKS, Case, saved_model_is_the_trai
 from trainables._shared.contract import Phase
 from trainables._shared.datasets import DatasetStore
 from trainables._shared.discovery import UnknownMethodError, load_config_type, load_method, method_names
+from trainables._shared.model_file import ModelFile, misfit
 from trainables._shared.node_cache import default_cache
 from trainables._shared.program import MAX_BAD_STEPS, Program, ProgramCache, traced_numbers
 from trainables._shared.saved import load_model
@@ -511,13 +514,31 @@ def test_a_checkpoint_that_does_not_tell_its_settings_is_refused_by_the_types_of
         _training().load(saved)
 
 
-def test_a_checkpoint_of_another_format_says_which(saved):
+@pytest.mark.parametrize(
+    ("header", "said"),
+    [
+        ({"format": 99, "swell": "7.1"}, "99, written by swell 7.1; {reads}: it needs swell 7.1 or later"),
+        (
+            {"format": 99, "swell": ""},
+            "99, written by a later version of swell; {reads}: it needs that version or later",
+        ),
+        (
+            {"format": 1},
+            "1, written by an earlier version of swell; {reads}: it needs the version that wrote it, which ",
+        ),
+        ({"format": None, "swell": "0.0"}, "None, written by swell 0.0; {reads}: it needs the version that wrote it, "),
+    ],
+)
+def test_a_checkpoint_of_another_format_says_which_version_it_needs(saved, header, said):
     with np.load(saved) as file:
         arrays = dict(file)
-    header = json.loads(arrays["meta"].tobytes()) | {"format": 99}
-    arrays["meta"] = np.frombuffer(json.dumps(header).encode(), np.uint8)
+    known = json.loads(arrays["meta"].tobytes())
+    assert known["swell"] == version("swell")
+    known.pop("swell")
+    arrays["meta"] = np.frombuffer(json.dumps(known | header).encode(), np.uint8)
     np.savez(saved, **arrays)
-    with pytest.raises(CheckpointError, match="checkpoint format 99, this version reads 2 and 3"):
+    reads = f"swell {version('swell')} reads 2 and 3"
+    with pytest.raises(CheckpointError, match=re.escape(f"checkpoint format {said.format(reads=reads)}")):
         _training().load(saved)
 
 
@@ -566,6 +587,90 @@ def test_an_unfinished_trials_checkpoint_is_no_model(tmp_path):
     training.save(path)
     with pytest.raises(CheckpointError, match="holds no finished model"):
         load_model(path)
+
+
+# -- starts from a saved model
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Save a trained model, and return its file."""
+    training = _training(Config(shift=0.5))
+    _to_the_end(training)
+    training.save(tmp_path / "start.npz", {"trainable": "tests.methods.ripple"})
+    return tmp_path / "start.npz"
+
+
+def rewritten(path, **header):
+    with np.load(path) as file:
+        arrays = dict(file)
+    header = json.loads(arrays["meta"].tobytes()) | header
+    header = {name: value for name, value in header.items() if value is not None}
+    arrays["meta"] = np.frombuffer(json.dumps(header).encode(), np.uint8)
+    np.savez(path, **arrays)
+
+
+def test_a_start_from_a_saved_model_is_recorded_and_resumes_without_the_file(start, tmp_path):
+    config = Config(init_from=str(start))
+    straight = _training(config)
+    expected = _to_the_end(straight)
+    assert expected != _to_the_end(_training())
+    begun = _training(config)
+    assert begun.advance() == expected[0]
+    begun.save(tmp_path / "trial.npz")
+    assert read_checkpoint(tmp_path / "trial.npz").meta["config"]["init_from"] == str(start)
+    start.unlink()
+    continued = _training(config)
+    continued.load(tmp_path / "trial.npz")
+    assert _to_the_end(continued) == expected
+    with pytest.raises(ConfigError, match=r"init_from = '.*start\.npz': not a readable model file"):
+        _training(config).advance()
+
+
+def test_a_checkpoint_written_before_the_first_step_has_the_saved_model(start, tmp_path):
+    config = Config(init_from=str(start))
+    begun = _training(config)
+    begun.save(tmp_path / "trial.npz")
+    start.unlink()
+    continued = _training(config)
+    continued.load(tmp_path / "trial.npz")
+    assert np.array_equal(continued.state.params.x, begun.state.params.x)
+    assert not np.array_equal(continued.state.params.x, _training().state.params.x)
+
+
+def test_a_training_starts_from_a_file_of_an_earlier_version(start):
+    rewritten(start, format=2, leaves=None, swell=None)
+    config = Config(init_from=str(start))
+    begun = _training(config)
+    begun.begin()
+    assert np.array_equal(begun.state.params.x, load_model(start).model.x)
+    with pytest.raises(ConfigError, match=r"does not fit this model: x is 3 there and 5 here$"):
+        _training(Config(size=5, init_from=str(start))).begin()
+
+
+def test_a_start_from_another_methods_model_is_refused(start):
+    rewritten(start, extra={"trainable": "tests.methods.rip"})
+    with pytest.raises(ConfigError, match=r"is a model of tests\.methods\.rip$"):
+        _training(Config(init_from=str(start))).begin()
+
+
+def test_arrays_that_differ_are_told_by_name_and_the_first_few_alone():
+    names = ("a", "b", "c", "d", "e")
+    there = ModelFile("m", {}, 1, ((2, 3), (), (4,), (5,), (6,)), names)
+    assert misfit(there, [(name, shape) for name, shape in zip(names, there.shapes, strict=True)]) == ""
+    assert misfit(there, [("a", (2, 3)), ("b", ()), ("c", (4,)), ("x", (5,))]) == (
+        "has d 5 there and x 5 here; e is there alone"
+    )
+    assert misfit(there._replace(names=()), [(name, (1,)) for name in "abcdef"]) == (
+        "a is 2 x 3 there and 1 here; b is a number there and 1 here; c is 4 there and 1 here, and 3 arrays more"
+    )
+
+
+def test_a_start_is_no_part_of_a_program():
+    assert structural_key(Config(init_from="a/1")) == structural_key(Config())
+    programs = ProgramCache()
+    assert programs.get(method, Config(init_from="a/1")) is programs.get(method, Config())
+    assert program_module._untold(Config(init_from="a/1"), {}).init_from is None
 
 
 # -- programs

@@ -215,6 +215,15 @@ def test_recordings_report_no_error_of_the_jacobian(store, tmp_path):
     assert set(training.test()["test"].metrics) == set(config.final_metrics())
 
 
+def test_a_start_from_a_saved_model_begins_teacher_forcing_anew():
+    fresh = method.init(method.smoke(), traced_numbers(method.smoke()), jax.random.key(0))
+    saved = jax.tree.map(lambda leaf: leaf + 2 if hasattr(leaf, "shape") else leaf, fresh)
+    begun = method.start_from(saved, fresh)
+    assert begun.untrained.alpha == fresh.untrained.alpha == 1
+    assert np.array_equal(begun.untrained.mean, saved.untrained.mean)
+    assert np.array_equal(begun.network.layers[0].weight, saved.network.layers[0].weight)
+
+
 def test_systems_are_the_configs():
     assert set(SYSTEMS) | {"file"} == set(Config.model_fields["system"].annotation.__args__)
 
