@@ -10,11 +10,13 @@ from pathlib import Path
 
 import yaml
 
+from analysis.saved_models import Step, kept_model
 from cluster.machine.files import DamagedFileError, read_object, write_json
 from cluster.state.outcomes import Outcome
 from cluster.state.paths import SearchPaths
 from cluster.state.records import TrialRecord, load_history, load_spec, load_trials, ranked_trials
 from search_spaces.errors import UserError
+from trainables._shared.model_file import read_model_file
 
 EXPORT_FILE = "export.json"
 """Which trial was exported, and to which files."""
@@ -64,15 +66,17 @@ def best_trial(paths: SearchPaths, number: int | None = None) -> TrialRecord:
     return ranked_trials(spec, completed)[0]
 
 
-def export_best(paths: SearchPaths, folder: Path, number: int | None = None) -> Exported:
+def export_best(paths: SearchPaths, folder: Path, number: int | None = None, step: Step = None) -> Exported:
     """Write a trial's `config.yaml`, `metrics.json`, `model.npz` and per-example test tables to a folder.
 
-    The model is written if the search kept the trial's checkpoint; the method's code, in the folder `code`, if it is a
+    The model is the trial's best, or that after a `step`, whose metrics are its report's and which has no tables. It is
+    written if the search kept the trial's checkpoint; the method's code, in the folder `code`, if it is a
     W&B artifact. Raises NoBestTrialError as `best_trial` does, ExportError if the folder has other files with these
-    names, and DamagedFileError if the checkpoint is damaged.
+    names, ModelError if the model after the step is not kept, and DamagedFileError if the
+    model's file is damaged.
     """
     record, spec = best_trial(paths, number), load_spec(paths)
-    checkpoint = paths.checkpoint(record.number)
+    checkpoint = kept_model(paths, record.number, step)
     if checkpoint.exists():
         _require_whole(checkpoint, paths, record.number)
     folder.mkdir(parents=True, exist_ok=True)
@@ -82,10 +86,12 @@ def export_best(paths: SearchPaths, folder: Path, number: int | None = None) -> 
         raise ExportError(f"{folder} has a {foreign[0]} that is not of an earlier export; choose another --output")
     code = {"code": spec.code} if spec.code else {}
     config = {"trainable": spec.trainable, **code, "config": record.config}
+    metrics = record.metrics if step is None else read_model_file(checkpoint).metrics
+    at = f", the model at step {step}" if step is not None else ""
     (folder / "config.yaml").write_text(
-        f"# Trial {record.number} of {paths.name}\n{yaml.safe_dump(config, sort_keys=False)}"
+        f"# Trial {record.number} of {paths.name}{at}\n{yaml.safe_dump(config, sort_keys=False)}"
     )
-    finite = {name: value if math.isfinite(value) else None for name, value in record.metrics.items()}
+    finite = {name: value if math.isfinite(value) else None for name, value in metrics.items()}
     (folder / "metrics.json").write_text(json.dumps(finite, indent=1, allow_nan=False) + "\n")
     files = ["config.yaml", "metrics.json"]
     if checkpoint.exists():
@@ -95,7 +101,7 @@ def export_best(paths: SearchPaths, folder: Path, number: int | None = None) -> 
         left_out = shutil.ignore_patterns("__pycache__")
         shutil.copytree(paths.artifact(spec.code), folder / CODE, symlinks=True, ignore=left_out)
         files.append(CODE)
-    for entry in load_history(paths):
+    for entry in load_history(paths) if step is None else ():
         if entry["trial"] == record.number and "tests" in entry:
             files += _write_tests(entry["tests"], folder)
     write_json(folder / EXPORT_FILE, {"trial": record.number, "files": files})

@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 
+from analysis.saved_models import Step
 from cluster.machine.files import read_object, write_json
 from cluster.state.paths import SearchPaths
 
@@ -26,6 +27,8 @@ class Kept:
     """A digest of the model, the set and the method's code: of another one, this says nothing."""
     metrics: dict[str, float]
     examples: dict[str, list[float]]
+    step: Step = None
+    """After which step the model was kept; None for the trial's best one."""
 
 
 def key_of(checkpoint: Path, on: str, method: str) -> str:
@@ -37,10 +40,11 @@ def key_of(checkpoint: Path, on: str, method: str) -> str:
     return digest.hexdigest()
 
 
-def _file(paths: SearchPaths, trial: int, on: str) -> Path:
+def _file(paths: SearchPaths, trial: int, on: str, step: Step) -> Path:
     readable = re.sub(r"[^A-Za-z0-9_.-]", "_", Path(on).name)[:80]
     digest = hashlib.blake2b(on.encode(), digest_size=4).hexdigest()
-    return paths.evaluations / f"trial-{trial:06d}-{readable}-{digest}.json"
+    of = f"trial-{trial:06d}" if step is None else f"at-step-{step}-trial-{trial:06d}"
+    return paths.evaluations / f"{of}-{readable}-{digest}.json"
 
 
 def keep(paths: SearchPaths, kept: Kept) -> None:
@@ -49,16 +53,16 @@ def keep(paths: SearchPaths, kept: Kept) -> None:
     examples = {name: [_plain(value) for value in values] for name, values in kept.examples.items()}
     metrics = {name: _plain(value) for name, value in kept.metrics.items()}
     values = {"trial": kept.trial, "on": kept.on, "key": kept.key, "metrics": metrics, "examples": examples}
-    write_json(_file(paths, kept.trial, kept.on), values)
+    write_json(_file(paths, kept.trial, kept.on, kept.step), values | ({"step": kept.step} if kept.step else {}))
 
 
-def find(paths: SearchPaths, trial: int, on: str) -> Kept | None:
-    """Return what is kept of a trial and a set; None if nothing is, or it is damaged."""
-    return _read(_file(paths, trial, on))
+def find(paths: SearchPaths, trial: int, on: str, step: Step = None) -> Kept | None:
+    """Return what is kept of a trial's model and a set; None if nothing is, or it is damaged."""
+    return _read(_file(paths, trial, on, step))
 
 
 def all_kept(paths: SearchPaths) -> Iterator[Kept]:
-    """Yield all that is kept of a search, by trial and set."""
+    """Yield all that is kept of a search's best models, by trial and set."""
     for file in sorted(paths.evaluations.glob("trial-*.json")):
         if (kept := _read(file)) is not None:
             yield kept
@@ -75,6 +79,7 @@ def _read(file: Path) -> Kept | None:
             str(values["key"]),
             {str(name): _number(value) for name, value in values["metrics"].items()},
             {str(name): [_number(value) for value in column] for name, column in values["examples"].items()},
+            values.get("step"),
         )
     except (KeyError, TypeError, ValueError, AttributeError):
         return None
@@ -99,7 +104,7 @@ def _names(found: list[Kept]) -> dict[str, str]:
 def table_of(found: list[Kept]) -> pd.DataFrame:
     """Return a row per trial and set, with a column per statistic."""
     names = _names(found)
-    rows = [{"trial": one.trial, "test_set": names[one.on], **one.metrics} for one in found]
+    rows = [{**_whose(one), "test_set": names[one.on], **one.metrics} for one in found]
     return pd.DataFrame(rows, columns=None if rows else ["trial", "test_set"])
 
 
@@ -107,12 +112,16 @@ def examples_of(found: list[Kept]) -> pd.DataFrame:
     """Return a row per trial, set and example."""
     names = _names(found)
     frames = [
-        pd.DataFrame({"trial": one.trial, "test_set": names[one.on], "example": range(_num(one))} | one.examples)
+        pd.DataFrame({**_whose(one), "test_set": names[one.on], "example": range(_num(one))} | one.examples)
         for one in found
     ]
     return (
         pd.concat(frames, ignore_index=True) if frames else pd.DataFrame({"trial": [], "test_set": [], "example": []})
     )
+
+
+def _whose(kept: Kept) -> dict[str, Any]:
+    return {"trial": kept.trial} if kept.step is None else {"trial": kept.trial, "step": kept.step}
 
 
 def _num(kept: Kept) -> int:

@@ -156,11 +156,12 @@ class Search:
         names = [factor.column for factor in self.factors] + ([self.seed] if self.seed else [])
         return {name: row[name] for name in names}
 
-    def model(self, trial: int) -> Any:
+    def model(self, trial: int, step: int | str | None = None) -> Any:
         """Return a trial's trained model with its method and config, as `trainables._shared.saved.load_model` does.
 
-        It needs JAX. Raises NotThereError if the search has not kept the trial's checkpoint, and ModelError if no model
-        can be loaded from it.
+        It is the best one, or that after `step` steps or the `last`, if the search has kept it. It needs JAX. Raises
+        NotThereError if the search has not kept the trial's checkpoint, and ModelError if no model can be loaded from
+        it.
         """
         self.row(trial)
         if self.paths is None:
@@ -173,7 +174,7 @@ class Search:
             )
         from analysis.saved_models import saved_model
 
-        return saved_model(self.paths, trial)
+        return saved_model(self.paths, trial, step)
 
     def evaluations(self) -> pd.DataFrame:
         """Return what `swell evaluate` has computed so far: `trial`, `test_set`, and every statistic."""

@@ -174,6 +174,25 @@ class Keep(SpecModel):
     """Whose checkpoints stay: the best trials', everyone's, nobody's."""
     top: int = Field(default=10, ge=1)
     """How many trials count as best."""
+    last: bool = False
+    """Whether the model after the last step stays too, beside the best one, of each trial whose checkpoint does."""
+    every_steps: int | None = Field(default=None, ge=1)
+    """Likewise its models on the way: those at the first report at or after each multiple of so many steps."""
+    most_steps: int = Field(default=20, ge=1)
+    """Of those on the way, how many of one trial stay: the latest."""
+
+    @property
+    def further_models(self) -> bool:
+        """Whether a trial keeps other models than its best one."""
+        return self.last or self.every_steps is not None
+
+    @model_validator(mode="after")
+    def _check_kept(self) -> "Keep":
+        given = [("last", self.last or None), ("every_steps", self.every_steps)]
+        if self.checkpoints == "none" and (vain := [(key, value) for key, value in given if value is not None]):
+            rule = "has no effect: checkpoints = 'none' keeps nothing of a finished trial"
+            raise BrokenRule([Problem((key,), rule, value, allowed="with best or all") for key, value in vain])
+        return self
 
 
 def _check_wandb_name(name: str) -> str:

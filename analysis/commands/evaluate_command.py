@@ -17,6 +17,9 @@ def evaluate(
     trials: Annotated[
         str | None, typer.Option(help="Trials whose models are applied, e.g. 3,15; else the ten best.")
     ] = None,
+    step: Annotated[
+        str | None, typer.Option(help="The models after so many steps, or `last`, instead of the best ones.")
+    ] = None,
     columns: Annotated[str | None, typer.Option(help="Statistics, separated by commas; `all` for every one.")] = None,
     examples: Annotated[bool, typer.Option("--examples", help="A row per example instead of statistics.")] = False,
     form: Annotated[
@@ -26,6 +29,8 @@ def evaluate(
 ) -> None:
     """Apply kept models to further test sets: trials by sets by statistics."""
     from analysis.evaluation.show import show_evaluation
+    from analysis.saved_models import step_named
     from analysis.sources.directory import load_search
 
-    show_evaluation(load_search(search), [*(on or []), *(more or [])], trials, columns, examples, form, output)
+    sets = [*(on or []), *(more or [])]
+    show_evaluation(load_search(search), sets, trials, columns, examples, form, output, step_named(step))

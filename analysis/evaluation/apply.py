@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from analysis.saved_models import Step
 from analysis.search import Search
 from search_spaces.errors import UserError
 
@@ -27,8 +28,8 @@ class Applied:
 class Model:
     """A trial's trained model, ready to be applied to several sets; raises ModelError if it cannot be loaded."""
 
-    def __init__(self, search: Search, trial: int) -> None:
-        self._saved = search.model(trial)
+    def __init__(self, search: Search, trial: int, step: Step = None) -> None:
+        self._saved = search.model(trial, step)
 
     def apply(self, name: str) -> Applied:
         """Return what the model gives on a test set that its method knows by name, or that is a file.

@@ -8,6 +8,7 @@ import pandas as pd
 
 from analysis.evaluation.apply import EvaluationError, Model, method_digest
 from analysis.kept_evaluations import Kept, examples_of, find, keep, key_of, table_of
+from analysis.saved_models import Step, kept_model
 from analysis.search import Search
 from search_spaces.errors import nearest
 
@@ -30,9 +31,12 @@ def evaluate(
     on: Sequence[str],
     trials: Sequence[int] | None = None,
     *,
+    step: Step = None,
     told: Callable[[str], None] = lambda line: None,
 ) -> Evaluation:
     """Return what the kept models of some trials, by default the ten best, give on test sets by name or from files.
+
+    They are the trials' best models, or those at a `step`.
 
     What was computed before, of the same model, set and code, is read from the search directory; the rest is computed
     and kept there, each as soon as it is known. `told` hears a line for each. Raises EvaluationError if there is no
@@ -48,12 +52,12 @@ def evaluate(
     for trial in numbers:
         model: Model | None = None
         for name in on:
-            key = key_of(search.paths.checkpoint(trial), name, method)
-            kept = find(search.paths, trial, name)
+            key = key_of(kept_model(search.paths, trial, step), name, method)
+            kept = find(search.paths, trial, name, step)
             if kept is None or kept.key != key:
-                model = model or Model(search, trial)
+                model = model or Model(search, trial, step)
                 applied = model.apply(name)
-                kept = Kept(trial, name, key, applied.metrics, applied.examples)
+                kept = Kept(trial, name, key, applied.metrics, applied.examples, step)
                 keep(search.paths, kept)
                 told(f"trial {trial} on {Path(name).name}")
             found.append(kept)
@@ -85,16 +89,16 @@ def chosen_columns(table: pd.DataFrame, columns: str | None) -> pd.DataFrame:
 
     Raises EvaluationError if there is no such statistic.
     """
-    statistics = [str(name) for name in table.columns if name not in ("trial", "test_set")]
+    statistics = [str(name) for name in table.columns if name not in ("trial", "step", "test_set")]
     if columns == "all":
         return table
     if columns is None:
         named = [name for name in statistics if "_mean" in name or "_median" in name or "_std" in name] or statistics
-        return table.filter(items=["trial", "test_set", *named[:6]])
+        return table.filter(items=["trial", "step", "test_set", *named[:6]])
     names = [name.strip() for name in columns.split(",")]
     for name in names:
         if name not in statistics:
             near = nearest(name, statistics)
             hint = f" Did you mean {near!r}?" if near else ""
             raise EvaluationError(f"--columns {name}: no such statistic.{hint} There are: {', '.join(statistics)}")
-    return table.filter(items=["trial", "test_set", *names])
+    return table.filter(items=["trial", "step", "test_set", *names])

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from analysis.evaluation.apply import EvaluationError
 from analysis.evaluation.evaluate import chosen_columns, evaluate
+from analysis.saved_models import Step
 from analysis.search import Search
 from analysis.tables.formats import Format, render, write
 from analysis.tables.terminal import terminal_table
@@ -21,6 +22,7 @@ def show_evaluation(
     examples: bool,
     form: Format | str,
     output: Path | None,
+    step: Step = None,
 ) -> None:
     """Print how models of some trials do on test sets, or write it to the file `output`.
 
@@ -30,7 +32,11 @@ def show_evaluation(
         raise EvaluationError("--output needs a --format: csv, parquet, markdown or latex")
     progress = Console(stderr=True)
     found = evaluate(
-        search, on, numbers_in(trials) if trials else None, told=lambda line: progress.print(line, style="dim")
+        search,
+        on,
+        numbers_in(trials) if trials else None,
+        step=step,
+        told=lambda line: progress.print(line, style="dim"),
     )
     whole = columns == "all" or (columns is None and form in ("csv", "parquet"))
     frame = found.examples if examples else chosen_columns(found.table, "all" if whole else columns)

@@ -306,7 +306,7 @@ def _report(spec: Spec, chosen: Configurations, built: Sequence[Configuration], 
         programs=uses,
         num_programs=count_programs((found[0].config for found in groups), searched),
         searched=searched,
-        notes=tuple(_notes(spec, chosen.size)),
+        notes=(*_notes(spec, chosen.size), *_kept_notes(spec, [one.config for one in built])),
         warnings=(*warnings, *_repeat_warnings(spec)),
     )
 
@@ -329,6 +329,23 @@ def _notes(spec: Spec, size: int | None) -> Iterator[str]:
         others = [name for name, parameter in spec.space.items() if not _is_free_range(parameter)]
         if others:
             yield f"sampler {spec.sampler.name} draws at random: {', '.join(others)}"
+
+
+def _kept_notes(spec: Spec, configs: Sequence[MethodConfig]) -> Iterator[str]:
+    """Yield how many models beside the best ones stay on disk, and that none does if no training lasts so long."""
+    keep, steps = spec.keep, [config.num_steps() for config in configs]
+    if not keep.further_models:
+        return
+    each = keep.most_steps if keep.every_steps else 0
+    if keep.every_steps and steps and None not in steps:
+        longest = max(step for step in steps if step is not None)
+        each = min(each, longest // keep.every_steps)
+        if not each:
+            yield f"keep.every_steps: no training has {keep.every_steps} steps; the longest has {longest}"
+    each += keep.last
+    whose = f"each of the {keep.top} best trials" if keep.checkpoints == "best" else "every trial"
+    most = f" ({each * keep.top} in all)" if keep.checkpoints == "best" else ""
+    yield f"keep: up to {each} models beside the best one of {whose}{most}, and of those that run"
 
 
 def _is_free_range(parameter: Parameter) -> bool:

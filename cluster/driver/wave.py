@@ -13,7 +13,7 @@ from cluster.machine.capacity import Capacity
 from cluster.machine.files import read_json
 from cluster.state.figures import MEASURED
 from cluster.state.outcomes import Outcome
-from cluster.state.paths import SearchPaths
+from cluster.state.paths import LAST, SearchPaths
 from cluster.state.records import TrialRecord, ranked_trials
 from cluster.study.study import SearchStudy
 from cluster.wire.orders import Order
@@ -140,7 +140,19 @@ class Wave:
             "objectives": [objective.metric for objective in self._spec.objectives],
             "searched": self._searched,
         }
+        if self._spec.keep.further_models:
+            task["models"] = self._models_of(assignment.number)
         return {"number": assignment.number, "task": json.dumps(task)}
+
+    def _models_of(self, number: int) -> dict[str, Any]:
+        """Return which models a trial writes beside the best one, and where."""
+        keep = self._spec.keep
+        return {
+            "every": keep.every_steps,
+            "most": keep.most_steps,
+            "on_the_way": self._paths.models_on_the_way(number),
+            "last": str(self._paths.model(number, LAST)) if keep.last else None,
+        }
 
     def _is_waiting_for_data(self) -> bool:
         """Return whether the next trial lacks data; note when to look again, later after each time."""
@@ -337,7 +349,7 @@ class _Loss:
 
 
 class _Kept:
-    """Deletes all but the best few checkpoints, by the spec's `keep`, so that a long search stays small on disk."""
+    """Deletes all but the best few trials' checkpoints and models, by the spec's `keep`: a long search stays small."""
 
     def __init__(self, study: SearchStudy, paths: SearchPaths) -> None:
         self._spec = study.spec
@@ -345,6 +357,7 @@ class _Kept:
         self._kept: list[TrialRecord] = []
         self._num_ended: Counter[int] = Counter()
         self._counted: set[int] = set()
+        with_models = {int(file.name[6:12]) for file in paths.checkpoints.glob("trial-??????-*.npz")}
         for record in study.records():
             if not record.is_open:
                 self._counted.add(record.number)
@@ -352,7 +365,7 @@ class _Kept:
             if record.outcome is Outcome.COMPLETED and paths.checkpoint(record.number).exists():
                 self._kept.append(record)
             elif not record.is_open and study.spec.keep.checkpoints != "all":  # its driver died before deleting it
-                paths.checkpoint(record.number).unlink(missing_ok=True)
+                self._delete(record.number, models=record.number in with_models)
 
     def after(self, record: TrialRecord) -> None:
         keep = self._spec.keep
@@ -361,10 +374,16 @@ class _Kept:
         self._counted.add(record.number)
         self._num_ended[record.configuration] += 1
         if record.outcome is not Outcome.COMPLETED or keep.checkpoints == "none":
-            self._paths.checkpoint(record.number).unlink(missing_ok=True)
+            self._delete(record.number)
         else:
             self._kept.append(record)
         self._drop()
+
+    def _delete(self, number: int, *, models: bool = True) -> None:
+        self._paths.checkpoint(number).unlink(missing_ok=True)
+        if models and self._spec.keep.further_models:
+            for step in self._paths.kept_steps(number):
+                self._paths.model(number, step).unlink(missing_ok=True)
 
     def _drop(self) -> None:
         """Delete the worst checkpoints beyond the spec's number; a set of seeds is judged once all of it has ended."""
@@ -373,4 +392,4 @@ class _Kept:
             return
         for record in ranked_trials(self._spec, judged)[self._spec.keep.top :]:
             self._kept.remove(record)
-            self._paths.checkpoint(record.number).unlink(missing_ok=True)
+            self._delete(record.number)

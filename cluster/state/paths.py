@@ -168,6 +168,10 @@ class SearchPaths:
             return self.checkpoint(trial)
         return self.checkpoints / f"trial-{trial:06d}-{f'step-{step:09d}' if isinstance(step, int) else step}.npz"
 
+    def models_on_the_way(self, trial: int) -> str:
+        """The names of one trial's models after so many steps, with a place for `step`."""
+        return str(self.checkpoints).replace("{", "{{").replace("}", "}}") + f"/trial-{trial:06d}-step-{{step:09d}}.npz"
+
     def kept_steps(self, trial: int) -> list[int | str]:
         """Return the steps of one trial after which a model was kept, in their order, then `last`."""
         names = [file.stem[len(f"trial-{trial:06d}-") :] for file in self.checkpoints.glob(f"trial-{trial:06d}-*.npz")]

@@ -23,6 +23,7 @@ from cluster.state.outcomes import Outcome, outcome_of
 from cluster.state.raised import chain_of, text_of, to_json
 from cluster.wire.heartbeats import HEARTBEATS, IDLE, WorkerHeartbeat
 from cluster.worker.directory import enter_working_directory
+from cluster.worker.models import WayModels
 from cluster.worker.process_state import ProcessState, jax_settings, seed_global_generators
 
 if TYPE_CHECKING:  # a method imports JAX: the thread caps must be checked before that
@@ -160,6 +161,7 @@ class TrialActor:
         program = self._programs.get(method, config, jax_settings(), self._task.get("searched"))
         self._compile_s_before = program.compile_s
         self._training = Training(program, config, data)
+        self._models = WayModels(self._task.get("models", {}), self._task["trainable"])
         self._check_pool()
         checkpoint = Path(self._task["checkpoint"])
         if not checkpoint.exists():
@@ -167,6 +169,7 @@ class TrialActor:
         try:
             self._training.load(checkpoint)
             self._saved_step = self._training.step
+            self._models.go_on_from(self._training.step)
         except CheckpointError as error:  # costs the steps in it, not the trial
             log.warning("starting from step 0: %s", error)
             checkpoint.unlink(missing_ok=True)
@@ -210,6 +213,7 @@ class TrialActor:
         assert self._training is not None
         try:
             report = self._training.advance()
+            self._models.after(self._training, report)
             if report.ending:
                 return self._finish(report)
             self._maybe_save()

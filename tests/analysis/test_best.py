@@ -10,7 +10,8 @@ from analysis.best import ExportError, NoBestTrialError, best_trial, export_best
 from analysis.drawing.figure import NothingToShowError
 from analysis.drawing.models import pictures
 from analysis.evaluation.apply import Model
-from analysis.saved_models import ModelError
+from analysis.evaluation.evaluate import evaluate
+from analysis.saved_models import ModelError, step_named
 from analysis.show import show_exported
 from cluster.machine.files import DamagedFileError
 from cluster.state.outcomes import Outcome
@@ -133,6 +134,40 @@ def test_an_export_is_whole(trained, tmp_path, capsys):
     assert errors.mean() == pytest.approx(metrics["test_error"])
     show_exported(paths, exported)
     assert "trial 0 of try: config.yaml, metrics.json, model.npz, plain.csv in" in capsys.readouterr().out
+
+
+def test_a_model_kept_on_the_way_is_exported_and_evaluated_by_its_step(trained, tmp_path):
+    paths, training = trained
+    config = training.config.model_copy(update={"report_every": 5})
+    early = Training(Program(method, config), config, method.data(config, DatasetStore()))
+    report = early.advance()
+    early.save_model(paths.model(0, 5), "tests.methods.ripple")
+    early.save_model(paths.model(0, "last"), "tests.methods.ripple")
+    with pytest.raises(ModelError, match=r"try has kept no model of trial 0 at step 6 .* there are: 5, last$"):
+        export_best(paths, tmp_path / "none", step=6)
+    with pytest.raises(ModelError, match=r"^--step best: neither a number of optimiser steps nor last$"):
+        step_named("best")
+    exported = export_best(paths, tmp_path / "early", step=step_named("5"))
+    assert exported.files == ["config.yaml", "metrics.json", "model.npz"]
+    folder = exported.folder
+    assert np.array_equal(load_model(folder / "model.npz").model.x, early.state.params.x)
+    assert json.loads((folder / "metrics.json").read_text()) == report.metrics
+    assert (folder / "config.yaml").read_text().startswith("# Trial 0 of try, the model at step 5\n")
+    search = analysis.load(str(paths.root))
+    assert np.array_equal(search.model(0, "last").model.x, early.state.params.x)
+    whole = evaluate(search, ["plain"]).table
+    found = evaluate(search, ["plain"], step=5)
+    assert [*found.table.columns][:3] == ["trial", "step", "test_set"]
+    assert [*found.table["step"]] == [5]
+    assert set(found.examples["step"]) == {5}
+    shift = config.shift
+    assert found.examples["error"].tolist() == pytest.approx(np.abs(early.state.params.x - shift).tolist(), rel=1e-6)
+    told = []
+    assert evaluate(search, ["plain"], step=5, told=told.append).table.equals(found.table)
+    assert told == []
+    # The report is of the best models alone.
+    pd.testing.assert_frame_equal(search.evaluations(), whole)
+    assert "step" not in whole
 
 
 def test_a_damaged_checkpoint_is_said_in_one_message_by_whoever_reads_it(trained, tmp_path):

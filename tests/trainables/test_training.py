@@ -656,7 +656,7 @@ def test_a_start_from_another_methods_model_is_refused(start):
 
 def test_arrays_that_differ_are_told_by_name_and_the_first_few_alone():
     names = ("a", "b", "c", "d", "e")
-    there = ModelFile("m", {}, 1, ((2, 3), (), (4,), (5,), (6,)), names)
+    there = ModelFile("m", {}, 1, {}, ((2, 3), (), (4,), (5,), (6,)), names)
     assert misfit(there, [(name, shape) for name, shape in zip(names, there.shapes, strict=True)]) == ""
     assert misfit(there, [("a", (2, 3)), ("b", ()), ("c", (4,)), ("x", (5,))]) == (
         "has d 5 there and x 5 here; e is there alone"

@@ -31,6 +31,8 @@ class ModelFile(NamedTuple):
     """The config as it was recorded."""
     step: int
     """Optimiser steps that made the model."""
+    metrics: dict[str, float]
+    """Those of its report."""
     shapes: tuple[tuple[int, ...], ...]
     """Of its arrays, in the order of their leaves."""
     names: tuple[str, ...]
@@ -93,7 +95,12 @@ def read_model_file(path: Path) -> ModelFile:
     require_model(path, meta)
     best = meta["bests"]["best"]
     return ModelFile(
-        meta["extra"]["trainable"], meta["config"], best["step"], tuple(shapes), tuple(meta.get("leaves", ()))
+        meta["extra"]["trainable"],
+        meta["config"],
+        best["step"],
+        best["metrics"],
+        tuple(shapes),
+        tuple(meta.get("leaves", ())),
     )
 
 

@@ -220,6 +220,24 @@ class Training:
             },
         )
 
+    def save_model(self, path: Path, trainable: str) -> None:
+        """Write the model as it is now, without what continues its training, for `load_model` and `init_from`."""
+        assert self._last is not None, "a model is written after a report"
+        value = returned.selected(self.metric, self._last.metrics)
+        write_checkpoint(
+            path,
+            {"best": self.state.params},
+            {
+                "config": self.config.model_dump(mode="json"),
+                "step": self.step,
+                "settings": number_settings(),
+                "origin": list(self.origin),
+                "leaves": [name for name, _ in leaves_of(self.state.params)],
+                "bests": {"best": {"value": value, "step": self.step, "metrics": self._last.metrics}},
+                "extra": {"trainable": trainable},
+            },
+        )
+
     def load(self, path: Path) -> dict[str, Any]:
         """Continue from a checkpoint of the same configuration; return what `save` was given as `extra`.
 

@@ -188,3 +188,24 @@ def test_a_model_is_read_without_jax(model):
         "assert found.step == 10; assert not {'jax', 'equinox'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+
+
+def test_how_many_models_stay_is_told(lab):
+    def notes(keep):
+        return checked(lab, f"base: {{steps: 100}}\nspace: {{shift: [0.0]}}\nkeep: {keep}\n").notes
+
+    assert notes("{top: 3}") == ()
+    assert notes("{top: 3, every_steps: 40}") == (
+        "keep: up to 2 models beside the best one of each of the 3 best trials (6 in all), and of those that run",
+    )
+    assert notes("{checkpoints: all, every_steps: 1, last: true}") == (
+        "keep: up to 21 models beside the best one of every trial, and of those that run",
+    )
+    assert notes("{every_steps: 101, last: true}")[0] == (
+        "keep.every_steps: no training has 101 steps; the longest has 100"
+    )
+    (line,) = refused(lab, "space: {shift: [0.0]}\nkeep: {checkpoints: none, every_steps: 5}\n")
+    assert line == (
+        "s.yaml:6: keep.every_steps = 5: has no effect: checkpoints = 'none' keeps nothing of a finished trial. "
+        "Allowed: with best or all"
+    )

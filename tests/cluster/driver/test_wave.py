@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import pytest
 
@@ -336,6 +337,36 @@ def test_the_best_checkpoints_are_kept(given):
     for value in (3.0, 1.0, 2.0, 5.0, 0.5):
         here.complete(value)
     assert here.kept() == [1, 4]
+
+
+def test_further_models_are_asked_for_and_go_with_their_trials(given):
+    here = given(keep={"top": 1, "last": True, "every_steps": 50, "most_steps": 3})
+
+    def written(number, task):
+        files = [task["models"]["on_the_way"].format(step=step) for step in (50, 100)] + [task["models"]["last"]]
+        for file in [task["checkpoint"], *files]:
+            Path(file).write_bytes(b"model")
+        assert here.paths.kept_steps(number) == [50, 100, "last"]
+
+    for value in (2.0, 1.0):
+        number, task = here.start()
+        assert {name: task["models"][name] for name in ("every", "most")} == {"every": 50, "most": 3}
+        written(number, task)
+        here.wave.end(number, end(val_error=value))
+    assert here.paths.kept_steps(0) == []
+    assert here.paths.kept_steps(1) == [50, 100, "last"]
+    number, task = here.start()
+    written(number, task)
+    here.wave.end(number, {**end(), "outcome": "crashed", "metrics": {}, "error": "x"})
+    assert here.paths.kept_steps(2) == []
+    written(2, task)  # its driver died before it deleted them
+    number, task = here.start()
+    written(number, task)
+    here.reopen(2)
+    assert here.paths.kept_steps(2) == []
+    assert here.paths.kept_steps(number) == [50, 100, "last"]  # it goes on
+    assert here.paths.kept_steps(1) == [50, 100, "last"]
+    here.wave.close()
 
 
 def test_the_largest_are_the_best_where_the_mode_is_max(given):

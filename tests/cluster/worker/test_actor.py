@@ -21,6 +21,12 @@ from cluster.state.outcomes import Outcome
 from cluster.wire.heartbeats import HEARTBEATS, IDLE, read_heartbeats
 from cluster.worker.actor import TrialActor, WorkerSpentError
 from tests.methods.ripple.config import Config
+from tests.methods.ripple.method import method
+from trainables._shared.checkpoint import read_checkpoint
+from trainables._shared.datasets import DatasetStore
+from trainables._shared.program import Program
+from trainables._shared.saved import load_model
+from trainables._shared.training import Training
 
 
 @pytest.fixture
@@ -32,7 +38,7 @@ def trial(tmp_path, monkeypatch):
         jnp.ones(2).sum().block_until_ready()  # under the caps of the tests
     assert xla_pool_threads() == 1
 
-    def make(cpus=1, trainable="tests.methods.ripple", **config):
+    def make(cpus=1, trainable="tests.methods.ripple", models=None, **config):
         for name, value in thread_caps(cpus).items():
             monkeypatch.setenv(name, value)
         task = {
@@ -43,7 +49,7 @@ def trial(tmp_path, monkeypatch):
             "checkpoint": str(tmp_path / "trial.npz"),
             "run_permit": str(tmp_path / "run_permit"),
             "keep": True,
-        }
+        } | ({"models": models} if models else {})
         return TrialActor({"task": json.dumps(task)})
 
     (tmp_path / "run_permit").touch()
@@ -74,6 +80,81 @@ def test_a_trial_goes_on_from_its_checkpoint(trial):
     reports = finish(trial.make())
     assert [report["step"] for report in reports] == [10, 20, 30]  # its driver may have died before it heard the first
     assert reports[0]["saved_step"] == 10
+
+
+def models_at(folder, **asked):
+    return {
+        "every": None,
+        "most": 20,
+        "on_the_way": f"{folder}/trial-000003-step-{{step:09d}}.npz",
+        "last": None,
+    } | asked
+
+
+def steps_in(folder):
+    return [int(file.stem[-9:]) for file in sorted(folder.glob("trial-000003-step-*.npz"))]
+
+
+def test_models_on_the_way_are_those_after_each_multiple_and_the_last_is_of_the_last_step(trial):
+    last = trial.folder / "trial-000003-last.npz"
+    finish(trial.make(models=models_at(trial.folder, every=15, last=str(last)), steps=40))
+    assert steps_in(trial.folder) == [20, 30]  # the first reports at or after 15 and 30; 45 is beyond the end
+    state = read_checkpoint(trial.checkpoint).tree("state", Training(*_parts(Config(steps=40))).state)
+    assert np.array_equal(load_model(last).model.x, state.params.x)
+    on_the_way = load_model(trial.folder / "trial-000003-step-000000020.npz")
+    assert not np.array_equal(on_the_way.model.x, state.params.x)
+    assert on_the_way.metrics == finish(trial.make(steps=20))[-1]["last"]
+    assert last.stat().st_size < trial.checkpoint.stat().st_size
+
+
+def _parts(config):
+    return Program(method, config), config, method.data(config, DatasetStore())
+
+
+def test_at_most_so_many_models_on_the_way_stay_and_without_being_asked_none(trial):
+    finish(trial.make(models=models_at(trial.folder, every=10, most=2), steps=50))
+    assert steps_in(trial.folder) == [40, 50]
+    assert not (trial.folder / "trial-000003-last.npz").exists()
+    trial.checkpoint.unlink()
+    for file in trial.folder.glob("trial-000003-*"):
+        file.unlink()
+    finish(trial.make(steps=50))
+    assert list(trial.folder.glob("trial-000003-*")) == []
+
+
+def test_a_trial_that_goes_on_writes_the_models_that_are_still_due(trial):
+    models = models_at(trial.folder, every=10, last=str(trial.folder / "last.npz"))
+    trial.run_permit.unlink()
+    assert json.loads(trial.make(models=models).train()["report"])["saved_step"] == 10
+    trial.run_permit.touch()
+    assert steps_in(trial.folder) == [10]
+    first = (trial.folder / "trial-000003-step-000000010.npz").stat().st_mtime_ns
+    finish(trial.make(models=models))
+    assert steps_in(trial.folder) == [10, 20, 30]
+    assert (trial.folder / "trial-000003-step-000000010.npz").stat().st_mtime_ns == first
+
+
+def test_a_training_that_fails_leaves_no_last_model(trial):
+    models = models_at(trial.folder, every=1, last=str(trial.folder / "last.npz"))
+    reports = finish(trial.make(models=models, trouble="nan"))
+    assert reports[-1]["outcome"] == Outcome.DIVERGED
+    assert not (trial.folder / "last.npz").exists()
+
+
+def test_a_trial_starts_from_a_model_and_goes_on_from_its_own_checkpoint(trial):
+    start = trial.folder / "start.npz"
+    finish(trial.make(steps=20, shift=0.0))
+    trial.checkpoint.rename(start)
+    random, trained = (finish(trial.make(**more)) for more in ({}, {"init_from": str(start)}))
+    assert trained[0]["metrics"] == random[0]["metrics"]  # the random one left a checkpoint, which comes first
+    trial.checkpoint.unlink()
+    trained = finish(trial.make(init_from=str(start)))
+    assert trained[-1]["metrics"] != random[-1]["metrics"]
+    trial.checkpoint.unlink()
+    start.unlink()
+    (report,) = finish(trial.make(init_from=str(start)))
+    assert report["outcome"] == Outcome.CRASHED
+    assert f"init_from = '{start}': not a readable model file" in report["error"]
 
 
 @pytest.mark.parametrize("damage", ["torn", "empty", "foreign"])
