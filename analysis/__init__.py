@@ -174,12 +174,17 @@ def from_optuna(storage_url: "str | Path", study_name: str | None = None) -> "Se
     return search_of_study(storage_url, study_name)
 
 
-def evaluate(search: "Search | str", on: "Sequence[str]", trials: "Sequence[int] | None" = None) -> "Evaluation":
+def evaluate(
+    search: "Search | str",
+    on: "Sequence[str]",
+    trials: "Sequence[int] | None" = None,
+    step: "int | str | None" = None,
+) -> "Evaluation":
     """Return what kept models give on test sets, by name or from files: by default those of the ten best trials.
 
-    It needs JAX. What was computed before is read from the search directory. Raises EvaluationError if there is no
-    such set, or no model.
+    They are the trials' best models, or those after `step` steps, or the `last`. It needs JAX. What was computed before
+    is read from the search directory. Raises EvaluationError if there is no such set, or no model.
     """
     from analysis.evaluation.evaluate import evaluate as evaluate_search
 
-    return evaluate_search(load(search) if isinstance(search, str) else search, on, trials)
+    return evaluate_search(load(search) if isinstance(search, str) else search, on, trials, step=step)
