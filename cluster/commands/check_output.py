@@ -88,6 +88,8 @@ def describe_estimate(found: Estimate) -> list[str]:
             f"  whole search    about {_duration(found.total_s)} ({found.core_hours:.2f} core hours), "
             "if no trial is stopped early"
         )
+    if found.model_mb:
+        lines.append(f"  kept models     at most {found.model_mb:.3g} MB each")
     return lines
 
 

@@ -26,6 +26,8 @@ class Probe:
     training_s: float = 0.0
     """Seconds of a whole training, compilation apart, reports and tests included."""
     peak_memory_mb: float = 0.0
+    model_mb: float = 0.0
+    """Size of a saved model, without what continues its training."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,8 @@ class Estimate:
     core_hours: float | None
     memory_mb: float
     """Peak memory of the largest trial."""
+    model_mb: float
+    """Size of the largest model that trials keep beside their best one; 0 if they keep none."""
 
 
 def choose_programs(programs: Sequence[ProgramUse], most: int) -> list[ProgramUse]:
@@ -91,6 +95,7 @@ def _probe(program: ProgramUse, measured: Mapping[str, Any]) -> Probe:
         step_s=tuple(phase["step_s"] for phase in phases),
         training_s=training + reports * measured["report_s"] + measured["tests_s"],
         peak_memory_mb=measured["peak_memory_mb"],
+        model_mb=measured["model_mb"],
     )
 
 
@@ -123,4 +128,5 @@ def estimate(report: CheckReport, probes: Sequence[Probe], cpus: int | None = No
         total_s=total_s,
         core_hours=core_hours,
         memory_mb=memory_mb,
+        model_mb=max(probe.model_mb for probe in good) if report.spec.keep.further_models else 0.0,
     )

@@ -49,6 +49,7 @@ def measure(trainable: str, config: dict[str, Any], searched: dict[str, list[Any
         "report_s": report_s,
         "tests_s": _timed_tests(training),
         "report_every": parsed.report_every,
+        "model_mb": sum(leaf.nbytes for leaf in jax.tree.leaves(training.state.params)) / 1e6,
         "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
         "threads": xla_pool_threads(),
         "ending": FAILURES[int(training.state.failure)],

@@ -89,11 +89,18 @@ def _completed(values: Mapping[str, Any], config_type: type[MethodConfig]) -> di
 
 
 def configure(
-    trial: Trial, spec: Spec, config_type: type[MethodConfig], inputs: Inputs, kept: Mapping[str, Any]
+    trial: Trial,
+    spec: Spec,
+    config_type: type[MethodConfig],
+    inputs: Inputs,
+    kept: Mapping[str, Any],
+    *,
+    goes_on: bool = False,
 ) -> Configured:
     """Return a trial's configuration: the one that it began with, else the sampler's choice, completed by the spec.
 
-    What neither says is as `kept` has it (`kept_defaults`), or the method's default.
+    What neither says is as `kept` has it (`kept_defaults`), or the method's default. A trial that goes on from a
+    checkpoint does without the model that it started from.
     """
     values = {**kept, **resolve(spec, suggest(trial, spec))}
     seed = spec.seeds[trial.number % len(spec.seeds)]
@@ -107,7 +114,7 @@ def configure(
     except ValidationError as error:
         return Configured(values, "; ".join(map(str, explain_validation(error, config_type, values))))
     whole = config.model_dump(mode="json")
-    if away := inputs.away(whole):
+    if away := inputs.away(whole | {"init_from": None} if goes_on else whole):
         return Configured(whole, away=away)
     try:
         config.check_data()

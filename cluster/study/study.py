@@ -195,7 +195,8 @@ class SearchStudy:
         return None
 
     def _configure(self, trial: Trial) -> Configured:
-        return configure(trial, self.spec, self._config_type, self._inputs, self._kept_defaults)
+        goes_on = self._paths.checkpoint(trial.number).exists()
+        return configure(trial, self.spec, self._config_type, self._inputs, self._kept_defaults, goes_on=goes_on)
 
     def _is_kept_for_later(self, trial: Trial, configured: Configured) -> bool:
         """Return whether a trial stays open untouched, since the machine lacks its data or the method refuses it now.

@@ -16,6 +16,7 @@ MEASURED = {
     "report_s": 0.2,
     "tests_s": 3.0,
     "report_every": 150,
+    "model_mb": 0.25,
     "peak_memory_mb": 512.0,
     "ending": "",
 }
@@ -82,6 +83,15 @@ def test_a_failing_probe_says_why_and_the_rest_go_on():
     assert (found.num_probed, found.num_failed) == (3, 1)
     assert describe_estimate(found)[0] == "  probed          3 of 3 programs, 1 of them failed"
     assert estimate(report, [probes[1]], cpus=1) is None
+
+
+def test_the_size_of_kept_models_is_told_if_any_are_kept():
+    report = report_of(1, 10)
+    probes = list(probe_programs(report, run=lambda *_: MEASURED))
+    assert not any("kept models" in line for line in describe_estimate(estimate(report, probes, cpus=1)))
+    keep = report.spec.keep.model_copy(update={"every_steps": 50})
+    keeping = replace(report, spec=report.spec.model_copy(update={"keep": keep}))
+    assert describe_estimate(estimate(keeping, probes, cpus=1))[-1] == "  kept models     at most 0.25 MB each"
 
 
 def test_a_search_bounded_by_time_alone_has_no_total():

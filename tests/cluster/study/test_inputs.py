@@ -332,3 +332,26 @@ def test_a_begun_trial_that_the_method_takes_no_more_stays_open_and_the_search_p
     assert study.brake.reason.startswith("trial 0 has begun, and its method does not take its configuration any more: ")
     search.config_type = Reading
     assert search.open().ask().number == 0
+
+
+def test_the_model_that_trainings_start_from_is_waited_for_but_not_by_a_trial_that_goes_on(make_search, tmp_path):
+    file = tmp_path / "model.npz"
+    file.write_bytes(b"model")
+    search = make_search(base={"init_from": str(file)})
+    assert set(read_json(search.paths.inputs)) == {str(file)}
+    study = search.open()
+    assert [study.ask().number for _ in range(2)] == [0, 1]
+    study.close()
+    assert load_trials(search.paths)[0].inputs == "first"
+    file.unlink()
+    search.paths.checkpoint(0).write_bytes(b"checkpoint")
+    study = search.open()
+    assert study.ask().number == 0
+    assert study.lacks_data(0) == ""
+    assert study.ask() is None
+    assert study.waits_for.startswith(f"{file}, which could be read before, cannot be now")
+    study.close()
+    file.write_bytes(b"model")
+    study = search.open()
+    assert [study.ask().number for _ in range(2)] == [0, 1]
+    study.close()
