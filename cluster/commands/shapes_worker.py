@@ -5,13 +5,11 @@ import json
 import sys
 from typing import Any
 
-import jax
-
 from cluster.worker.directory import enter_working_directory
 from trainables._shared.checkpoint import leaves_of
 from trainables._shared.discovery import load_method
 from trainables._shared.model_file import Leaf
-from trainables._shared.program import Program
+from trainables._shared.program import Evaluation
 
 
 def shapes(trainable: str, configs: list[dict[str, Any]]) -> list[list[Leaf]]:
@@ -21,8 +19,7 @@ def shapes(trainable: str, configs: list[dict[str, Any]]) -> list[list[Leaf]]:
     found = []
     for values in configs:
         config = method.config_type.of_values(values)
-        program = Program(method, config)
-        found.append(leaves_of(jax.eval_shape(program.init, program.hyper(config)).params))
+        found.append(leaves_of(Evaluation(method, config, {}).shapes))
     return found
 
 
