@@ -57,7 +57,8 @@ def _facts(noted: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
         if isinstance(value, dict):
             facts += _facts(value, f"{title}: ")
         elif value not in (None, "", []):
-            text = " ".join(map(str, value)) if isinstance(value, list) else text_of(value)
+            between = "\n" if name == "warnings" else " "
+            text = between.join(map(str, value)) if isinstance(value, list) else text_of(value)
             facts.append((title, hide_passwords(text)))
     return facts
 

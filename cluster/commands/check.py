@@ -112,7 +112,9 @@ def check(file: SpecFile, *, here: bool = True) -> CheckReport:
     stopping, stopping_warnings = stopping_problems(spec, configs)
     modes, mode_warnings = mode_problems(spec, config_type, _selections(file, configs))
     refuse([*metric_problems(spec, config_type, configs), *modes, *stopping, *_unused_problems(spec, built)])
+    data_warnings = dict.fromkeys(warning for config in configs for warning in config.data_warnings())
     warnings = [*stopping_warnings, *mode_warnings, *_base_warnings(given, configs), *overruled_warnings(os.environ)]
+    warnings += data_warnings
     report = _report(spec, chosen, built, warnings)
     return replace(report, code=code, notes=(*named, *filled, *report.notes))
 

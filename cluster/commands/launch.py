@@ -207,7 +207,7 @@ def _launch_local(
 @contextmanager
 def _new_search(report: CheckReport, spec: Path, name: str | None) -> Iterator[SearchPaths]:
     """Make a search directory; delete it if its launch fails or is interrupted."""
-    paths = create_search(report.spec, spec, name, searched=report.searched)
+    paths = create_search(report.spec, spec, name, searched=report.searched, warnings=report.warnings)
     with interrupts():
         try:
             yield paths

@@ -22,4 +22,4 @@ def new_search(spec: Path, name: str | None, errors: Console) -> SearchPaths:
     scratch_root()  # fails before a search directory exists
     node_cache()
     check_fits(report.spec.resources)
-    return create_search(report.spec, spec, name, searched=report.searched)
+    return create_search(report.spec, spec, name, searched=report.searched, warnings=report.warnings)

@@ -83,10 +83,11 @@ def create_search(
     origin: SearchPaths | None = None,
     code: str = "",
     searched: Mapping[str, Sequence[Any]] | None = None,
+    warnings: Sequence[str] = (),
 ) -> SearchPaths:
     """Make the search directory of a checked spec and return its paths.
 
-    `searched` are the values of fields of which several can share one program.
+    `searched` are the values of fields of which several can share one program, `warnings` what the launch has printed.
 
     The modules of its method are copied into it. If it has an `origin`, they are copied from that search's `code`, and
     the new search works in the folder and with the settings of the origin's launch.
@@ -98,7 +99,8 @@ def create_search(
     paths.make_folders()
     try:
         shutil.copyfile(source, paths.spec_source)
-        write_json(paths.provenance, provenance() | _inherited(origin))
+        noted = {"warnings": list(warnings)} if warnings else {}
+        write_json(paths.provenance, provenance() | _inherited(origin) | noted)
         spec = place_code(paths, fetch_artifacts(paths, spec, origin), origin)
         note_inputs(paths, spec)
         write_text(paths.spec, spec.model_dump_json(indent=1) + "\n")

@@ -1,7 +1,7 @@
 """What every method's configuration has in common; imports neither JAX nor a method."""
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -141,6 +141,13 @@ class MethodConfig(FrozenModel):
         one is used, `trainables._shared.extras.require` imports it.
         """
         return {}
+
+    def data_warnings(self) -> Sequence[str]:
+        """Return what a user must know of data that can be used, one sentence each; must not import JAX.
+
+        `swell check` and every launch print them. Only asked for if `check_data` has not raised.
+        """
+        return ()
 
     def for_training(self) -> Self:
         """Return the config that `init`, `batch`, `loss` and `rate_factor` get: what none of them reads at its default.

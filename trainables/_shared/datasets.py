@@ -12,6 +12,7 @@ import numpy as np
 from filelock import FileLock
 
 from trainables._shared.artifact_names import ARTIFACTS, folder_name
+from trainables._shared.data_files import Source, read_npz
 from trainables._shared.node_cache import default_cache
 
 
@@ -78,8 +79,10 @@ def _arrays(name: str, folder: Path) -> dict[str, np.ndarray]:
     found: dict[str, np.ndarray] = {}
     for file in sorted(path for path in folder.rglob("*") if path.suffix in (".npz", ".npy")):
         # No pickles: whoever can write to the project could run code here.
-        loaded = np.load(file, allow_pickle=False)
-        arrays = {key: loaded[key] for key in loaded.files} if file.suffix == ".npz" else {file.stem: loaded}
+        if file.suffix == ".npz":
+            arrays = read_npz(Source(f"{name}: {file.name}", path=file), "arrays of numbers", None)
+        else:
+            arrays = {file.stem: np.load(file, allow_pickle=False)}
         if twice := sorted(set(found) & set(arrays)):
             raise ValueError(f"{name} has the array {twice[0]} in more than one file")
         found |= arrays

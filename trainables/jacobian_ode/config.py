@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 from trainables._shared.artifact_names import is_artifact
 from trainables._shared.config import NUMERIC, TRAINING_METRICS, ConfigError, MethodConfig
 from trainables.jacobian_ode.metric_names import final_metric_names
-from trainables.jacobian_ode.recordings import Recording, read_recording
+from trainables.jacobian_ode.recordings import Recording, read_recording, recording_warnings
 from trainables.jacobian_ode.systems import SYSTEMS, System
 
 PAPER_HIDDEN = (256, 1024, 2048, 2048)
@@ -245,6 +245,11 @@ class Config(MethodConfig):
             self.check_samples([self.periods * self.points_per_period] * self.trajectories, "periods", self.periods)
         elif self.file is not None and not self.is_fetched:
             self.check_recording(read_recording(self.file))
+
+    def data_warnings(self) -> tuple[str, ...]:
+        """Return what a user must know of the file; raises ConfigError as `check_data` does."""
+        known = self.file is not None and not self.is_fetched
+        return recording_warnings(self.file, self.file_pieces) if known else ()
 
     def check_recording(self, recording: Recording) -> None:
         """Raise ConfigError where a recording has other components, or too few or too short trajectories once cut."""

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import warnings
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,11 +11,12 @@ from jaxtyping import Float, Float32, Float64, Int32
 from scipy.integrate import solve_ivp
 
 from trainables._shared.config import ConfigError
+from trainables._shared.data_files import Source
 from trainables._shared.datasets import DatasetStore
 from trainables.jacobian_ode.baselines import LocalFit, fit_locally
 from trainables.jacobian_ode.config import Config
-from trainables.jacobian_ode.recordings import Recording, read_recording, recording_of
-from trainables.jacobian_ode.splits import split_counts
+from trainables.jacobian_ode.recordings import VERSION, Recording, read_recording, recording_of
+from trainables.jacobian_ode.splits import split_indices
 from trainables.jacobian_ode.systems import System
 
 TOLERANCE = 1e-12
@@ -102,15 +104,14 @@ def load(config: Config, store: DatasetStore) -> Recording:
         data = store.get(f"jacobian_ode_{config.system}", recipe, lambda: generate(system, *size))
         return Recording(tuple(np.asarray(data["x"])), float(data["dt"]))
     assert config.file is not None
-    recording = recording_of(config.file, store.fetched(config.file)) if config.is_fetched else _cached(config, store)
+    if config.is_fetched:
+        recording = recording_of(Source(config.file), store.fetched(config.file))
+        for warning in recording.warnings:  # only now: no check has seen what is fetched
+            warnings.warn(warning, stacklevel=2)
+    else:
+        recording = _cached(config, store)
     config.check_recording(recording)
-    lengths = [len(x) // config.file_pieces for x in recording.x]
-    pieces = [
-        x[index * length : (index + 1) * length]
-        for x, length in zip(recording.x, lengths, strict=True)
-        for index in range(config.file_pieces)
-    ]
-    return Recording(tuple(pieces), recording.dt)
+    return recording.cut(config.file_pieces)
 
 
 def _cached(config: Config, store: DatasetStore) -> Recording:
@@ -126,20 +127,15 @@ def _cached(config: Config, store: DatasetStore) -> Recording:
         status = Path(file).stat()
     except OSError as error:
         raise ConfigError("file", file, f"cannot be read ({error.strerror})", "a file that exists") from None
-    data = store.get(f"jacobian_ode_{Path(file).stem}", json.dumps([file, status.st_mtime_ns, status.st_size]), build)
+    recipe = json.dumps([VERSION, file, status.st_mtime_ns, status.st_size])
+    data = store.get(f"jacobian_ode_{Path(file).stem}", recipe, build)
     return Recording(tuple(np.split(data["x"], np.cumsum(data["lengths"])[:-1])), float(data["dt"]))
 
 
 def split(recording: Recording) -> tuple[list[np.ndarray], list[np.ndarray], list[np.ndarray]]:
-    """Return the trajectories that train, validate and test, drawn in an order of their own, always the same.
-
-    A file may be sorted, and its last trajectories unlike its first ones.
-    """
-    num = len(recording.x)
-    order = np.random.default_rng(num).permutation(num)
-    training, validation, _ = split_counts(num)
-    parts = np.split(order, [training, training + validation])
-    return tuple([np.asarray(recording.x[index]) for index in sorted(part)] for part in parts)  # pyright: ignore[reportReturnType]
+    """Return the trajectories that train, validate and test."""
+    parts = split_indices(len(recording.x))
+    return tuple([np.asarray(recording.x[index]) for index in part] for part in parts)  # pyright: ignore[reportReturnType]
 
 
 def measure(training: list[Float64[np.ndarray, "samples n"]], dt: float) -> Scaling:

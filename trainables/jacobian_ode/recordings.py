@@ -2,35 +2,55 @@
 
 import csv
 import functools
-import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
-from zipfile import BadZipFile
 
 import numpy as np
 from jaxtyping import Float64
 
 from trainables._shared.config import ConfigError
+from trainables._shared.data_files import Source, read_npz, regular_file
+from trainables._shared.data_numbers import (
+    centred,
+    elapsed,
+    even_step,
+    look_at_columns,
+    real_numbers,
+    resolution,
+)
+from trainables.jacobian_ode.splits import split_indices
 
 ALLOWED_ARRAYS = "x (trajectories, samples, n) or (samples, n), and t (samples) or (trajectories, samples), or dt"
 ALLOWED_TABLE = "a header trajectory,t,NAME,... (trajectory may be missing), then numbers"
-SMALLEST_SPREAD = 1e-12
-"""Of a component that counts as varying, over its largest value."""
-EVEN = 1e-3
-"""Largest deviation from even sampling, over the time between two samples."""
+LARGEST_RATIO = 1e8
+"""Of the components' scales: J in the data's units has their ratios, in float32."""
+LONGEST_STEP = 1e12
+"""Time between two samples, and one over the shortest: loop losses and penalties have its powers, in float32."""
+MOST_SAMPLES = 2**31 - 1
+"""Of all trajectories together: programs count them in 32 bits."""
+VERSION = 2
+"""Of what a file is read as: a cached recording of another version is read anew."""
 
 
 class Recording(NamedTuple):
     """Trajectories of one process, and the time between two samples."""
 
     x: tuple[Float64[np.ndarray, "samples n"], ...]
+    """A component that varies little about a large offset is relative to its mean."""
     dt: float
+    warnings: tuple[str, ...] = ()
+    """What a user must know of it, though it can be used."""
 
     @property
     def num_components(self) -> int:
         """Components of a state."""
         return self.x[0].shape[1]
+
+    def cut(self, num: int) -> "Recording":
+        """Return the recording with each trajectory cut into equally long pieces, one after the other in time."""
+        pieces = [x[k * (len(x) // num) : (k + 1) * (len(x) // num)] for x in self.x for k in range(num)]
+        return Recording(tuple(pieces), self.dt, self.warnings)
 
 
 def read_recording(file: str) -> Recording:
@@ -43,38 +63,64 @@ def read_recording(file: str) -> Recording:
     return _read(file, modified)
 
 
+def recording_warnings(file: str, pieces: int) -> tuple[str, ...]:
+    """Return what a user must know of a recording that is cut into pieces; raises ConfigError as `read_recording`."""
+    return _warnings(file, Path(file).stat().st_mtime_ns, pieces)
+
+
+@functools.lru_cache(maxsize=64)
+def _warnings(file: str, modified: int, pieces: int) -> tuple[str, ...]:
+    recording = _read(file, modified)
+    trajectories = recording.cut(pieces).x
+    training = np.concatenate([trajectories[index] for index in split_indices(len(trajectories))[0]])
+    source = Source(file)
+    for k in np.flatnonzero(np.ptp(training, axis=0) == 0):
+        source.warn(f"component {k + 1} of x changes in no training trajectory, only in others: it is not scaled")
+    return (*recording.warnings, *source.warnings)
+
+
 @functools.lru_cache(maxsize=4)
 def _read(file: str, modified: int) -> Recording:
     """Read a file once for each time that it was written: a check asks for it at every configuration."""
+    source = Source(file)
+    if not file.endswith(".csv"):
+        return recording_of(source, read_npz(source, ALLOWED_ARRAYS, ("x", "t", "dt")))
     try:
-        if file.endswith(".csv"):
-            return _from_table(file)
-        # Opened here: of a damaged archive, NumPy leaves the file open.
-        with Path(file).open("rb") as content, np.load(content, allow_pickle=False) as arrays:
-            return recording_of(file, {name: arrays[name] for name in arrays.files})
-    except (OSError, ValueError, TypeError, EOFError, BadZipFile, zlib.error, csv.Error) as error:
-        if isinstance(error, ConfigError):
-            raise
-        allowed = ALLOWED_TABLE if file.endswith(".csv") else ALLOWED_ARRAYS
-        raise ConfigError("file", file, f"cannot be read: {error}", allowed) from None
+        return _from_table(source)
+    except ConfigError:
+        raise
+    except (OSError, ValueError, csv.Error) as error:
+        raise source.error(f"cannot be read: {error}", ALLOWED_TABLE) from None
 
 
-def recording_of(file: str, arrays: Mapping[str, np.ndarray]) -> Recording:
-    """Return the recording of named arrays; raises ConfigError where they hold none."""
-    shapes = ", ".join(f"{name} {array.shape}" for name, array in sorted(arrays.items())) or "nothing"
+def recording_of(source: Source, arrays: Mapping[str, np.ndarray]) -> Recording:
+    """Return the recording of named arrays; raises ConfigError if they hold none."""
     x = arrays.get("x")
     if x is None or x.ndim not in (2, 3) or ("t" in arrays) == ("dt" in arrays):
-        raise ConfigError("file", file, f"holds {shapes}", ALLOWED_ARRAYS)
+        raise source.error(f"holds {source.holds(arrays)}", ALLOWED_ARRAYS)
     x = x if x.ndim == 3 else x[None]
-    t = np.arange(x.shape[1])[None] * arrays["dt"] if "dt" in arrays else np.atleast_2d(arrays["t"])
-    if t.shape not in ((1, x.shape[1]), x.shape[:2]) or not all(np.issubdtype(a.dtype, np.number) for a in (x, t)):
-        raise ConfigError("file", file, f"holds {shapes}", ALLOWED_ARRAYS)
-    t = np.broadcast_to(t, x.shape[:2])
-    return _checked(file, list(np.asarray(x, np.float64)), list(np.asarray(t, np.float64)))
+    grain, values = resolution(x), list(real_numbers(source, "x", x))
+    if "dt" in arrays:
+        return _checked(source, values, None, _given_step(source, arrays["dt"]), grain)
+    t = np.atleast_2d(arrays["t"])
+    if t.shape not in ((1, x.shape[1]), x.shape[:2]):
+        raise source.error(f"holds {source.holds(arrays)}", ALLOWED_ARRAYS)
+    times = np.broadcast_to(elapsed(source, "t", t), x.shape[:2])
+    return _checked(source, values, list(times), resolution(t), grain)
 
 
-def _from_table(file: str) -> Recording:
-    with Path(file).open(newline="", encoding="utf-8-sig") as lines:  # spreadsheets begin with a mark
+def _given_step(source: Source, array: np.ndarray) -> float:
+    dt = real_numbers(source, "dt", array)
+    if dt.size != 1 or not (np.isfinite(dt).all() and dt.item() > 0):
+        held = f"{dt.item():g}" if dt.size == 1 else f"an array {dt.shape}"
+        raise source.error(f"its dt is {held}", "one positive number")
+    return dt.item()
+
+
+def _from_table(source: Source) -> Recording:
+    with regular_file(source, ALLOWED_TABLE).open(
+        newline="", encoding="utf-8-sig"
+    ) as lines:  # spreadsheets begin with a mark
         reader = csv.reader(lines)
         header = next(reader, [])
         numbered = [(reader.line_num, row) for row in reader if row]
@@ -82,47 +128,74 @@ def _from_table(file: str) -> Recording:
     names = [name.strip() for name in header]
     first = names.index("t") + 1 if "t" in names else 0
     if names[:first] not in (["t"], ["trajectory", "t"]) or first == len(names) or not rows:
-        raise ConfigError("file", file, f"has the header {','.join(names)!r} and {len(rows)} rows", ALLOWED_TABLE)
+        raise source.error(f"has the header {','.join(names)!r} and {len(rows)} rows", ALLOWED_TABLE)
     for number, row in numbered:
         if len(row) != len(names):
             why = f"line {number} has {len(row)} values, and the header {len(names)}"
-            raise ConfigError("file", file, why, ALLOWED_TABLE)
+            raise source.error(why, ALLOWED_TABLE)
     labels = [row[0] for row in rows] if first == 2 else [""] * len(rows)
-    values = np.array([[_number(file, text, number) for text in row[first - 1 :]] for number, row in numbered])
+    values = np.array([[_number(source, text, number) for text in row[first - 1 :]] for number, row in numbered])
     x, t = [], []
     for label in dict.fromkeys(labels):
         chosen = values[[other == label for other in labels]]
         x.append(chosen[:, 1:])
         t.append(chosen[:, 0])
-    return _checked(file, x, t)
+    grain = float(np.finfo(np.float64).eps)
+    return _checked(source, x, t, grain, grain, names[first:])
 
 
-def _number(file: str, text: str, line: int) -> float:
+def _number(source: Source, text: str, line: int) -> float:
     try:
-        return float(text)
+        return float(text.replace("_", " _ "))  # 1_000 is a number to Python alone
     except ValueError:
-        raise ConfigError("file", file, f"line {line} holds {text!r}, which is no number", ALLOWED_TABLE) from None
+        raise source.error(f"line {line} holds {text!r}, which is no number", ALLOWED_TABLE) from None
 
 
 def _checked(
-    file: str, x: list[Float64[np.ndarray, "samples n"]], t: list[Float64[np.ndarray, " samples"]]
+    source: Source,
+    x: list[Float64[np.ndarray, "samples n"]],
+    t: list[Float64[np.ndarray, " samples"]] | None,
+    step: float,
+    grain: float,
+    names: Sequence[str] = (),
 ) -> Recording:
-    """Return trajectories that are finite, evenly sampled alike, and not constant in a component."""
-    if not x or min(map(len, x)) < 2 or x[0].shape[1] < 1:
-        raise ConfigError("file", file, "holds a trajectory of fewer than two samples", "longer trajectories")
-    dt = float(t[0][1] - t[0][0])
-    for index, (states, times) in enumerate(zip(x, t, strict=True)):
-        which = f"trajectory {index + 1} of {len(x)}"
-        if not (np.isfinite(states).all() and np.isfinite(times).all()):
-            bad = int(np.argmin(np.isfinite(states).all(-1) & np.isfinite(times)))
-            raise ConfigError("file", file, f"{which} is not finite at sample {bad + 1}", "no missing samples")
-        if not dt > 0 or np.abs(np.diff(times) - dt).max() > EVEN * dt:
-            why = f"{which} is not sampled every {dt:g}, as the first two samples of the file are"
-            raise ConfigError("file", file, why, "times that increase by the same step everywhere")
+    """Return trajectories that are finite, evenly sampled alike, and not constant in a component.
+
+    `step` is the time between two samples if there are no times, else what these resolve; `grain` what x resolves.
+    """
+    if not x or x[0].shape[1] < 1:
+        raise source.error("holds no trajectory, or no component", "trajectories of two samples or more")
+    lengths = np.array([len(states) for states in x])
+    if (short := np.flatnonzero(lengths < 2)).size:
+        why = f"{len(short)} of {len(x)} trajectories have fewer than two samples, first trajectory {short[0] + 1}"
+        raise source.error(why, "longer trajectories")
+    if lengths.sum() > MOST_SAMPLES:
+        raise source.error(f"holds {lengths.sum():,} samples", f"at most {MOST_SAMPLES:,}")
+    for index, states in enumerate(x):
+        there = np.isfinite(states).all(-1)
+        there = there if t is None else there & np.isfinite(t[index])
+        if not there.all():
+            which = f"trajectory {index + 1} of {len(x)}"
+            bad, num = int(np.argmin(there)) + 1, int((~there).sum())
+            raise source.error(f"{which} is not finite at sample {bad} ({num} such samples)", "no missing samples")
+    dt = step if t is None else even_step(source, t, step)
+    if not 1 / LONGEST_STEP <= dt <= LONGEST_STEP:
+        why = f"the time between two samples is {dt:.3g}, whose powers float32 does not hold"
+        raise source.error(why, f"another unit, in which it is {1 / LONGEST_STEP:g} to {LONGEST_STEP:g}")
     together = np.concatenate(x)
-    # Not exactly 0 of a constant like 0.1: the mean is rounded.
-    still = together.std(0) <= SMALLEST_SPREAD * np.abs(together).max(0)
-    if still.any():
-        component = int(np.argmax(still))
-        raise ConfigError("file", file, f"component {component + 1} never changes", "components that vary")
-    return Recording(tuple(x), dt)
+    starts = np.cumsum(lengths) - lengths
+    columns = look_at_columns(source, "x", together, starts, grain=grain, names=names, series="trajectory")
+    for k in np.flatnonzero(columns.constant):
+        named = f" ({names[k]})" if names else ""
+        why = f"component {k + 1}{named} never changes: it is {together[0, k]:g}"
+        raise source.error(why, "components that vary")
+    if columns.spread.max() > LARGEST_RATIO * columns.spread.min():
+        most, least = int(columns.spread.argmax()), int(columns.spread.argmin())
+        source.warn(
+            f"component {most + 1} of x varies by {columns.spread[most]:.3g} and component {least + 1} by "
+            f"{columns.spread[least]:.3g}: in float32, the smallest Lyapunov exponents of a Jacobian of both are lost"
+        )
+    offset = centred(source, "x", columns, names)
+    if offset.any():
+        x = [states - offset for states in x]
+    return Recording(tuple(x), dt, tuple(source.warnings))

@@ -193,11 +193,19 @@ class Config(MethodConfig):
         """Raise ConfigError where the file is missing or does not hold series of these components."""
         if self.file is None:
             return
-        if not Path(self.file).is_file():
+        if not Path(self.file).exists():
             raise ConfigError("file", self.file, "there is no such file", "a file that every worker can read")
         from trainables.latent_ode.files import check_file  # brings NumPy
 
         check_file(Path(self.file), self.num_components, self.extrapolation)
+
+    def data_warnings(self) -> tuple[str, ...]:
+        """Return what a user must know of the file; raises ConfigError as `check_data` does."""
+        if self.file is None:
+            return ()
+        from trainables.latent_ode.files import file_warnings  # brings NumPy
+
+        return file_warnings(Path(self.file), self.num_components, self.extrapolation)
 
     def selected_by(self) -> tuple[str, Literal["min", "max"]]:
         """Return the objective: the extrapolation error on the validation series."""

@@ -1,5 +1,6 @@
 """The latent ODE: what the shared training loop needs of it."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -71,6 +72,8 @@ class LatentODEMethod(Method[Config]):
         if series.observed.y.shape[-1] != num:
             held = series.observed.y.shape[-1]
             raise UnknownTestSetError(f"{name} has series of {held} components, and the model is of {num}")
+        for warning in other.data_warnings():  # no check of a search has seen this file
+            warnings.warn(warning, stacklevel=2)
         return _test(series, test["statistics"], test["pooled_law"], other)
 
     def init(self, config: Config, hyper: Hyper, key: PRNGKeyArray) -> LatentODE:

@@ -2,7 +2,6 @@
 
 import functools
 import operator
-import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,12 +12,14 @@ import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 from trainables._shared.artifact_names import is_artifact
+from trainables._shared.config import ConfigError
 from trainables._shared.contract import Hyper, Loss, Method, Phase, TestResult, TrialData, UnknownTestSetError
+from trainables._shared.data_files import Source, read_npz
 from trainables._shared.datasets import DatasetStore
 from trainables._shared.kepler import ELEMENTS
 from trainables.two_body import losses
 from trainables.two_body.config import Config, CurriculumPhase
-from trainables.two_body.data import Segments, as_segments, check_fetched, cut, generate, recipe
+from trainables.two_body.data import WANTED, Segments, as_segments, check_fetched, cut, generate, recipe
 from trainables.two_body.dataset_names import parse_dataset
 from trainables.two_body.mesh import Mesh, is_trusted, meshed
 from trainables.two_body.metric_names import QUANTITIES, metric_prefixes
@@ -121,13 +122,13 @@ class TwoBody(Method[Config]):
         """Return the orbits of a generated set of any family, plane and number, or of an `.npz` file (`y`, `t`)."""
         file = Path(name)
         if file.suffix == ".npz":
-            if not file.is_file():
+            if not file.exists():
                 raise UnknownTestSetError(f"there is no file {name}")
             try:
-                with np.load(file, allow_pickle=False) as held:
-                    return _test(check_fetched(name, {key: held[key] for key in held.files}, 0.0))
-            except (ValueError, OSError, zipfile.BadZipFile) as error:
-                raise UnknownTestSetError(f"{name} cannot be read as orbits: {error}") from None
+                return _test(check_fetched(name, read_npz(Source(name), WANTED, ("y", "t")), 0.0))
+            except ConfigError as error:
+                allowed = f" (allowed: {error.allowed})" if error.allowed else ""
+                raise UnknownTestSetError(f"{name} cannot be read as orbits: {error.message}{allowed}") from None
         try:
             return _test(_orbits(config, name, store, 0.0))
         except ValueError as error:

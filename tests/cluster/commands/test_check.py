@@ -3,12 +3,17 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import search_spaces
+from analysis.report.origin import origin
+from analysis.sources.directory import load_search
 from cluster.commands.check import check
 from cluster.commands.check_output import check_command
+from cluster.commands.run import new_search
 from cluster.console import Console
+from cluster.machine.files import read_json
 from search_spaces.errors import SpecError
 from search_spaces.grid import grid_points
 from search_spaces.space import resolve
@@ -442,3 +447,53 @@ def test_a_preset_is_what_it_stands_for(check_text, refused):
     assert found.warnings == ()  # of a learning rate that the preset has and every phase replaces
     (line,) = refused(f"base: {{preset: sauce}}\n{rest}")
     assert line.endswith("there is no such preset. Allowed: source; did you mean 'source'?")
+
+
+SERIES = """\
+name: try
+trainable: latent_ode
+objective: {metric: val_extrapolation_error_pct}
+base: {dataset: file, file: FILE, file_components: 2}
+space: {learning_rate: [0.01, 0.02], extrapolation: [0.5, 1.0]}
+sampler: {name: grid}
+"""
+
+
+def test_what_is_odd_about_data_is_printed_by_check_and_run_and_kept(tmp_path, searches, capsys):
+    t = np.tile(np.arange(12.0), (20, 1))
+    y = np.stack([np.sin(t + np.arange(20)[:, None]), np.ones(t.shape)], -1)
+    y[3, 4, 0] = 1e8
+    np.savez(tmp_path / "series.npz", y=y, t=t)
+    file = tmp_path / "s.yaml"
+    file.write_text(SERIES.replace("FILE", str(tmp_path / "series.npz")))
+    outlier = f"{tmp_path}/series.npz: 1 of 240 values of component 1 of y lie far from the others and set its scale"
+    constant = f"{tmp_path}/series.npz: component 2 of y never changes"
+    assert check_command(file, console=Console(width=200)) == 0
+    printed = [line for line in capsys.readouterr().out.splitlines() if line.startswith("warning  ")]
+    assert [line.count(said) for line, said in zip(printed, (outlier, constant), strict=True)] == [1, 1]
+    paths = new_search(file, None, Console(stderr=True, width=200))
+    said = capsys.readouterr().err.splitlines()
+    assert [line.removeprefix("warning: ") for line in said] == [line.removeprefix("warning  ") for line in printed]
+    assert read_json(paths.provenance)["warnings"] == [line.removeprefix("warning  ") for line in printed]
+    facts = dict(origin(load_search(paths)).long_facts)
+    assert facts["warnings"].splitlines() == read_json(paths.provenance)["warnings"]
+
+
+@pytest.mark.parametrize(("change", "expected"), [("complex", "is of complex128"), ("large", "goes up to 1e+150")])
+def test_data_that_would_fail_every_trial_fail_the_check_in_one_line(tmp_path, change, expected):
+    t = np.tile(np.arange(12.0), (20, 1))
+    y = np.stack([np.sin(t + np.arange(20)[:, None]), np.cos(t)], -1)
+    np.savez(tmp_path / "series.npz", y=y + 0j if change == "complex" else put_large(y), t=t)
+    file = tmp_path / "s.yaml"
+    file.write_text(SERIES.replace("FILE", str(tmp_path / "series.npz")))
+    with pytest.raises(SpecError) as caught:
+        check(load_spec(file))
+    (line,) = str(caught.value).splitlines()
+    assert line.startswith(f"{file}:4: base.file = '{tmp_path}/series.npz'"[:60])
+    assert expected in line
+    assert "this rules out 4 of 4 configurations" in line
+
+
+def put_large(y):
+    y[2, 3, 0] = 1e150
+    return y

@@ -13,6 +13,7 @@ from cluster.worker.environment import driver_environment
 from tests.searching import make_spec
 from tests.tracking import environment
 from trainables._shared.artifact_names import ARTIFACTS, folder_name, is_artifact
+from trainables._shared.config import ConfigError
 from trainables._shared.datasets import DatasetStore, NotFetchedError
 from trainables.two_body.config import Config
 from trainables.two_body.data import check_fetched, generate
@@ -137,7 +138,10 @@ def test_an_artifact_with_other_arrays_is_refused_with_those_it_must_hold():
 
 
 def test_a_missing_tail_is_made_of_a_fetched_data_set_too():
-    y, t = np.ones((2, 360, 6)), np.ones((2, 360))
+    orbits = generate(
+        parse_dataset("simple_TBP_planar_2_train"), fix_nu0=False, sampling="mean_anomaly", missing_tail=0
+    )
+    y, t = orbits["y"], orbits["t"]
     assert np.isnan(check_fetched("n", {"y": y, "t": t}, 0.25)["y"][:, 270:]).all()
     assert np.isfinite(check_fetched("n", {"y": y, "t": t}, 0.25)["y"][:, :270]).all()
     assert np.isfinite(y).all()
@@ -177,3 +181,14 @@ def test_folders_of_artifacts_do_not_meet():
     names = ["wandb:a/b/c:v0", "wandb:a/b_c:v0", "wandb:a_b/c:v0", "wandb:a/b/c:v1"]
     assert len({folder_name(name) for name in names}) == 4
     assert all("/" not in folder_name(name) for name in names)
+
+
+@pytest.mark.parametrize("damage", [lambda data: data[:-30], lambda data: b"", lambda data: b"\x93NUMPY" + data])
+def test_a_damaged_file_of_an_artifact_is_named(tmp_path, monkeypatch, damage):
+    folder = tmp_path / folder_name("wandb:a/b/c:v0")
+    folder.mkdir()
+    np.savez(folder / "orbits.npz", y=np.zeros(3))
+    (folder / "orbits.npz").write_bytes(damage((folder / "orbits.npz").read_bytes()))
+    monkeypatch.setenv(ARTIFACTS, str(tmp_path))
+    with pytest.raises(ConfigError, match=r"file = 'wandb:a/b/c:v0: orbits.npz': cannot be read: "):
+        DatasetStore(tmp_path / "store").fetched("wandb:a/b/c:v0")

@@ -147,14 +147,17 @@ GOOD = np.random.default_rng(0).normal(size=(4, 40, 2))
 @pytest.mark.parametrize(
     ("arrays", "expected"),
     [
-        ({"y": GOOD, "dt": 0.1}, "holds dt (), y (4, 40, 2)"),
+        ({"y": GOOD, "dt": 0.1}, "holds dt (), y (4, 40, 2) (allowed: x"),
         ({"x": GOOD}, "holds x (4, 40, 2)"),
         ({"x": GOOD, "dt": 0.1, "t": np.arange(40.0)}, "holds dt (), t (40,), x"),
         ({"x": GOOD, "t": np.arange(39.0)}, "t (39,)"),
-        ({"x": GOOD.astype(str), "dt": 0.1}, "allowed: x (trajectories, samples, n)"),
+        ({"x": GOOD.astype(str), "dt": 0.1}, "its x is of <U32 (allowed: real numbers"),
         ({"x": np.where(np.arange(40)[:, None] == 7, np.nan, GOOD), "dt": 0.1}, "not finite at sample 8"),
-        ({"x": GOOD, "t": np.arange(40.0) ** 2}, "trajectory 1 of 4 is not sampled every 1"),
-        ({"x": GOOD, "dt": -0.1}, "not sampled every -0.1"),
+        (
+            {"x": GOOD, "t": np.arange(40.0) ** 2},
+            "trajectory 1 of 4 is not sampled every 39, the mean gap of all: samples 1 and 2 are",
+        ),
+        ({"x": GOOD, "dt": -0.1}, "its dt is -0.1"),
         ({"x": GOOD * [1.0, 0.0], "dt": 0.1}, "component 2 never changes"),
         ({"x": np.tile(GOOD, 2), "dt": 0.1}, "has 4 components (allowed: 4)"),
         ({"x": GOOD[:2], "dt": 0.1}, "leaves 2 of the 3 pieces"),

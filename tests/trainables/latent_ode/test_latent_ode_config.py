@@ -59,7 +59,7 @@ def test_a_file_is_looked_at_before_the_launch(tmp_path):
     assert "0 of its 9 series" in problem(y=np.full((9, 5, 2), np.nan), t=np.tile(np.arange(5.0), (9, 1)))
     assert "its y is of complex128" in problem(y=np.zeros((4, 5, 2), complex), t=t)
     assert "its y is of <U3" in problem(y=np.full((4, 5, 2), "one"), t=t)
-    assert "goes up to 1e+40" in problem(y=np.full((4, 5, 2), 1e40), t=t)
+    assert "goes up to 1e+40" in problem(y=np.full((9, 5, 2), 1e40), t=np.tile(np.arange(5.0), (9, 1)))
     assert "cannot be read" in problem(y=np.full((4, 5, 2), None), t=t)
 
 
