@@ -18,8 +18,8 @@ from trainables.two_body.windows import NUM_SAMPLES, Sampling, num_missing, wind
 _GENERATOR_VERSION = 1
 WANTED = f"y (orbits, {NUM_SAMPLES}, 6) and t (orbits, {NUM_SAMPLES}), with mu = 1"
 OTHER_UNITS = 10.0
-"""Factor that the median of a r^2 is off by in other units: AU and years give 39, kilometres and seconds 4e5. Orbits that
-are perturbed, or sampled a few times each, are far within."""
+"""Factor that the median of a r^2 is off by in other units: AU and years give 39, kilometres and seconds 4e5. Orbits
+that are perturbed, or sampled a few times each, are far within."""
 FARTHEST = 1e6
 """Of a radius: features and forces have its third power, in float32."""
 
