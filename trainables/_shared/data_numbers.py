@@ -246,7 +246,7 @@ def centred(source: Source, what: str, columns: Columns, names: Sequence[str] = 
     """
     large = ~columns.constant & (np.abs(columns.center) > OFF_CENTRE * columns.spread)
     for k in np.flatnonzero(large):
-        named = f" ({names[k]})" if names else ""
+        named = f" ({names[int(k)]})" if names else ""
         source.warn(
             f"component {k + 1} of {what}{named} is taken relative to {columns.center[k]:.9g}, its mean, about which "
             f"it varies by {columns.spread[k]:.3g}"

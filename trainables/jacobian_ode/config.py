@@ -248,8 +248,9 @@ class Config(MethodConfig):
 
     def data_warnings(self) -> tuple[str, ...]:
         """Return what a user must know of the file; raises ConfigError as `check_data` does."""
-        known = self.file is not None and not self.is_fetched
-        return recording_warnings(self.file, self.file_pieces) if known else ()
+        if self.file is None or self.is_fetched:
+            return ()
+        return recording_warnings(self.file, self.file_pieces)
 
     def check_recording(self, recording: Recording) -> None:
         """Raise ConfigError where a recording has other components, or too few or too short trajectories once cut."""

@@ -186,7 +186,7 @@ def _checked(
     starts = np.cumsum(lengths) - lengths
     columns = look_at_columns(source, "x", together, starts, grain=grain, names=names, series="trajectory")
     for k in np.flatnonzero(columns.constant):
-        named = f" ({names[k]})" if names else ""
+        named = f" ({names[int(k)]})" if names else ""
         why = f"component {k + 1}{named} never changes: it is {together[0, k]:g}"
         raise source.error(why, "components that vary")
     if columns.spread.max() > LARGEST_RATIO * columns.spread.min():

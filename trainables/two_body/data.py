@@ -73,14 +73,14 @@ def check_fetched(name: str, data: Mapping[str, np.ndarray], missing_tail: float
 
 def _require_orbits(source: Source, y: Float64[np.ndarray, "n samples 6"], t: Float64[np.ndarray, "n samples"]) -> None:
     """Raise ConfigError if states are not those of orbits in units with mu = 1, or times do not increase."""
-    late = np.diff(t, axis=1) > 0
+    late = np.asarray(np.diff(t, axis=1) > 0)
     if not late.all():
         orbit = int(np.argmin(late.all(1)))
         why = f"times of {int((~late.all(1)).sum())} of its {len(y)} orbits do not increase, first of orbit {orbit + 1}"
         raise source.error(why, "finite times that increase strictly, of missing states too")
     if num := int(np.isinf(y).any(-1).sum()):
         source.warn(f"{num} of {y.shape[0] * NUM_SAMPLES} states are infinite, and count as missing")
-    there = np.isfinite(y).all(-1)
+    there = np.asarray(np.isfinite(y).all(-1))
     if len(few := np.flatnonzero(there.sum(1) < 2)):
         source.warn(f"{len(few)} of its {len(y)} orbits have fewer than two states (orbits {numbered(few)})")
     r, v = (np.where(there[..., None], part, np.nan) for part in (y[..., :3], y[..., 3:]))
