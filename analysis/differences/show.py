@@ -8,9 +8,10 @@ from typing import Any, Literal
 import pandas as pd
 
 from analysis.differences.diff import DIFFERENCE, PART, differences
-from analysis.differences.sides import read_side
+from analysis.differences.sides import Side, read_side
 from analysis.tables.formats import render
 from analysis.tables.terminal import table_console, terminal_table
+from analysis.yardsticks import differ
 from cluster.console import Console
 
 
@@ -21,15 +22,31 @@ def show_differences(
 
     Raises DiffError if they cannot be compared, and what `read_side` raises if one is not there.
     """
-    frame = differences([read_side(name) for name in dict.fromkeys(names)], all_=all_)
+    sides = [read_side(name) for name in dict.fromkeys(names)]
+    frame = differences(sides, all_=all_)
     if form == "terminal" and output is None:
-        _print(frame, table_console())
+        console = table_console()
+        _print(frame, console)
+        if apart := measured_apart(sides):
+            console.print(apart, style="yellow", soft_wrap=True)
         return
     text = str(render(frame if form == "csv" else legible(frame), "csv" if form == "csv" else "markdown"))
     if output is None:
         sys.stdout.write(text)
     else:
         output.write_text(text)
+
+
+def measured_apart(sides: Sequence[Side]) -> str:
+    """Return a sentence if objectives of two sides are measured by different yardsticks; empty if not."""
+    first, *others = sides
+    for other in others:
+        if differ(first.measured_by(), other.measured_by()):
+            return (
+                f"{first.label} and {other.label} were measured by different yardsticks (other validation data, or "
+                "weights): their objectives cannot be compared"
+            )
+    return ""
 
 
 def legible(frame: pd.DataFrame) -> pd.DataFrame:

@@ -13,6 +13,7 @@ from analysis.differences.values import by_path
 from analysis.search import Search
 from analysis.sources.directory import load_search
 from analysis.sources.trial_rows import FIGURES, OUR_COLUMNS, config_column
+from analysis.yardsticks import yardsticks
 from cluster.machine.files import read_object
 from cluster.state.paths import SearchNotFoundError, find_search
 from search_spaces.errors import UserError
@@ -41,6 +42,8 @@ class Side:
     parts: Parts = field(repr=False)
     as_spec: Callable[[], "Side"] | None = field(default=None, repr=False)
     """Of a search: the side of its spec, to be compared with the specs of others."""
+    measured_by: Callable[[], frozenset[str] | None] = field(default=lambda: None, repr=False)
+    """What its objectives are measured by; None if that cannot be told."""
 
 
 def read_side(what: "str | Path | Search | tuple[Search, int]") -> Side:
@@ -91,7 +94,8 @@ def side_of_trial(search: Search, number: int, label: str) -> Side:
         "versions": {name: known[name] for name in _VERSIONS if known.get(name)} | _provenance(search)["versions"],
     }
     used = [one.column for one in FIGURES if one.column not in (*_VERSIONS, *outcome, "error")]
-    return Side(label, "trial", {**parts, USAGE: {name: known[name] for name in used if name in known}})
+    parts |= {USAGE: {name: known[name] for name in used if name in known}}
+    return Side(label, "trial", parts, measured_by=lambda: yardsticks(search, number))
 
 
 def side_of_search(search: Search, label: str) -> Side:
@@ -101,7 +105,8 @@ def side_of_search(search: Search, label: str) -> Side:
     outcomes = {"trials": len(search.trials), **{str(name): number for name, number in sorted(counts.items())}}
     parts = {"spec": spec, "outcomes": outcomes, "best": _best(search), **_provenance(search)}
     searched = search.spec
-    return Side(label, "search", parts, None if searched is None else lambda: _side_of_spec(searched, label))
+    as_spec = None if searched is None else lambda: _side_of_spec(searched, label)
+    return Side(label, "search", parts, as_spec, lambda: yardsticks(search))
 
 
 def _best(search: Search) -> dict[str, Any]:

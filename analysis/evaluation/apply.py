@@ -50,6 +50,7 @@ class Model:
             tests = {name: method.test_set(config, DatasetStore(), name)}
         except UnknownTestSetError as error:
             raise EvaluationError(f"--on {name}: {error}") from None
+        config = config.task()
         hyper = traced_numbers(config)
         predict = jax.jit(lambda on_device: method.predict(config, hyper, model, on_device))
         prediction = jax.tree.map(np.asarray, predict(jax.tree.map(jnp.asarray, tests)))

@@ -10,6 +10,7 @@ from analysis.sources.ranking import with_ranks
 from analysis.sources.trial_rows import FIGURES, TIMES
 from analysis.tables.columns import short_columns
 from analysis.tables.constraints import excess
+from analysis.yardsticks import differ, yardsticks
 from cluster.wording import count
 
 SEARCH = "search"
@@ -37,7 +38,8 @@ class Trials:
 def trials_of(searches: Sequence[Search]) -> Trials:
     """Return the trials of searches, with the columns that any of them has.
 
-    Searches with the same objectives are ranked together; others keep their own ranks, and a remark says so.
+    Searches with the same objectives, measured by the same yardstick, are ranked together; others keep their own ranks,
+    and a remark says so.
     """
     if len(searches) == 1:
         (only,) = searches
@@ -125,6 +127,8 @@ def _why_apart(searches: Sequence[Search], names: Sequence[str]) -> str:
             return f"{names[0]} and {name} have different constraints"
         if (search.seed, len(search.seeds)) != (first.seed, len(first.seeds)):
             return f"{names[0]} has {_seeds(first)}, {name} {_seeds(search)}"
+        if differ(yardsticks(first), yardsticks(search)):
+            return f"{names[0]} and {name} were measured by different yardsticks (other validation data, or weights)"
     return ""
 
 

@@ -14,6 +14,7 @@ from cluster.commands.check_environment import environment_problems
 from cluster.commands.check_metrics import metric_problems, mode_problems, stopping_problems
 from cluster.commands.check_models import model_problems, with_models
 from cluster.commands.check_values import Written, value_problems
+from cluster.commands.check_yardstick import yardstick_problems
 from cluster.machine.file_size import require_unlimited_files
 from cluster.machine.resources import cpu_budget, gpu_count
 from cluster.machine.variables import overruled_warnings
@@ -33,7 +34,7 @@ from search_spaces.presets import with_preset
 from search_spaces.space import resolve
 from search_spaces.spec import Spec, SpecFile
 from search_spaces.validation import explain_validation
-from trainables._shared.config import ConfigError, MethodConfig
+from trainables._shared.config import ConfigError, MethodConfig, check_all_data
 from trainables._shared.discovery import UnknownMethodError, load_config_type, loaded_method
 from trainables._shared.extras import MissingPackageError, is_installed, require_needed
 
@@ -112,7 +113,13 @@ def check(file: SpecFile, *, here: bool = True) -> CheckReport:
     stopping, stopping_warnings = stopping_problems(spec, configs)
     modes, mode_warnings = mode_problems(spec, config_type, _selections(file, configs))
     refuse([*metric_problems(spec, config_type, configs), *modes, *stopping, *_unused_problems(spec, built)])
-    data_warnings = dict.fromkeys(warning for config in configs for warning in config.data_warnings())
+    refuse(yardstick_problems(spec, built))
+    data_warnings = dict.fromkeys(
+        warning
+        for config in configs
+        for one in dict.fromkeys((config, config.task()))
+        for warning in one.data_warnings()
+    )
     warnings = [*stopping_warnings, *mode_warnings, *_base_warnings(given, configs), *overruled_warnings(os.environ)]
     warnings += data_warnings
     report = _report(spec, chosen, built, warnings)
@@ -212,7 +219,7 @@ def _build(
         try:
             config = config_type.of_values(values)
             require_needed(config)
-            config.check_data()
+            check_all_data(config)
             built.append(Configuration(params, config))
         except ValidationError as error:
             found = explain_validation(error, config_type, values)

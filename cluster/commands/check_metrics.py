@@ -16,7 +16,7 @@ def metric_problems(spec: Spec, config_type: type[MethodConfig], configs: Sequen
         if metric in reported:
             continue
         # A configuration may have hundreds of names: made only if needed.
-        final = [config.final_metrics() for config in configs] if final is None else final
+        final = [config.task().final_metrics() for config in configs] if final is None else final
         everywhere = set.intersection(*(set(names) for names in final)) if final else set()
         somewhere = set().union(*final)
         if metric in everywhere and not (is_objective and spec.early_stopping.name != "none"):

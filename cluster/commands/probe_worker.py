@@ -32,7 +32,7 @@ def measure(trainable: str, config: dict[str, Any], searched: dict[str, list[Any
     method = load_method(trainable)
     parsed = load_config_type(trainable).of_values(config)
     imported = time.perf_counter()
-    data = method.data(parsed, DatasetStore())
+    data = method.trial_data(parsed, DatasetStore())
     loaded = time.perf_counter()
     training = Training(Program(method, parsed, searched), parsed, data)
     phases = [
@@ -40,7 +40,7 @@ def measure(trainable: str, config: dict[str, Any], searched: dict[str, list[Any
         for phase, arrays in zip(training.phases, data.phases, strict=True)
     ]
     validation = jax.device_put(data.validation)
-    report_s = [_timed(training, "validate", training.state.params, training.hyper, validation) for _ in range(2)][-1]
+    report_s = [_timed(training, "validate", training.state.params, training.scoring, validation) for _ in range(2)][-1]
     return {
         "import_s": imported - start,
         "data_s": loaded - imported,

@@ -20,7 +20,7 @@ from cluster.state.outcomes import Outcome, outcome_of
 from cluster.worker.directory import enter_working_directory
 from cluster.worker.process_state import seed_global_generators
 from search_spaces.validation import explain_validation
-from trainables._shared.config import ConfigError, MethodConfig
+from trainables._shared.config import ConfigError, MethodConfig, check_all_data
 from trainables._shared.datasets import DatasetStore
 from trainables._shared.discovery import load_config_type, load_method
 from trainables._shared.program import Program
@@ -81,11 +81,12 @@ class Rerun:
 
     def _train(self) -> tuple[Outcome, dict[str, float]]:
         config = load_config_type(self._trainable).of_values(self._values)
-        config.check_data()
+        check_all_data(config)
         self._config = config
         method = load_method(self._trainable)
         seed_global_generators(config.seed)
-        self._training = Training(Program(method, config, self._searched), config, method.data(config, DatasetStore()))
+        data = method.trial_data(config, DatasetStore())
+        self._training = Training(Program(method, config, self._searched), config, data)
         num_steps = sum(phase.steps for phase in self._training.phases)
         while True:
             report = self._training.advance()

@@ -14,7 +14,7 @@ from search_spaces.space import FloatRange, IntRange, Parameter, is_active, orde
 from search_spaces.spec import Spec
 from search_spaces.steps import Steps
 from search_spaces.validation import explain_validation
-from trainables._shared.config import ConfigError, MethodConfig
+from trainables._shared.config import ConfigError, MethodConfig, check_all_data
 from trainables._shared.joining import joined
 
 
@@ -117,7 +117,7 @@ def configure(
     if away := inputs.away(whole | {"init_from": None} if goes_on else whole):
         return Configured(whole, away=away)
     try:
-        config.check_data()
+        check_all_data(config)
     except Exception as error:  # a user's own module may raise anything
         if away := inputs.trouble(whole, error):
             return Configured(whole, away=away)

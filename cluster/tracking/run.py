@@ -112,7 +112,7 @@ class Runs:
         asked = {part.metric for part in (*self._spec.objectives, *self._spec.constraints)} - set(texts)
         if asked:  # may be hundreds: made only if needed
             try:
-                final = self._config_type.of_values(record.config).final_metrics()
+                final = self._config_type.of_values(record.config).task().final_metrics()
             except ValueError:  # the configuration was ruled out
                 final = {}
             texts |= {name: final[name] for name in asked & set(final)}

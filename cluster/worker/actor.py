@@ -157,7 +157,7 @@ class TrialActor:
         require_needed(config)
         self._remember()
         seed_global_generators(config.seed)
-        data = method.data(config, DatasetStore())
+        data = method.trial_data(config, DatasetStore())
         program = self._programs.get(method, config, jax_settings(), self._task.get("searched"))
         self._compile_s_before = program.compile_s
         self._training = Training(program, config, data)

@@ -1,4 +1,4 @@
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import jax.numpy as jnp
 import numpy as np
@@ -6,8 +6,14 @@ import pytest
 from pydantic import Field, model_validator
 
 from tests.methods.ripple.method import Config, Ripple
-from trainables._shared.config import FrozenModel
-from trainables._shared.conformance import CHECKS, Case, fields_said_to_be_unread_change_nothing
+from trainables._shared.config import HELD_OUT, NUMERIC, FrozenModel
+from trainables._shared.conformance import (
+    CHECKS,
+    Case,
+    a_task_is_the_same_for_all,
+    fields_said_to_be_unread_change_nothing,
+    what_moves_the_yardstick_is_declared,
+)
 from trainables._shared.discovery import load_method, method_names
 from trainables._shared.other_values import changes
 
@@ -131,3 +137,78 @@ def test_other_values_are_valid_and_all_the_others_are_as_they_were(field, value
     made = {getattr(after, field) if field != "named" else next(iter(after.named)) for _, after in found}
     plain = {tuple(tuple(dict(part).values()) for part in value) if field == "parts" else value for value in made}
     assert values <= plain, plain
+
+
+class _Judged(Config):
+    """Fields that change what is measured, each in another way."""
+
+    reported_metrics: ClassVar = {**Config.reported_metrics, "val_other": "Another."}
+    yardstick_fields: ClassVar = {
+        "held_out": HELD_OUT, "scale": ("val_error",), "norm": ("val_error",), "weight": ("train_loss",),
+    }  # fmt: skip
+    predicts_by: ClassVar = (*Config.predicts_by, "tolerance")
+
+    held_out: int = Field(default=2, ge=1)
+    scale: Annotated[float, NUMERIC] = 1.0
+    norm: Literal["mean", "max"] = "mean"
+    weight: Annotated[float, NUMERIC] = 1.0
+    tolerance: Annotated[float, NUMERIC] = 1e-3
+
+
+class _Judge(Ripple):
+    def __init__(self, **parts):
+        self.config_type = type("_JudgedHere", (_Judged,), {"__module__": __name__, **parts})
+
+    def smoke(self):
+        return self.config_type(steps=20)
+
+    def data(self, config, store):
+        return super().data(config, store)._replace(validation={"x": np.full(config.held_out, 1.0, np.float32)})
+
+    def loss(self, config, hyper, *args):
+        loss = super().loss(config, hyper, *args)
+        return loss._replace(value=loss.value * hyper["weight"])
+
+    def validate(self, config, hyper, model, data):
+        error = (model.x + hyper["tolerance"] - 0.5) ** 2
+        error = (jnp.mean if config.norm == "mean" else jnp.max)(error) * hyper["scale"] + jnp.sum(data["x"])
+        return {"val_error": error, "val_other": jnp.sum(data["x"])}
+
+
+def test_what_is_declared_for_the_metrics_that_it_moves_passes(tmp_path):
+    case = Case("judge", _Judge(), tmp_path)
+    what_moves_the_yardstick_is_declared(case)
+    a_task_is_the_same_for_all(case)
+
+
+@pytest.mark.parametrize(
+    ("field", "patterns", "said"),
+    [
+        ("held_out", None, "held_out changes what val_error, val_other is measured by"),
+        ("held_out", ("val_error",), "held_out changes what val_other is measured by"),
+        ("scale", None, "scale changes what val_error is measured by"),
+        ("norm", ("val_other",), "norm changes what val_error is measured by"),
+        ("weight", None, "weight changes what train_loss is measured by"),
+        ("weight", ("val_error",), "weight changes what train_loss is measured by"),
+    ],
+)
+def test_a_field_that_moves_the_yardstick_undeclared_is_named(tmp_path, field, patterns, said):
+    declared = {name: given for name, given in _Judged.yardstick_fields.items() if name != field}
+    method = _Judge(yardstick_fields=declared | ({field: patterns} if patterns else {}))
+    with pytest.raises(AssertionError, match=f"^{said}"):
+        what_moves_the_yardstick_is_declared(Case("judge", method, tmp_path))
+
+
+def test_what_the_model_predicts_by_is_to_be_said_too(tmp_path):
+    case = Case("judge", _Judge(predicts_by=Config.predicts_by), tmp_path)
+    with pytest.raises(AssertionError, match=r"^tolerance changes what val_error is measured by"):
+        what_moves_the_yardstick_is_declared(case)
+
+
+def test_a_task_that_a_method_does_not_keep_to_is_named(tmp_path):
+    class Forgetful(_Judge):
+        def task_data(self, config, task, store):
+            return self.data(config, store)
+
+    with pytest.raises(AssertionError, match="held_out: validation data differ, although scored_on says"):
+        a_task_is_the_same_for_all(Case("judge", Forgetful(), tmp_path))

@@ -1,10 +1,11 @@
 """What every method's configuration has in common; imports neither JAX nor a method."""
 
+import fnmatch
 import json
 from collections.abc import Collection, Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
 
 
 class _Numeric:
@@ -29,6 +30,12 @@ TRAINING_METRICS: Mapping[str, str] = {
     "recoveries": "how often training got over skipped steps: as many good ones followed",
 }
 """Metrics of every report that the training loop itself makes, name to one sentence."""
+
+
+HELD_OUT = ("val_*", "test_*")
+"""Patterns of the metrics that are measured on validation and test data, for `MethodConfig.yardstick_fields`."""
+TRAINING = ("train_*",)
+"""Likewise of those that training itself measures, on its own data."""
 
 
 Branches = Mapping[str, tuple[str, ...]]
@@ -89,9 +96,18 @@ class MethodConfig(FrozenModel):
     """Other names that a spec may give, by field: tables, programs and records only know the value's own."""
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     """Values that a spec may name together, as `base: {preset: NAME}`; base and space override each of them."""
-    later_fields: ClassVar[Mapping[str, Any]] = {}
+    later_fields: ClassVar[Mapping[str, Any]] = {"scored_on": {}}
     """Fields that came with a later version, and what they were in effect before: a record without one had this value.
     """
+    yardstick_fields: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    """Fields that change what a trial is measured by, and patterns of the metrics that they change: which data validate
+    and test, how a metric is computed from a model, what a training loss is the sum of. `swell check` refuses a search
+    that varies one for such a metric: its trials could not be compared."""
+    yardstick_advice: ClassVar[Mapping[str, str]] = {}
+    """What to do so that one of them can be searched all the same, by field, if `scored_on` does not help."""
+    predicts_by: ClassVar[Collection[str]] = ()
+    """Fields that `validate` reads because the model predicts by them (a solver's tolerances): they change the
+    prediction, and not what it is held against."""
 
     seed: Annotated[int, Field(ge=0, lt=2**31), NUMERIC] = 0
     """Seed of the initial parameters and of every batch."""
@@ -112,6 +128,25 @@ class MethodConfig(FrozenModel):
     init_from: Annotated[str | None, Field(min_length=1), ON_HOST] = None
     """Saved model of the same method and shapes whose parameters training starts with: SEARCH/TRIAL for the best model
     of a trial, or a file such as `swell best` writes. null starts with random ones."""
+    scored_on: dict[str, JsonValue] = {}
+    """The task that validation and test data come from: values of fields, such as the data set, that hold for those
+    data alone, whatever the training's are. With it, trials that train on different data are scored on the same."""
+
+    def __hash__(self) -> int:
+        """Return a hash of the values: pydantic's own has none of a mapping."""
+        return hash((type(self), self.model_dump_json()))
+
+    @model_validator(mode="after")
+    def _check_scored_on(self) -> Self:
+        fields = self.scorable_fields()
+        for name in self.scored_on:
+            if name not in fields:
+                why = "is no field that says what trials are scored on"
+                allowed = ", ".join(fields) or "nothing: the method's config declares no `yardstick_fields`"
+                raise ConfigError("scored_on", name, why, allowed)
+        if self.scored_on:
+            self.check_task(self.task())
+        return self
 
     @classmethod
     def of_values(cls, values: Mapping[str, Any]) -> Self:
@@ -125,7 +160,54 @@ class MethodConfig(FrozenModel):
     @classmethod
     def recorded(cls, values: Mapping[str, Any]) -> dict[str, Any]:
         """Return the values of a recorded configuration, with those in effect of fields that came later."""
-        return {**cls.later_fields, **values}
+        return {**MethodConfig.later_fields, **cls.later_fields, **values}
+
+    @classmethod
+    def scorable_fields(cls) -> tuple[str, ...]:
+        """Return the fields that `scored_on` may give: those that change a metric of validation or test data.
+
+        Not those that the model itself predicts by: each trial's own holds.
+        """
+        return tuple(
+            name
+            for name, patterns in cls.yardstick_fields.items()
+            if name not in cls.predicts_by and not all(pattern.startswith("train_") for pattern in patterns)
+        )
+
+    def task(self) -> Self:
+        """Return the config whose validation and test data score this one: itself, changed as `scored_on` says.
+
+        Raises ConfigError if there is no such configuration.
+        """
+        if not self.scored_on:
+            return self
+        try:
+            return self.of_values({**self.model_dump(mode="json"), **self.scored_on, "scored_on": {}})
+        except ValidationError as error:
+            said = "; ".join(_said(one) for one in error.errors(include_url=False))
+            why = f"with it there is no such task: {said}"
+            raise ConfigError("scored_on", self.scored_on, why, "values that fit the others") from None
+
+    def check_task(self, task: Self) -> None:
+        """Raise ConfigError if a model that is trained by this config cannot be scored on the data of `task`."""
+
+    def yardstick(self, metric: str) -> dict[str, Any]:
+        """Return what a metric is measured by: by field, what counts of its value.
+
+        By default the values of `yardstick_fields` that have an effect here. A method of which only a part of a value
+        counts says so here.
+        """
+        unused = self.unused_fields()
+        return {
+            name: None if name in unused else getattr(self, name)
+            for name, patterns in self.yardstick_fields.items()
+            if any(fnmatch.fnmatchcase(metric, pattern) for pattern in patterns)
+        }
+
+    def measured_by(self, metric: str) -> str:
+        """Return canonical JSON of what a metric of this config is measured by: trials of equal ones are comparable."""
+        task = self if metric.startswith("train_") else self.task()
+        return json.dumps(task.yardstick(metric), sort_keys=True, default=str)
 
     def num_steps(self) -> int | None:
         """Return the optimiser steps of the whole training, for early stopping's bounds; None says nothing."""
@@ -154,7 +236,7 @@ class MethodConfig(FrozenModel):
 
         Trials of equal ones share a program. Which data there are need not tell them apart: their shapes do.
         """
-        return self
+        return self.model_copy(update={"scored_on": {}}) if self.scored_on else self
 
     def for_evaluation(self) -> Self:
         """Return the config that `validate` and `predict` get: also what only training reads at its default."""
@@ -171,6 +253,23 @@ class MethodConfig(FrozenModel):
     def unused_fields(self) -> Mapping[str, str]:
         """Return the fields that have no effect in this configuration, and why: searching over one is a mistake."""
         return {}
+
+
+def check_all_data(config: MethodConfig) -> None:
+    """Raise ConfigError where the data that a config trains on, or those that it is scored on, rule it out."""
+    config.check_data()
+    if config.scored_on:
+        try:
+            config.task().check_data()
+        except ConfigError as error:
+            raise ConfigError("scored_on", config.scored_on, str(error)) from None
+
+
+def _said(error: Any) -> str:
+    cause = error.get("ctx", {}).get("error")
+    if isinstance(cause, ConfigError):
+        return str(cause)
+    return f"{'.'.join(map(str, error['loc']))} = {error['input']!r}: {error['msg']}"
 
 
 def _numeric_fields(config: BaseModel) -> list[str]:

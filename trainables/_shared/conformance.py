@@ -66,6 +66,8 @@ def _to_the_end(training: Training) -> list[Report]:
 
 
 def _same(left: Any, right: Any) -> bool:
+    if jax.tree.structure(left) != jax.tree.structure(right):
+        return False
     pairs = zip(jax.tree.leaves(left), jax.tree.leaves(right), strict=True)
     return all(np.array_equal(np.asarray(a), np.asarray(b), equal_nan=True) for a, b in pairs)
 
@@ -169,7 +171,9 @@ def fields_said_to_be_unread_change_nothing(case: Case) -> None:
         where, expected = f"{said_by.__name__.removeprefix('_')}()", trace(case, case.config)
         assert trace(case, said_by(case.config)) == expected, f"{where} changes a field that is read"
         traces = {repr(case.config): expected}
-        for name in [name for name in type(case.config).model_fields if name not in numeric(case.config)]:
+        # The task that a config is scored on is no field of the task's own config, which evaluation reads.
+        skipped = {*numeric(case.config), "scored_on"}
+        for name in [name for name in type(case.config).model_fields if name not in skipped]:
             for base, changed in _unread_changes(case.config, name, said_by):
                 if repr(base) not in traces:
                     traces[repr(base)] = trace(case, base)
@@ -255,6 +259,98 @@ def _constants(jaxpr: Any) -> Iterator[Any]:
         for leaf in jax.tree.leaves(list(equation.params.values()), is_leaf=lambda node: hasattr(node, "eqns")):
             if hasattr(leaf, "eqns"):
                 yield from _constants(leaf)
+
+
+def what_moves_the_yardstick_is_declared(case: Case) -> None:
+    """Each field that changes validation data, or what a metric makes of a model, is one of `yardstick_fields`."""
+    applied = {repr(case.config): _Applied(case, case.config)}
+    found: list[str] = []
+    for name in type(case.config).model_fields:
+        if name == "scored_on":
+            continue
+        for base, changed in changes(case.config, name)[:MOST_CHANGES]:
+            if repr(base) not in applied:
+                applied[repr(base)] = _Applied(case, base)
+            if undeclared := sorted(applied[repr(base)].undeclared(name, changed)):
+                new, old = getattr(changed, name), getattr(base, name)
+                found.append(f"{name} changes what {', '.join(undeclared)} is measured by ({new!r} instead of {old!r})")
+                break
+    ways = "declare it in yardstick_fields, or in predicts_by if the model predicts by it"
+    assert not found, "; ".join([*found, ways])
+
+
+MOST_CHANGES = 3
+"""Other values of a field that are held against its own."""
+
+
+class _Applied:
+    """An initial model of a config, its validation and its loss on one batch."""
+
+    def __init__(self, case: Case, config: MethodConfig) -> None:
+        self._case, self._config = case, config
+        self._store = DatasetStore(case.folder)
+        method, key, step = case.method, jax.random.key(0), jnp.zeros((), jnp.int32)
+        hyper, data = traced_numbers(config), method.data(config, self._store)
+        batch = method.batch(config, data.phases[0], key)
+        self._arrays, static = eqx.partition(method.init(config, hyper, key), eqx.is_array)
+        self._init, self._data = self._initial(config), data.validation
+        self._validate = lambda config: (
+            lambda arrays, data, hyper: method.validate(config, hyper, eqx.combine(arrays, static), data)
+        )
+        self._trace = _traced(self._validate(config), self._arrays, self._data, hyper)
+        self._compiled = jax.jit(self._validate(config))
+        self._loss = jax.jit(
+            lambda hyper: method.loss(config, hyper, eqx.combine(self._arrays, static), batch, key, step).value
+        )
+        self._metrics = self._compiled(self._arrays, self._data, hyper)
+        self._first_loss = self._loss(hyper)
+
+    def _initial(self, config: MethodConfig) -> str:
+        def made(hyper: Any) -> Any:
+            return eqx.filter(self._case.method.init(config, hyper, jax.random.key(0)), eqx.is_array)
+
+        return _traced(made, traced_numbers(config))
+
+    def undeclared(self, name: str, changed: MethodConfig) -> set[str]:
+        """Return the metrics that a config, which differs in one field, measures otherwise without saying so."""
+        measured = self._measured_otherwise(name, changed)
+        return {one for one in measured if self._config.measured_by(one) == changed.measured_by(one)}
+
+    def _measured_otherwise(self, name: str, changed: MethodConfig) -> set[str]:
+        if name in changed.predicts_by:
+            return set()
+        data, hyper = self._case.method.data(changed, self._store).validation, traced_numbers(changed)
+        other_data, everything = not _same(self._data, data), set(self._metrics)
+        if name not in numeric(changed) and self._initial(changed) != self._init:  # another model
+            return everything if other_data else set()
+        if name in numeric(changed):
+            of_loss = set() if _same(self._loss(hyper), self._first_loss) else {"train_loss"}
+            return self._differing(self._compiled(self._arrays, data, hyper)) | of_loss
+        if _traced(self._validate(changed), self._arrays, data, hyper) == self._trace and not other_data:
+            return set()
+        values = jax.jit(self._validate(changed))(self._arrays, data, hyper)
+        # Of an untrained model, metrics may happen to be the same.
+        return self._differing(values) or everything
+
+    def _differing(self, values: Any) -> set[str]:
+        return {name for name in {*values, *self._metrics} if not _same(values.get(name), self._metrics.get(name))}
+
+
+def a_task_is_the_same_for_all(case: Case) -> None:
+    """With `scored_on`, a config that trains on other data is validated on the same, by the same yardstick."""
+    store = DatasetStore(case.folder)
+    for name in case.config.scorable_fields():
+        for base, changed in changes(case.config, name)[:1]:
+            task = {name: base.model_dump(mode="json")[name]}
+            try:
+                pair = [one.of_values({**one.model_dump(mode="json"), "scored_on": task}) for one in (base, changed)]
+            except ValidationError:
+                continue  # no model of this config can be scored on the other's data
+            first, second = (case.method.trial_data(one, store).validation for one in pair)
+            assert _same(first, second), f"{name}: validation data differ, although scored_on says {task}"
+            for metric in base.reported_metrics:
+                same = metric.startswith("train_") or pair[0].measured_by(metric) == pair[1].measured_by(metric)
+                assert same, f"{name}: {metric} is measured otherwise, although scored_on says {task}"
 
 
 def branches_share_a_program(case: Case) -> None:
@@ -388,6 +484,8 @@ CHECKS: tuple[Callable[[Case], None], ...] = (
     vmapped_lanes_equal_single_trials,
     numeric_change_compiles_nothing,
     fields_said_to_be_unread_change_nothing,
+    what_moves_the_yardstick_is_declared,
+    a_task_is_the_same_for_all,
     branches_share_a_program,
     absurd_learning_rate_diverges,
     bad_fields_are_named,

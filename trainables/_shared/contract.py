@@ -80,7 +80,22 @@ class Method(abc.ABC, Generic[ConfigT]):
 
     @abc.abstractmethod
     def data(self, config: ConfigT, store: DatasetStore) -> TrialData:
-        """Return the data of a config, memory-mapped from the store where it can be."""
+        """Return the data of a config, memory-mapped from the store where it can be, whatever its `scored_on` is."""
+
+    def task_data(self, config: ConfigT, task: ConfigT, store: DatasetStore) -> TrialData:
+        """Return the data that a config is scored on, those of another config, `task`: its training data are not used.
+
+        By default the task's own. They must hold nothing that the config trains on.
+        """
+        return self.data(task, store)
+
+    def trial_data(self, config: ConfigT, store: DatasetStore) -> TrialData:
+        """Return what a trial trains on, and the validation and test data of the task that it is scored on."""
+        own = self.data(config, store)
+        if not config.scored_on:
+            return own
+        scored = self.task_data(config, config.task(), store)
+        return own._replace(validation=scored.validation, tests=scored.tests)
 
     @abc.abstractmethod
     def init(self, config: ConfigT, hyper: Hyper, key: PRNGKeyArray) -> eqx.Module:
@@ -120,7 +135,11 @@ class Method(abc.ABC, Generic[ConfigT]):
 
     @abc.abstractmethod
     def validate(self, config: ConfigT, hyper: Hyper, model: Any, data: PyTree[Array]) -> dict[str, Float[Array, ""]]:
-        """Return the metrics of a report, named as in the config's `reported_metrics` (less the training losses)."""
+        """Return the metrics of a report, named as in the config's `reported_metrics` (less the training losses).
+
+        The config is that of the task that the data come from, whose numbers are in `hyper`: trained statistics of a
+        model may be of other data, and its errors must not be in units of them.
+        """
 
     def selection(self, config: ConfigT) -> tuple[str, str]:
         """Return the reported metric that picks the best model, and its mode, `min` or `max`.
@@ -151,7 +170,7 @@ class Method(abc.ABC, Generic[ConfigT]):
 
         By default those that the config itself names. Raises UnknownTestSetError, which says what there is.
         """
-        own = self.data(config, store).tests
+        own = self.trial_data(config, store).tests
         if name not in own:
             raise UnknownTestSetError(
                 f"there is no test set {name!r} for this model; there are: {', '.join(own) or 'none'}"

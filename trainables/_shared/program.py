@@ -94,10 +94,10 @@ class Evaluation(Compiled):
     """The traced functions that apply a model, of one structural configuration, and their compiled forms."""
 
     def __init__(self, method: Method[Any], config: MethodConfig, branches: Branches) -> None:
-        config = config.for_evaluation()
-        super().__init__(f"{type(method).__qualname__} {structural_key(config, branches)}")
+        super().__init__(f"{type(method).__qualname__} {_evaluation_key(config, branches)}")
         self._method = method
-        self._config = _untold(config, branches)
+        self._config = _untold(config.for_evaluation(), branches)
+        self._task = _untold(config.task().for_evaluation(), branches)
         self._branches = branches
         shapes = eqx.filter_eval_shape(lambda: method.init(self._config, self.dummy_hyper(), jax.random.key(0)))
         self.shapes, self._static = eqx.partition(shapes, _is_shape, is_leaf=is_choice)
@@ -118,13 +118,19 @@ class Evaluation(Compiled):
         return jax.tree.map(lambda node: hyper[node.field] if is_choice(node) else node, model, is_leaf=is_choice)
 
     def validate(self, params: PyTree[Array], hyper: Hyper, data: PyTree[Array]) -> dict[str, Float[Array, ""]]:
-        """Return the report's metrics of these parameters."""
-        values = self._method.validate(self._config, hyper, self.model(params, hyper), data)
+        """Return the report's metrics of these parameters; `hyper` are the task's numbers (`Program.scoring`)."""
+        values = self._method.validate(self._task, hyper, self.model(params, hyper), data)
         return returned.traced_metrics("validate()", values)
 
     def predict(self, params: PyTree[Array], hyper: Hyper, tests: Mapping[str, PyTree[Array]]) -> PyTree[Array]:
-        """Return what the method's `score` needs on the test sets."""
-        return self._method.predict(self._config, hyper, self.model(params, hyper), tests)
+        """Return what the method's `score` needs on the test sets; `hyper` are the task's numbers."""
+        return self._method.predict(self._task, hyper, self.model(params, hyper), tests)
+
+
+def _evaluation_key(config: MethodConfig, branches: Branches) -> str:
+    """Return what tells evaluations apart: the model's config, and that of the task if it is another."""
+    own = structural_key(config.for_evaluation(), branches)
+    return f"{own} on {structural_key(config.task().for_evaluation(), branches)}" if config.scored_on else own
 
 
 def _is_shape(leaf: object) -> bool:
@@ -158,6 +164,10 @@ class Program(Compiled):
     def hyper(self, config: MethodConfig) -> dict[str, Any]:
         """Return a trial's traced values."""
         return traced_numbers(config, self.branches)
+
+    def scoring(self, config: MethodConfig) -> dict[str, Any]:
+        """Return the traced values that `validate` and `predict` get: those of the task that a trial is scored on."""
+        return traced_numbers(config.task(), self.branches)
 
     def model(self, params: PyTree[Array], hyper: Hyper | None = None) -> Any:
         """Return the model that has these parameters, and a trial's choices among branches if there are any."""
@@ -307,7 +317,7 @@ class ProgramCache:
         names = (type(method).__qualname__, repr(sorted((settings or {}).items())))
         evaluation = self._kept(
             self._evaluations,
-            (*names, structural_key(config.for_evaluation(), branches)),
+            (*names, _evaluation_key(config, branches)),
             lambda: Evaluation(method, config, branches),
         )
         return self._kept(

@@ -70,6 +70,8 @@ class Training:
         self.program = program
         self.config = config
         self.hyper = program.hyper(config)
+        self.scoring = program.scoring(config)
+        """The numbers of the task that its model is scored on."""
         self.origin = NumbersOrigin.here()
         self.phases = returned.phases(program.method.phases(config))
         self.metric, self.mode = returned.selection(program.method.selection(config))
@@ -136,7 +138,7 @@ class Training:
             self._prepare(index, chunk)
         self.state, terms = self.program.run("chunk", *chunk)
         self._step = int(self.state.step)
-        values = self.program.evaluation.run("validate", self.state.params, self.hyper, self._validation)
+        values = self.program.evaluation.run("validate", self.state.params, self.scoring, self._validation)
         metrics = returned.report({f"train_{name}": float(value) for name, value in terms.items()}, values)
         metrics["skipped_steps"] = float(self.state.skipped)
         metrics["recoveries"] = float(self.state.recovery.recoveries)
@@ -151,7 +153,7 @@ class Training:
     def _prepare(self, index: int, chunk: tuple[Any, ...]) -> None:
         """Compile what this phase needs; if others of this node do that, first what comes after it."""
         self._prepared = index
-        evaluated = (self.state.params, self.hyper)
+        evaluated = (self.state.params, self.scoring)
         later = [("predict", *evaluated, dict(self._data.tests))] if self._data.tests else []
         self.program.prepare([("chunk", *chunk), ("validate", *evaluated, self._validation)], later)
 
@@ -178,9 +180,9 @@ class Training:
         if params is None or not self._data.tests:
             return {}
         params, tests = jax.device_put(params), jax.device_put(dict(self._data.tests))
-        prediction = self.program.evaluation.run("predict", params, self.hyper, tests)
+        prediction = self.program.evaluation.run("predict", params, self.scoring, tests)
         prediction = jax.tree.map(np.asarray, prediction)
-        return returned.test_results(self.program.method.score(self.config, self._data.tests, prediction))
+        return returned.test_results(self.program.method.score(self.config.task(), self._data.tests, prediction))
 
     def results(self, objectives: Sequence[str] = ()) -> Results:
         """Test the best model of a training that has completed, and return what it comes to.

@@ -1,23 +1,25 @@
 """The configuration of the Jacobian method; imports no JAX."""
 
-from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal
+from collections.abc import Collection, Mapping
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
 from trainables._shared.artifact_names import is_artifact
-from trainables._shared.config import NUMERIC, TRAINING_METRICS, ConfigError, MethodConfig
+from trainables._shared.config import HELD_OUT, NUMERIC, TRAINING, TRAINING_METRICS, ConfigError, MethodConfig
 from trainables.jacobian_ode.metric_names import final_metric_names
 from trainables.jacobian_ode.recordings import Recording, read_recording, recording_warnings
 from trainables.jacobian_ode.systems import SYSTEMS, System
 
 PAPER_HIDDEN = (256, 1024, 2048, 2048)
 USUAL_INIT_STEPS = 15
-"""Where held-out free runs start, unless more are given: trials that differ in `traj_init_steps` are scored alike."""
+"""Where held-out free runs start, unless the config says otherwise or more samples are given."""
 """Hidden layers of the paper's networks, for a GPU."""
 NODES: Mapping[str, int] = {"trapezoid": 20, "simpson": 21}
 NODES_OF_SPLINE: Mapping[str, int] = {"trapezoid": 4}
 """Nodes of a rule that is given without their number, if the default is too few of them."""
+FREE_RUNS = ("val_*free_running_mse", "val_*one_step*", "val_*persistence_mse")
+"""Patterns of the metrics of free runs."""
 Widths = Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(strict=False, min_length=1)]
 
 
@@ -59,7 +61,33 @@ class Config(MethodConfig):
         "train_loop": "min",
     }
 
-    later_fields: ClassVar[Mapping[str, Any]] = {"stages": "straight_lines", "spline_quadrature": "trapezoid"}
+    later_fields: ClassVar[Mapping[str, Any]] = {
+        "stages": "straight_lines",
+        "spline_quadrature": "trapezoid",
+        "free_run_start": USUAL_INIT_STEPS,
+    }
+
+    yardstick_fields: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        # The training trajectories too: errors are in units of their variance.
+        **dict.fromkeys(("system", "dimension", "file", "file_pieces"), (*HELD_OUT, *TRAINING)),
+        **dict.fromkeys(("trajectories", "periods", "points_per_period"), (*HELD_OUT, *TRAINING)),
+        "horizon": FREE_RUNS,
+        **dict.fromkeys(("traj_init_steps", "free_run_start"), (*FREE_RUNS, "test_*mse_*")),
+        "test_horizons": ("test_*mse_*",),
+        "noise": ("test_lwlr_*", *TRAINING),
+        "sequence_length": TRAINING,
+        **dict.fromkeys(("gamma", "alpha_min"), ("train_trajectory", "train_loss")),
+        **dict.fromkeys(("model", "loop_closure", "loop_weight"), ("train_loop", "train_loss")),
+        **dict.fromkeys(("loop_points", "loop_inner_points", "quadrature"), ("train_loop", "train_loss")),
+        "jacobian_weight": ("train_jacobian", "train_loss"),
+        "l1_weight": ("train_l1", "train_loss"),
+    }
+    yardstick_advice: ClassVar[Mapping[str, str]] = {
+        "traj_init_steps": "base.free_run_start as large as the largest of them, where every free run then starts"
+    }
+    predicts_by: ClassVar[Collection[str]] = (
+        *("traj_init_steps", "quadrature", "inner_points", "stages", "spline_quadrature", "spline_points"),
+    )
 
     system: Literal["lorenz", "van_der_pol", "lorenz96", "file"] = "lorenz"
     """Where trajectories come from: Lorenz's system, Van der Pol's oscillator, Lorenz-96, or recordings in `file`."""
@@ -93,6 +121,9 @@ class Config(MethodConfig):
     """Samples of a training sequence; those after the given ones are predicted."""
     horizon: int = Field(default=25, ge=1)
     """Samples of the free runs that validation scores."""
+    free_run_start: int = Field(default=USUAL_INIT_STEPS, ge=3)
+    """Samples of a held-out trajectory before its free runs start, if `traj_init_steps` are not more: trials that
+    differ in these up to there are scored on the same runs."""
     test_horizons: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(strict=False, min_length=1)] = (
         1,
         5,
@@ -228,12 +259,38 @@ class Config(MethodConfig):
     @property
     def base_sample(self) -> int:
         """Samples of a held-out window up to where its free run starts: the given ones are the last of them."""
-        return max(self.traj_init_steps, USUAL_INIT_STEPS)
+        return max(self.traj_init_steps, self.free_run_start)
 
     @property
     def window(self) -> int:
         """Samples that a held-out trajectory needs: those up to its base point and the longest free run."""
         return self.base_sample + max(self.horizon, *self.test_horizons)
+
+    def check_task(self, task: Self) -> None:
+        """Raise ConfigError if the task has other components, or holds out other pieces of the file trained on."""
+        if task.num_components != self.num_components:
+            why = f"has trajectories of {task.num_components} components, and the model is of {self.num_components}"
+            raise ConfigError("scored_on", self.scored_on, why, "a system of as many components")
+        if self.file is not None and task.file == self.file and task.file_pieces != self.file_pieces:
+            why = "cuts the file that is trained on into other pieces: what it holds out would be trained on"
+            raise ConfigError("scored_on", self.scored_on, why, f"file_pieces: {self.file_pieces}, or another file")
+
+    def yardstick(self, metric: str) -> dict[str, Any]:
+        """Return what a metric is measured by: where its free runs start, and only those loops that are computed."""
+        found = super().yardstick(metric)
+        if "free_run_start" in found:
+            found = {**found, "traj_init_steps": None, "free_run_start": self.base_sample}
+        if metric in ("train_loop", "train_loss"):
+            weight = self.loop_weight if self.loop_closure and self.model == "jacobian" else 0.0
+            rule = {"loop_points": self.loop_points, "quadrature": [self.quadrature, self.loop_inner_points]}
+            loops = {"loop_weight": weight, **rule} if weight else {"loop_weight": 0.0}
+            names = ("model", "loop_closure", "loop_weight", "loop_points", "loop_inner_points", "quadrature")
+            rest = {name: value for name, value in found.items() if name not in names}
+            found = {**rest, **(loops if metric == "train_loss" else {**loops, "loop_weight": weight > 0})}
+        for name in ("jacobian", "l1"):
+            if metric == f"train_{name}":
+                found[f"{name}_weight"] = getattr(self, f"{name}_weight") > 0
+        return found
 
     def num_steps(self) -> int:
         """Return the optimiser steps."""
@@ -299,6 +356,8 @@ class Config(MethodConfig):
             unused |= dict.fromkeys(("trajectories", "periods", "points_per_period"), "recordings are as they are")
         else:
             unused["file_pieces"] = f"system {self.system} has no recordings"
+        if self.free_run_start < self.traj_init_steps:
+            unused["free_run_start"] = f"{self.traj_init_steps} samples are given before a free run starts"
         loops = ("loop_weight", "loop_points", "loop_inner_points")
         if not self.loop_closure:
             unused["loop_weight"] = "loop_closure is false"

@@ -25,6 +25,8 @@ MAX_WINDOWS = 64
 """Validation windows: each costs a free run at every report."""
 MAX_STATES = 128
 """Validation states at which J is looked at."""
+TASK_STREAM = " scored on"
+"""Of the trajectories of a task: none of them is among those that another config trains on."""
 TEST_STATES = 100
 """States of each test trajectory at which J is compared."""
 _GENERATOR_VERSION = 1
@@ -56,6 +58,11 @@ class HeldOut(NamedTuple):
 
     windows: Float32[np.ndarray, "windows samples n"]
     states: Float32[np.ndarray, "states n"]
+    mean: Float32[np.ndarray, " n"]
+    std: Float32[np.ndarray, " n"]
+    dt: Float32[np.ndarray, ""]
+    time: Float32[np.ndarray, ""]
+    """These four are the Scaling that they are standardised by, in whose units errors are."""
 
 
 class Test(NamedTuple):
@@ -70,14 +77,14 @@ class Test(NamedTuple):
 
 
 def generate(
-    system: System, dimension: int, trajectories: int, periods: int, points_per_period: int
+    system: System, dimension: int, trajectories: int, periods: int, points_per_period: int, name: str = ""
 ) -> dict[str, Float64[np.ndarray, "..."]]:
     """Return `x` (trajectories, samples, n) after the transient and `dt`, solved in float64 (DOP853).
 
-    Initial conditions are uniform in the system's box. All are solved as one system: the step size is that of the
-    most demanding one, and Python's share of the time is that of a single one.
+    Initial conditions are uniform in the system's box, other ones for each `name`. All are solved as one system: the
+    step size is that of the most demanding one, and Python's share of the time is that of a single one.
     """
-    stream = hashlib.sha256(f"jacobian_ode {system.field.__name__} {dimension}".encode()).digest()
+    stream = hashlib.sha256(f"jacobian_ode {system.field.__name__} {dimension}{name}".encode()).digest()
     u = np.random.default_rng(np.frombuffer(stream, np.uint32)).uniform(-1, 1, (trajectories, dimension))
     start = np.broadcast_to(system.center, (dimension,)) + u * np.broadcast_to(system.half_width, (dimension,))
     dt = system.period / points_per_period
@@ -93,15 +100,15 @@ def generate(
     return {"x": np.ascontiguousarray(x), "dt": np.array(dt)}
 
 
-def load(config: Config, store: DatasetStore) -> Recording:
+def load(config: Config, store: DatasetStore, stream: str = "") -> Recording:
     """Return the trajectories of a config, cut into pieces where it says so.
 
     Raises ConfigError where a fetched recording is none, or has too few or too short trajectories.
     """
     if (system := config.known_system) is not None:
         size = (config.num_components, config.trajectories, config.periods, config.points_per_period)
-        recipe = json.dumps([_GENERATOR_VERSION, *size])
-        data = store.get(f"jacobian_ode_{config.system}", recipe, lambda: generate(system, *size))
+        recipe = json.dumps([_GENERATOR_VERSION, *size]) + stream
+        data = store.get(f"jacobian_ode_{config.system}", recipe, lambda: generate(system, *size, stream))
         return Recording(tuple(np.asarray(data["x"])), float(data["dt"]))
     assert config.file is not None
     if config.is_fetched:
@@ -149,9 +156,9 @@ def measure(training: list[Float64[np.ndarray, "samples n"]], dt: float) -> Scal
     return Scaling(*(np.asarray(value, np.float32) for value in (together.mean(0), std, dt, time)))
 
 
-def build(config: Config, store: DatasetStore) -> tuple[Training, HeldOut, Test]:
-    """Return training, validation and test data of a config."""
-    recording = load(config, store)
+def build(config: Config, store: DatasetStore, stream: str = "") -> tuple[Training, HeldOut, Test]:
+    """Return training, validation and test data of a config; of generated ones, those of a stream."""
+    recording = load(config, store, stream)
     training, validation, test = split(recording)
     scaling = measure(training, recording.dt)
 
@@ -167,7 +174,7 @@ def build(config: Config, store: DatasetStore) -> tuple[Training, HeldOut, Test]
     held_out = [standard(x) for x in validation]
     windows = np.concatenate([_windows(x, config, config.horizon) for x in held_out])
     states = np.concatenate(held_out)
-    held = HeldOut(_evenly(windows, MAX_WINDOWS), _evenly(states, MAX_STATES))
+    held = HeldOut(_evenly(windows, MAX_WINDOWS), _evenly(states, MAX_STATES), *scaling)
     return train, held, _test(config, store, train, [standard(x) for x in test], states)
 
 

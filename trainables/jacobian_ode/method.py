@@ -14,7 +14,7 @@ from trainables._shared.datasets import DatasetStore
 from trainables.jacobian_ode import forcing, losses
 from trainables.jacobian_ode.baselines import one_step
 from trainables.jacobian_ode.config import Config
-from trainables.jacobian_ode.data import HeldOut, Scaling, Test, Training, build
+from trainables.jacobian_ode.data import TASK_STREAM, HeldOut, Scaling, Test, Training, build
 from trainables.jacobian_ode.lyapunov import spectrum
 from trainables.jacobian_ode.metric_names import LARGEST_SPECTRUM, free_running_name
 from trainables.jacobian_ode.metrics import by_trajectory, eigenvalue_share, frobenius, jacobian_errors, mean_square
@@ -73,8 +73,12 @@ class JacobianODE(Method[Config]):
     def data(self, config: Config, store: DatasetStore) -> TrialData:
         """Return the training trajectories, and held-out ones to validate and test on."""
         config.check_data()
-        training, validation, test = build(config, store)
-        return TrialData([training], validation, {TEST_SET: {"test": test, "scaling": training.scaling}})
+        return _trial_data(*build(config, store))
+
+    def task_data(self, config: Config, task: Config, store: DatasetStore) -> TrialData:
+        """Return the data of a task, of other initial conditions than any that is trained on."""
+        task.check_data()
+        return _trial_data(*build(task, store, TASK_STREAM))
 
     def init(self, config: Config, hyper: Hyper, key: PRNGKeyArray) -> Model:
         """Return the initial model: alpha is 1."""
@@ -157,7 +161,8 @@ class JacobianODE(Method[Config]):
 
     def validate(self, config: Config, hyper: Hyper, model: Any, data: PyTree[Array]) -> dict[str, Float[Array, ""]]:
         """Return free-running (alpha 0) and one-step errors on held-out trajectories, and how plausible J is."""
-        windows, states = map(jnp.asarray, HeldOut(*data))
+        windows, states, *scaling = map(jnp.asarray, HeldOut(*data))
+        model = model.in_units(*scaling)  # of the data, which need not be those that it was trained on
         given, later = windows[:, : config.traj_init_steps], windows[:, config.traj_init_steps :]
         dt, num = model.untrained.dt, states.shape[-1]
         run = free_run(_step(config, model, given), given[:, -1], config.horizon)
@@ -187,6 +192,7 @@ class JacobianODE(Method[Config]):
         The spectra are of J along the test trajectories, the learned one's and the exact one's: along the same states
         and in the same units (over a finite time the exponents depend on those), the two differ by J alone.
         """
+        model = model.in_units(*map(jnp.asarray, Scaling(*tests[TEST_SET]["scaling"])))
         test, untrained = Test(*tests[TEST_SET]["test"]), model.untrained
         trajectories, states = jnp.asarray(test.trajectories), jnp.asarray(test.states)
         windows = jnp.asarray(test.windows).reshape(-1, *test.windows.shape[2:])
@@ -234,6 +240,10 @@ class JacobianODE(Method[Config]):
         if exact is not None:
             metrics["test_lyapunov_error"] = float(np.sqrt(np.mean((learned.mean(0) - exact.mean(0)) ** 2)))
         return {TEST_SET: TestResult(metrics, table)}
+
+
+def _trial_data(training: Training, validation: HeldOut, test: Test) -> TrialData:
+    return TrialData([training], validation, {TEST_SET: {"test": test, "scaling": training.scaling}})
 
 
 def _step(config: Config, model: Model, given: Float[Array, "batch samples n"]) -> Step:

@@ -2,7 +2,7 @@
 
 import abc
 import itertools
-from typing import Any
+from typing import Any, Self
 
 import equinox as eqx
 import jax
@@ -101,6 +101,28 @@ class Model(eqx.Module):
         """Return weighted means of J over points, one for each row of weights; each row sums to 1."""
         return jnp.einsum("mk,...kij->...mij", weights, self.jacobian(points))
 
+    def in_units(self, mean: States, std: States, dt: Float[Array, ""], time: Float[Array, ""]) -> Self:
+        """Return the same dynamics over states that are standardised by other statistics.
+
+        z = (x - mean) / std of the training data is an affine function of the other z, which goes into the first and
+        the last layer. The same statistics give the same model, to the last bit.
+        """
+        old = self.untrained
+        ratio, shift = std / old.std, (mean - old.mean) / old.std
+        first, *between, last = self.network.layers
+        factor = self._output_factor(ratio) * (time / old.time)
+        layers = (
+            Affine(first.weight * ratio, first.bias + first.weight @ shift),
+            *between,
+            Affine(last.weight * factor[:, None], last.bias * factor),
+        )
+        network = eqx.tree_at(lambda network: network.layers, self.network, layers)
+        return type(self)(network, Untrained(old.alpha, mean, std, dt, time))
+
+    @abc.abstractmethod
+    def _output_factor(self, ratio: Float[Array, " n"]) -> Float[Array, " outputs"]:
+        """Return what the outputs are multiplied by in units that are `ratio` times as large."""
+
     def physical(self, jacobian: Jacobians) -> Jacobians:
         """Return the Jacobian of dx/dt by x from that of dz/dt by z."""
         std = self.untrained.std
@@ -122,6 +144,9 @@ class JacobianModel(Model):
         means = jnp.einsum("mk,...kh->...mh", weights, self.network.hidden(points))
         return self._matrices(self.network.layers[-1](means), points.shape[-1])
 
+    def _output_factor(self, ratio: Float[Array, " n"]) -> Float[Array, " outputs"]:
+        return (ratio / ratio[:, None]).ravel()
+
     def _matrices(self, outputs: Float[Array, "*batch m"], num: int) -> Jacobians:
         return self.scaled(outputs).reshape(*outputs.shape[:-1], num, num)
 
@@ -132,6 +157,9 @@ class VectorFieldModel(Model):
     def field(self, z: States) -> States:
         """Return dz/dt."""
         return self.scaled(self.network(z))
+
+    def _output_factor(self, ratio: Float[Array, " n"]) -> Float[Array, " outputs"]:
+        return 1 / ratio
 
     def jacobian(self, z: States) -> Jacobians:
         """Return J(z) by forward differentiation."""

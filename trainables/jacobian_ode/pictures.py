@@ -19,11 +19,13 @@ def entries(saved: SavedModel) -> dict[str, np.ndarray]:
     `exact` is left out where no vector field is known: of recordings.
     """
     config: Any = saved.config
-    untrained = saved.model.untrained
-    z = jnp.asarray(saved.method.data(config, DatasetStore()).tests[TEST_SET]["test"].trajectories[0][:SHOWN_SAMPLES])
+    test = saved.method.trial_data(config, DatasetStore()).tests[TEST_SET]
+    model = saved.model.in_units(*map(jnp.asarray, test["scaling"]))
+    config, untrained = config.task(), model.untrained
+    z = jnp.asarray(test["test"].trajectories[0][:SHOWN_SAMPLES])
     found = {
         "t": np.arange(len(z)) * float(untrained.dt),
-        "learned": np.asarray(saved.model.physical(saved.model.jacobian(z))),
+        "learned": np.asarray(model.physical(model.jacobian(z))),
     }
     if config.known_system is not None:
         found["exact"] = np.asarray(jax.vmap(jax.jacfwd(config.known_system.field))(untrained.mean + untrained.std * z))

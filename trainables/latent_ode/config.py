@@ -1,13 +1,13 @@
 """The configuration of the latent ODE; imports no JAX."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from trainables._shared.config import NUMERIC, TRAINING_METRICS, ConfigError, MethodConfig
+from trainables._shared.config import HELD_OUT, NUMERIC, TRAINING, TRAINING_METRICS, ConfigError, MethodConfig
 from trainables.latent_ode.metric_names import final_metric_names
 
 DatasetName = Literal["spirals", "orbits", "file"]
@@ -69,6 +69,16 @@ class Config(MethodConfig):
             "steps": 250, "report_every": 50,
         },
     }  # fmt: skip
+    yardstick_fields: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        # The training series too: errors are in units of their variance.
+        **dict.fromkeys(("dataset", "file", "orbit_family", "num_series", "num_observed"), (*HELD_OUT, *TRAINING)),
+        **dict.fromkeys(("missing_share", "extrapolation", "noise"), (*HELD_OUT, *TRAINING)),
+        "file_components": HELD_OUT,
+        "noise_variance": ("val_reconstruction", "train_reconstruction", "train_loss"),
+        "target": ("train_reconstruction", "train_loss"),
+        **dict.fromkeys(("deterministic", "kl_weight", "kl_warmup_steps"), ("train_loss",)),
+    }
+    predicts_by: ClassVar[Collection[str]] = ("solver", "samples_per_step", "substeps", "rtol", "atol", "max_steps")
 
     learning_rate: Annotated[float, Field(gt=0), NUMERIC] = 1e-2
     """Adam's peak learning rate."""
@@ -175,6 +185,15 @@ class Config(MethodConfig):
     def num_components(self) -> int:
         """Components of an observation."""
         return self.file_components or {"spirals": 2, "orbits": 4}[self.dataset]
+
+    def check_task(self, task: Self) -> None:
+        """Raise ConfigError if the task's series have other components, or its file holds them out otherwise."""
+        if task.num_components != self.num_components:
+            why = f"has series of {task.num_components} components, and the model is of {self.num_components}"
+            raise ConfigError("scored_on", self.scored_on, why, "series of as many components")
+        if self.file is not None and task.file == self.file and task.extrapolation != self.extrapolation:
+            why = "cuts the file that is trained on otherwise: series that it holds out may be trained on"
+            raise ConfigError("scored_on", self.scored_on, why, f"extrapolation: {self.extrapolation:g}, another file")
 
     def num_steps(self) -> int:
         """Return the optimiser steps of the training."""

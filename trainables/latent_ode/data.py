@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float32, Float64
 from trainables._shared.datasets import DatasetStore
 from trainables._shared.kepler import elements_from, kepler_states
 from trainables.latent_ode.config import FEWEST_OBSERVED, Config
-from trainables.latent_ode.files import read_file
+from trainables.latent_ode.files import origin_of, read_file
 
 SPIRAL = np.array([[-0.1, 1.3], [-1.0, -0.1]])
 """The damped spirals' x' = A x: eigenvalues -0.1 +- 1.140 i."""
@@ -53,6 +53,17 @@ class Statistics(NamedTuple):
     """Half the mean observed span."""
 
 
+class HeldOut(NamedTuple):
+    """Series to validate on, and the units in which errors on them are measured."""
+
+    observed: Span
+    later: Span
+    statistics: Statistics
+    """Of the training series that belong to them; a model that was trained on others is normalised by theirs."""
+    shift: Float32[np.ndarray, " components"]
+    """What is to be added to them to have them relative to the same value as the series that were trained on."""
+
+
 def spiral_states(x0: Float64[np.ndarray, "n 2"], t: Float64[np.ndarray, "n samples"]) -> Float64[np.ndarray, "..."]:
     """Return exp(A t) x0, by the closed form of the exponential of a 2 by 2 matrix with complex eigenvalues.
 
@@ -72,7 +83,9 @@ def generate(config: Config, split: str, num: int) -> dict[str, np.ndarray]:
     times uniform in a span of 2 + U(0, 1) after it; of an orbit: its elements, and a span of 0.4 to 0.6 periods. As
     many samples again lie in the extrapolation span.
     """
-    stream = hashlib.sha256(f"latent_ode {config.dataset} {config.orbit_family} {split}".encode()).digest()
+    # Spirals have no family, and are always those of the default's stream.
+    family = config.orbit_family if config.dataset == "orbits" else "simple"
+    stream = hashlib.sha256(f"latent_ode {config.dataset} {family} {split}".encode()).digest()
     rng = np.random.default_rng(np.frombuffer(stream, np.uint32))
     size = (num, config.num_observed)
     u, in_observed, in_later = rng.random(num), rng.random(size), rng.random(size)
@@ -132,6 +145,13 @@ def statistics(series: Series) -> Statistics:
         np.where(scale > SMALLEST_SPREAD * np.abs(values).max(0), scale, 1.0).astype(np.float32),
         np.asarray(half_span if half_span > 0 else 1.0, np.float32),
     )
+
+
+def origin(config: Config) -> Float64[np.ndarray, " d"]:
+    """Return what in the data's own units is 0 in the series of a config."""
+    if config.file is None:
+        return np.zeros(config.num_components)
+    return origin_of(Path(config.file), config.extrapolation)
 
 
 def load(config: Config, split: str, store: DatasetStore) -> Series:

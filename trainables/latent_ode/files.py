@@ -56,6 +56,13 @@ def read_file(path: Path, split: str, extrapolation: float) -> dict[str, np.ndar
     return {"y": y[rows], "t": t[rows], "mask": mask[rows], "last": last[rows], "noise": noise[rows]}
 
 
+def origin_of(path: Path, extrapolation: float) -> Float64[np.ndarray, " d"]:
+    """Return what the y of a file's series are relative to: the mean of its training series."""
+    y, _, mask, _, usable, _ = _read(Source(str(path)), extrapolation)
+    training = _split(usable)["train"]
+    return np.asarray(y[training][mask[training]].mean(0))
+
+
 def _split(usable: Int[np.ndarray, " usable"]) -> dict[str, Int[np.ndarray, " some"]]:
     """Return the series of each split, drawn in an order of their own, always the same."""
     shuffled = np.random.default_rng(0).permutation(usable)

@@ -9,13 +9,13 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
+from jaxtyping import Array, Float, Float32, Int, PRNGKeyArray, PyTree
 
 from trainables._shared.contract import Hyper, Loss, Method, Phase, TestResult, TrialData, UnknownTestSetError
 from trainables._shared.datasets import DatasetStore
 from trainables.latent_ode import losses
 from trainables.latent_ode.config import Config
-from trainables.latent_ode.data import Series, Span, Statistics, load, statistics
+from trainables.latent_ode.data import HeldOut, Series, Span, Statistics, load, origin, statistics
 from trainables.latent_ode.metrics import (
     baseline_predictions,
     floor_prediction,
@@ -50,12 +50,19 @@ class LatentODEMethod(Method[Config]):
         stats = statistics(training)
         # The pooled baseline learns from every series that the model learns from, with their noise.
         pooled = pooled_law(training.observed, stats, config.noise)
-        tests = {f"{config.dataset}_test": _test(test, stats, pooled, config)}
-        return TrialData([{"series": training, "statistics": stats}], validation, tests)
+        same = np.zeros(config.num_components, np.float32)
+        tests = {f"{config.dataset}_test": _test(test, stats, pooled, config, same)}
+        return TrialData([{"series": training, "statistics": stats}], HeldOut(*validation, stats, same), tests)
+
+    def task_data(self, config: Config, task: Config, store: DatasetStore) -> TrialData:
+        """Return the data of a task, with what lies between its 0 and that of the series that a config trains on."""
+        data, shift = self.data(task, store), _shift(config, task)
+        tests = {name: {**test, "shift": shift} for name, test in data.tests.items()}
+        return data._replace(validation=data.validation._replace(shift=shift), tests=tests)
 
     def test_set(self, config: Config, store: DatasetStore, name: str) -> PyTree[np.ndarray]:
         """Return the test series of a data set (`spirals`, `orbits`) or of a file, in the units of the model's own."""
-        own = self.data(config, store).tests
+        own = self.trial_data(config, store).tests
         if name in own:
             return own[name]
         values: dict[str, Any] = {"dataset": name.removesuffix("_test"), "file": None, "file_components": None}
@@ -63,7 +70,7 @@ class LatentODEMethod(Method[Config]):
             own_file = str(Path(name).resolve())
             values = {"dataset": "file", "file": own_file, "file_components": config.num_components}
         try:
-            other = config.of_values({**config.model_dump(mode="json"), **values})
+            other = config.of_values({**config.task().model_dump(mode="json"), **values})
             series = load(other, "test", store)
         except (ValueError, OSError) as error:
             raise UnknownTestSetError(f"there is no test set {name!r} for this model: {error}") from None
@@ -74,7 +81,7 @@ class LatentODEMethod(Method[Config]):
             raise UnknownTestSetError(f"{name} has series of {held} components, and the model is of {num}")
         for warning in other.data_warnings():  # no check of a search has seen this file
             warnings.warn(warning, stacklevel=2)
-        return _test(series, test["statistics"], test["pooled_law"], other)
+        return _test(series, test["statistics"], test["pooled_law"], other, _shift(config, other))
 
     def init(self, config: Config, hyper: Hyper, key: PRNGKeyArray) -> LatentODE:
         """Return the initial model."""
@@ -120,12 +127,13 @@ class LatentODEMethod(Method[Config]):
 
     def validate(self, config: Config, hyper: Hyper, model: Any, data: PyTree[Array]) -> dict[str, Float[Array, ""]]:
         """Return the errors of both spans from the posterior mean, against the truth, and the state of the KL term."""
-        series = _series(data)
-        predicted = _predict(config, hyper, model, series)
-        later, later_signal = _mean_squares(model, series.later, predicted["later"])
-        observed, signal = _mean_squares(model, series.observed, predicted["observed"])
-        x, _, mask = normalised(model, series.observed, hyper["noise"])
-        error = jnp.sum(losses.squared_error(x, predicted["observed"], mask)) / mask.shape[1]
+        series, units, model = _series(data), Statistics(*data[2]), _shifted(model, data[3])
+        predicted = _predict(config, hyper, model, series, units)
+        later, later_signal = _mean_squares(model, units, series.later, predicted["later"])
+        observed, signal = _mean_squares(model, units, series.observed, predicted["observed"])
+        x, _, mask = _noisy(model, units, series.observed, hyper["noise"])
+        errors = losses.squared_error(x, predicted["observed"], mask) * _ratio(model, units) ** 2
+        error = jnp.sum(errors) / mask.shape[1]
         return {
             "val_extrapolation_error_pct": 100 * jnp.sqrt(later / later_signal),
             "val_extrapolation_mse": later,
@@ -139,8 +147,9 @@ class LatentODEMethod(Method[Config]):
         """Return the predictions of both spans (series first, in the data's units) and the state of the KL term."""
         results = {}
         for name, test in tests.items():
-            predicted = _predict(config, hyper, model, _series(test["series"]))
-            spans = {span: _in_units(model, predicted[span]) for span in ("observed", "later")}
+            shifted = _shifted(model, test["shift"])
+            predicted = _predict(config, hyper, shifted, _series(test["series"]), Statistics(*test["statistics"]))
+            spans = {span: _in_units(shifted, predicted[span]) for span in ("observed", "later")}
             state = losses.collapse(predicted["mean"], predicted["kl"])
             kl = jnp.zeros_like(predicted["mean"][0]) if predicted["kl"] is None else jnp.sum(predicted["kl"], axis=0)
             results[name] = {**spans, "state": state, "kl": kl}
@@ -160,14 +169,28 @@ class LatentODEMethod(Method[Config]):
         return results
 
 
-def _test(series: Series, stats: Statistics, pooled: np.ndarray, config: Config) -> dict[str, Any]:
+def _test(
+    series: Series, stats: Statistics, pooled: np.ndarray, config: Config, shift: Float32[np.ndarray, " d"]
+) -> dict[str, Any]:
     """Return a test set: what is scored, and what the baselines and the floor need."""
     is_spirals = np.asarray(config.dataset == "spirals")
-    return {"series": series, "statistics": stats, "pooled_law": pooled, "is_spirals": is_spirals}
+    return {
+        "series": series, "statistics": stats, "pooled_law": pooled, "is_spirals": is_spirals, "shift": shift,
+    }  # fmt: skip
+
+
+def _shift(config: Config, other: Config) -> Float32[np.ndarray, " d"]:
+    """Return what is added to another config's series to have them relative to what a config's are relative to."""
+    return (origin(other) - origin(config)).astype(np.float32)
+
+
+def _shifted(model: Any, shift: Float[Array, " d"]) -> Any:
+    """Return a model for series that lie so much lower than those that it was trained on."""
+    return eqx.tree_at(lambda m: m.mean, model, model.mean - shift)
 
 
 def _series(data: PyTree[Any]) -> Series:
-    return Series(*(Span(*span) for span in data))
+    return Series(*(Span(*span) for span in data[:2]))
 
 
 def normalised(model: Any, span: Span, noise: Float[Array, ""] | float) -> tuple[Samples, Times, Mask]:
@@ -177,9 +200,19 @@ def normalised(model: Any, span: Span, noise: Float[Array, ""] | float) -> tuple
     return jnp.transpose(x, (1, 2, 0)), jnp.transpose(span.t) / model.time_scale, jnp.transpose(span.mask)
 
 
-def _predict(config: Config, hyper: Hyper, model: Any, series: Series) -> dict[str, Any]:
+def _ratio(model: Any, units: Statistics) -> Float[Array, "components 1"]:
+    """Return what an error in the model's units is multiplied by in others: exactly 1 where they are the same."""
+    return (model.scale / units.scale)[:, None]
+
+
+def _noisy(model: Any, units: Statistics, span: Span, noise: Float[Array, ""]) -> tuple[Samples, Times, Mask]:
+    """Return samples as the model reads them, with noise in units of the signal that they are of."""
+    return normalised(model, span._replace(noise=span.noise * (units.scale / model.scale)), noise)
+
+
+def _predict(config: Config, hyper: Hyper, model: Any, series: Series, units: Statistics) -> dict[str, Any]:
     """Return normalised predictions of both spans from the posterior mean, that mean, and the KL of each dimension."""
-    x, t, mask = normalised(model, series.observed, hyper["noise"])
+    x, t, mask = _noisy(model, units, series.observed, hyper["noise"])
     mean, log_std = model.encode(x, t, mask)
     times = jnp.concatenate([t, jnp.transpose(series.later.t) / model.time_scale])
     solution = solve(config, hyper["rtol"], hyper["atol"], model.field, model.start(mean), times, len(t))
@@ -190,12 +223,17 @@ def _predict(config: Config, hyper: Hyper, model: Any, series: Series) -> dict[s
     return {**spans, "mean": mean, "kl": kl, "solver_error": solution.error}
 
 
-def _mean_squares(model: Any, span: Span, predicted: Samples) -> tuple[Float[Array, ""], Float[Array, ""]]:
+def _mean_squares(
+    model: Any, units: Statistics, span: Span, predicted: Samples
+) -> tuple[Float[Array, ""], Float[Array, ""]]:
     """Return the mean squares of error and of signal over a span's samples, against the truth without noise."""
     x, _, mask = normalised(model, span, 0.0)
     num = jnp.maximum(jnp.sum(mask), 1) * x.shape[1]
-    error = jnp.sum(losses.squared_error(x, predicted, mask)) / num
-    return error, jnp.sum(losses.squared_error(x, jnp.zeros_like(x), mask)) / num
+    ratio = _ratio(model, units)
+    error = jnp.sum(losses.squared_error(x, predicted, mask) * ratio**2) / num
+    # The signal about the mean of the same units.
+    signal = x * ratio + ((model.mean - units.mean) / units.scale)[:, None]
+    return error, jnp.sum(losses.squared_error(signal, jnp.zeros_like(x), mask)) / num
 
 
 def _in_units(model: Any, x: Samples) -> Float[Array, "n samples components"]:

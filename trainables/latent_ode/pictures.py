@@ -20,7 +20,8 @@ def series(saved: SavedModel) -> dict[str, np.ndarray]:
     are the axes. Missing samples are NaN.
     """
     config: Any = saved.config
-    ((name, test),) = saved.method.data(config, DatasetStore()).tests.items()
+    ((name, test),) = saved.method.trial_data(config, DatasetStore()).tests.items()
+    config = config.task()  # whose series they are, and whose noise
     truth = Series(*(Span(*span) for span in test["series"]))
     stats = Statistics(*test["statistics"])
     on_device = jax.tree.map(jnp.asarray, {name: test})

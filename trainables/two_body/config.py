@@ -1,5 +1,6 @@
 """The configuration of the two-body method; imports no JAX."""
 
+import itertools
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self, get_args
 
@@ -7,7 +8,9 @@ from pydantic import Field, field_validator, model_validator
 
 from trainables._shared.artifact_names import is_artifact
 from trainables._shared.config import (
+    HELD_OUT,
     NUMERIC,
+    TRAINING,
     TRAINING_METRICS,
     Branching,
     ConfigError,
@@ -16,7 +19,7 @@ from trainables._shared.config import (
     OtherName,
 )
 from trainables.two_body.dataset_names import DatasetName, parse_dataset
-from trainables.two_body.metric_names import final_metric_names
+from trainables.two_body.metric_names import final_metric_names, metric_prefixes
 from trainables.two_body.windows import NUM_SAMPLES, Sampling, num_missing, usable_starts, window_samples
 
 FeaturesName = Literal["cartesian", "sph_4D_rinv_vel", "sph_4D_rinv_vel_rt", "sph_4D_rinv_vel_harmonics"]
@@ -113,6 +116,13 @@ class Config(MethodConfig):
         "train_percent_error": "min",
         "train_nmse": "min",
         "train_mse": "min",
+    }
+    yardstick_fields: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        **dict.fromkeys(("dataset", "data_seed", "fix_nu0", "sampling", "missing_tail"), (*HELD_OUT, *TRAINING)),
+        "val_dataset": ("val_*",),
+        "test_datasets": ("test_*",),
+        **dict.fromkeys(("curriculum", "segment_length", *STRATEGIES[::3]), TRAINING),
+        **dict.fromkeys(("loss", "nmse_weight", "attraction_weight"), ("train_loss",)),
     }
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
@@ -333,6 +343,30 @@ class Config(MethodConfig):
     @classmethod
     def _defaults(cls, names: set[str]) -> dict[str, Any]:
         return {name: cls.model_fields[name].default for name in names}
+
+    def task(self) -> Self:
+        """Return the config whose validation and test data score this one; the model's plane is the training data's."""
+        if not self.scored_on:
+            return self
+        return super(Config, self.model_copy(update={"planar": self.is_planar})).task()
+
+    def yardstick(self, metric: str) -> dict[str, Any]:
+        """Return what a metric is measured by: of the training orbits' name, what the held-out ones take from it."""
+        found = super().yardstick(metric)
+        if metric.startswith("train_"):
+            phases = [(list(phase.window), phase.segment_length) for phase in self.resolved_phases()]
+            other = {name: value for name, value in found.items() if self.yardstick_fields[name] != TRAINING}
+            return {**other, "phases": [phase for phase, _ in itertools.groupby(phases)]}
+        if metric.startswith("test_"):
+            prefixes = metric_prefixes(self.test_names)
+            names = [name for name, prefix in prefixes.items() if metric.startswith(prefix)]
+            return {**found, "dataset": None, "test_datasets": names, "data_seed": None, "missing_tail": None}
+        found |= {"dataset": None, "val_dataset": self.validation_name}
+        if self.val_dataset != "training":
+            found |= {"data_seed": None, "missing_tail": None}
+        if _is_fetched(self.validation_name):
+            found |= {"fix_nu0": None, "sampling": None}
+        return found
 
     def num_steps(self) -> int:
         """Return the steps of all phases."""

@@ -130,7 +130,7 @@ class TwoBody(Method[Config]):
                 allowed = f" (allowed: {error.allowed})" if error.allowed else ""
                 raise UnknownTestSetError(f"{name} cannot be read as orbits: {error.message}{allowed}") from None
         try:
-            return _test(_orbits(config, name, store, 0.0))
+            return _test(_orbits(config.task(), name, store, 0.0))
         except ValueError as error:
             raise UnknownTestSetError(
                 f"there is no test set {name!r} ({error}); sets are named like complex_TBP_planar_100_test, files end "

@@ -39,7 +39,7 @@ MOST_DATA = 4
 def _data(saved: SavedModel) -> TrialData:
     """Return the data of a model's config; those of the last few are kept, as each part of a picture asks for them."""
     key = saved.config.model_dump_json()
-    _DATA[key] = _DATA.pop(key, None) or saved.method.data(saved.config, DatasetStore())
+    _DATA[key] = _DATA.pop(key, None) or saved.method.trial_data(saved.config, DatasetStore())
     if len(_DATA) > MOST_DATA:
         _DATA.popitem(last=False)
     return _DATA[key]

@@ -6,6 +6,8 @@ import pandas as pd
 import pytest
 
 import analysis
+from analysis.differences.show import measured_apart
+from analysis.differences.sides import read_side
 from analysis.search import Bound, Factor, Objective
 from analysis.sources.directory import load_search, load_searches
 from analysis.sources.trial_table import load_table
@@ -14,6 +16,7 @@ from analysis.tables.errors import ExpressionError, TableError
 from analysis.tables.make import Request, make
 from analysis.tables.show import show_table
 from cluster.state.outcomes import Outcome
+from tests.methods.ripple.config import Config
 from tests.planted import crossed_search, planted_search
 from tests.searching import result
 
@@ -319,3 +322,25 @@ def test_a_csv_of_several_searches_comes_back(capsys):
     back = pd.read_csv(io.StringIO(capsys.readouterr().out))
     assert back["search"].tolist() == ["other", "planted", "planted", "other", "planted", "planted"]
     assert Objective("error") == planted().objective
+
+
+def test_searches_that_were_measured_by_different_yardsticks_are_ranked_apart_and_it_is_said(make_search, monkeypatch):
+    monkeypatch.setattr(Config, "yardstick_fields", {"shift": ("val_*",)})
+    found = []
+    for name, shift in (("near", 0.0), ("far", 2.0), ("again", 0.0)):
+        search = make_search(name=name, base={"shift": shift}, space={"learning_rate": [0.1, 0.2]})
+        search.run(lambda config: {"val_error": config["learning_rate"]}, most=2)
+        found.append(load_search(search.paths))
+    near, far, again = found
+    apart = make([near, far], Request())
+    said = "near and far were measured by different yardsticks (other validation data, or weights)"
+    assert apart.notes == (f"{said}: rank is each search's own",)
+    assert sorted(apart.frame["rank"]) == [1, 1, 2, 2]
+    assert make([near, again], Request()).notes == ()
+    assert measured_apart([read_side(near), read_side(far)]).startswith(
+        "near and far were measured by different yardsticks"
+    )
+    assert measured_apart([read_side((near, 0)), read_side((far, 1))]).startswith("near/0 and far/1 were measured by")
+    assert measured_apart([read_side(near), read_side(again)]) == ""
+    monkeypatch.setattr(Config, "yardstick_fields", {})
+    assert make([near, far], Request()).notes == ()

@@ -1,6 +1,6 @@
 """What a training of ripple can be told; it imports no JAX, as that of a real method."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
@@ -12,6 +12,9 @@ class Config(MethodConfig):
     """How the quadratic is fitted."""
 
     reported_metrics: ClassVar[Mapping[str, str]] = {"val_error": "Distance to the minimum.", "train_loss": "Loss."}
+
+    predicts_by: ClassVar[Collection[str]] = ("shift", "pace_s", "trouble")
+    """What it fits, how long that takes and what goes wrong are its own: many tests search them."""
 
     learning_rate: Annotated[float, Field(gt=0), NUMERIC] = 0.1
     """Adam's learning rate."""

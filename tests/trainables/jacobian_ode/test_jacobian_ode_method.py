@@ -11,7 +11,7 @@ from trainables._shared.program import Program, traced_numbers
 from trainables._shared.training import Training
 from trainables.jacobian_ode import losses
 from trainables.jacobian_ode.config import Config
-from trainables.jacobian_ode.data import HeldOut
+from trainables.jacobian_ode.data import TASK_STREAM, HeldOut, load
 from trainables.jacobian_ode.method import method
 from trainables.jacobian_ode.model import Untrained
 from trainables.jacobian_ode.systems import SYSTEMS
@@ -65,6 +65,10 @@ class Exact:
 
     def __init__(self, config, scaling):
         self.untrained, self.system = Untrained(jnp.zeros(()), *map(jnp.asarray, scaling)), config.known_system
+
+    def in_units(self, *scaling):
+        self.untrained = Untrained(jnp.zeros(()), *scaling)
+        return self
 
     def jacobian(self, z):
         x = (self.untrained.mean + self.untrained.std * z).reshape(-1, z.shape[-1])
@@ -241,3 +245,46 @@ def test_the_jacobian_of_lorenz_is_learned(store):
     assert metrics["test_frobenius_error_pct"] < 40 < metrics["test_lwlr_frobenius_error_pct"]
     assert metrics["test_mse_10"] < 0.01 * metrics["test_persistence_mse_10"]
     assert metrics["test_lyapunov_1"] == pytest.approx(metrics["test_lyapunov_1_exact"], abs=0.3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["jacobian", "neural_ode"])
+def test_a_model_in_other_units_is_the_same_dynamics(data, kind):
+    _, model, _ = start(changed(model=kind), data)
+    own = Untrained(jnp.ones(()), *map(jnp.asarray, data.phases[0].scaling))
+    model = type(model)(model.network, own)
+    same = model.in_units(own.mean, own.std, own.dt, own.time)
+    assert all(np.array_equal(*pair) for pair in zip(jax.tree.leaves(same), jax.tree.leaves(model), strict=True))
+    mean, std = own.mean + jnp.asarray([1.0, -2.0]), own.std * jnp.asarray([3.0, 0.5])
+    other = model.in_units(mean, std, 2 * own.dt, own.time / 3)
+    x = mean + std * jax.random.normal(jax.random.key(1), (7, 2))
+    there, here = (x - mean) / std, (x - own.mean) / own.std
+    np.testing.assert_allclose(
+        other.physical(other.jacobian(there)), model.physical(model.jacobian(here)), rtol=1e-4, atol=1e-4
+    )
+    if kind == "neural_ode":
+        np.testing.assert_allclose(std * other.field(there), own.std * model.field(here), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_one_task_scores_what_is_trained_on_other_data_by_the_same_yardstick(store):
+    task = {"trajectories": 6, "periods": 2, "points_per_period": 50}
+    few, many = (
+        changed(trajectories=num, periods=periods, points_per_period=100, scored_on=task)
+        for num, periods in ((4, 1), (9, 3))
+    )
+    first, second = (method.trial_data(config, store) for config in (few, many))
+    for part in ("validation", "tests"):
+        pair = zip(*(jax.tree.leaves(getattr(data, part)) for data in (first, second)), strict=True)
+        assert all(np.array_equal(*arrays) for arrays in pair)
+    reports = [Training(Program(method, one), one, data).advance() for one, data in ((few, first), (many, second))]
+    assert reports[0].metrics["val_persistence_mse"] == reports[1].metrics["val_persistence_mse"]
+    assert reports[0].metrics["val_free_running_mse"] != reports[1].metrics["val_free_running_mse"]
+    # No sample of the task is trained on.
+    x = {tuple(row) for row in np.asarray(load(many, store).x).reshape(-1, 2).round(9)}
+    own = np.asarray(load(many.task(), store, TASK_STREAM).x).reshape(-1, 2).round(9)
+    assert not any(tuple(row) in x for row in own)
+    # Exact dynamics are exact in any units.
+    exact = Exact(few, first.phases[0].scaling)
+    metrics = method.validate(few.task(), {}, exact, HeldOut(*map(jnp.asarray, first.validation)))
+    assert float(metrics["val_jacobian_error_pct"]) < 1e-3

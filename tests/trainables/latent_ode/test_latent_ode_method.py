@@ -10,7 +10,7 @@ from trainables._shared.datasets import DatasetStore
 from trainables._shared.program import Program, traced_numbers
 from trainables._shared.training import Training
 from trainables.latent_ode.config import ActivationName, Config
-from trainables.latent_ode.data import SPIRAL, Series, Span
+from trainables.latent_ode.data import SPIRAL, Series, Span, origin
 from trainables.latent_ode.method import method
 from trainables.latent_ode.metrics import pooled_law
 from trainables.latent_ode.model import ACTIVATIONS, LatentODE
@@ -43,6 +43,10 @@ def loss_and_gradient(config, data, step=10**6, **numbers):
     batch = method.batch(config, data, jax.random.key(2))
     (_, loss), gradient = _loss(config)(model, hyper, batch, jnp.asarray(step))
     return loss, gradient
+
+
+def as_test(series, statistics):
+    return {"series": series, "statistics": statistics, "shift": np.zeros_like(statistics.mean)}
 
 
 def is_finite(tree):
@@ -101,7 +105,7 @@ def test_a_masked_series_is_encoded_and_predicted_like_the_series_of_its_samples
     masked = series._replace(observed=Span(y, times, np.tile(holes, (len(times), 1)), series.observed.noise))
     name = "spirals_test"
     one, other = (
-        method.predict(config, traced_numbers(config), model, {name: {"series": each}})[name]
+        method.predict(config, traced_numbers(config), model, {name: as_test(each, each.statistics)})[name]
         for each in (alone, masked)
     )
     np.testing.assert_allclose(one["later"], other["later"], rtol=1e-5, atol=1e-6)
@@ -150,7 +154,7 @@ def test_a_series_is_predicted_the_same_beside_longer_ones(store):
     assert num < series.observed.mask.shape[1]
     own = Series(Span(*(a[few : few + 1, :num] for a in series[0])), Span(*(a[few : few + 1] for a in series[1])))
     predict = functools.partial(method.predict, config, traced_numbers(config), model)
-    alone, among = (predict({"x": {"series": each}})["x"] for each in (own, series))
+    alone, among = (predict({"x": as_test(each, series.statistics)})["x"] for each in (own, series))
     np.testing.assert_allclose(alone["later"][0], among["later"][few], rtol=1e-5, atol=1e-6)
 
 
@@ -174,9 +178,7 @@ def test_the_reconstruction_is_summed_over_a_series_and_averaged_over_the_batch(
     loss, _ = loss_and_gradient(config, data)
     model, stats = method.init(config, {}, jax.random.key(0)), data["statistics"]
     model = eqx.tree_at(lambda m: (m.mean, m.scale, m.time_scale), model, tuple(map(jnp.asarray, stats)))
-    predicted = method.predict(config, traced_numbers(config), model, {"x": {"series": data["series"]}})["x"][
-        "observed"
-    ]
+    predicted = method.predict(config, traced_numbers(config), model, {"x": as_test(**data)})["x"]["observed"]
     error = (np.asarray(predicted) - data["series"].observed.y) / stats.scale
     np.testing.assert_allclose(loss.value, 0.5 * (error**2).sum() / 48, rtol=1e-4)
 
@@ -333,3 +335,44 @@ def test_kl_collapse_is_seen_where_beta_is_large_and_not_in_a_healthy_model(stor
     assert reports[1000.0]["val_kl_collapse"] == 1
     assert reports[1000.0]["val_active_units"] == 0
     assert reports[1000.0]["val_collapsed_pct"] == pytest.approx(100)
+
+
+@pytest.mark.slow
+def test_one_task_scores_what_is_trained_on_other_data_by_the_same_yardstick(store, tmp_path):
+    """A model that predicts 0 in the data's own units scores the same, whatever it is normalised by."""
+    rng = np.random.default_rng(0)
+    for name, offset, spread in (("one", 50.0, 7.0), ("two", 10.0, 1.0)):
+        t = np.sort(rng.uniform(100, 400, size=(40, 12)), axis=1)
+        y = offset + spread * np.sin(t / 60 + rng.uniform(0, 6, size=(40, 1)))[..., None] * np.ones(2)
+        np.savez(tmp_path / f"{name}.npz", y=y, t=t)
+    small = SMALL | {"num_series": 64}
+    task = {"dataset": "file", "file": str(tmp_path / "one.npz"), "file_components": 2, "extrapolation": 1.0}
+    two = {**task, "file": str(tmp_path / "two.npz"), "extrapolation": 0.5}
+    configs = [Config(**small, deterministic=True, scored_on=task, noise=0.5)]
+    configs += [Config(**small, deterministic=True, **values, scored_on=task) for values in (task, two)]
+    found = []
+    for config in configs:
+        data, kept = method.trial_data(config, store), method.data(config, store).phases[0]["statistics"]
+        model = jax.tree.map(jnp.zeros_like, method.init(config, {}, jax.random.key(0)))
+        zero = (0.0 - origin(config) - kept.mean) / kept.scale
+        model = eqx.tree_at(lambda m: (m.mean, m.scale, m.time_scale), model, tuple(map(jnp.asarray, kept)))
+        model = eqx.tree_at(lambda m: m.decoder.layers[-1].bias, model, jnp.asarray(zero, jnp.float32))
+        found.append({k: float(v) for k, v in method.validate(
+            config.task(), traced_numbers(config.task()), model, data.validation).items()})  # fmt: skip
+    for name in ("val_extrapolation_error_pct", "val_extrapolation_mse", "val_reconstruction_error_pct"):
+        values = [one[name] for one in found[1:]]
+        assert values == pytest.approx([values[0]] * 2, rel=1e-4), name
+        assert found[0][name] == pytest.approx(values[0], rel=1e-4), name
+    assert found[1]["val_extrapolation_error_pct"] > 150  # 0 is far off the mean of the file
+
+
+@pytest.mark.slow
+def test_a_search_over_data_with_a_task_trains(store):
+    task = {"noise": 0.05, "num_observed": 8, "num_series": 64}
+    ends = []
+    for values in ({"noise": 0.0, "num_observed": 6}, {"noise": 0.3, "num_observed": 12}):
+        config = Config(**(SMALL | values), scored_on=task)
+        training = Training(Program(method, config), config, method.trial_data(config, store))
+        ends.append(training.advance())
+        assert float(training.scoring["noise"]) == pytest.approx(0.05)
+    assert all(np.isfinite(end.metrics["val_extrapolation_error_pct"]) for end in ends)
