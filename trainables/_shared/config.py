@@ -188,7 +188,7 @@ class MethodConfig(FrozenModel):
             why = f"with it there is no such task: {said}"
             raise ConfigError("scored_on", self.scored_on, why, "values that fit the others") from None
 
-    def check_task(self, task: Self) -> None:
+    def check_task(self, task: Any) -> None:
         """Raise ConfigError if a model that is trained by this config cannot be scored on the data of `task`."""
 
     def yardstick(self, metric: str) -> dict[str, Any]:

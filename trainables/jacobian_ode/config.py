@@ -1,7 +1,7 @@
 """The configuration of the Jacobian method; imports no JAX."""
 
 from collections.abc import Collection, Mapping
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -266,7 +266,7 @@ class Config(MethodConfig):
         """Samples that a held-out trajectory needs: those up to its base point and the longest free run."""
         return self.base_sample + max(self.horizon, *self.test_horizons)
 
-    def check_task(self, task: Self) -> None:
+    def check_task(self, task: Any) -> None:
         """Raise ConfigError if the task has other components, or holds out other pieces of the file trained on."""
         if task.num_components != self.num_components:
             why = f"has trajectories of {task.num_components} components, and the model is of {self.num_components}"

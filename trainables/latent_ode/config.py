@@ -3,7 +3,7 @@
 import math
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -186,7 +186,7 @@ class Config(MethodConfig):
         """Components of an observation."""
         return self.file_components or {"spirals": 2, "orbits": 4}[self.dataset]
 
-    def check_task(self, task: Self) -> None:
+    def check_task(self, task: Any) -> None:
         """Raise ConfigError if the task's series have other components, or its file holds them out otherwise."""
         if task.num_components != self.num_components:
             why = f"has series of {task.num_components} components, and the model is of {self.num_components}"

@@ -454,7 +454,7 @@ name: try
 trainable: latent_ode
 objective: {metric: val_extrapolation_error_pct}
 base: {dataset: file, file: FILE, file_components: 2}
-space: {learning_rate: [0.01, 0.02], extrapolation: [0.5, 1.0]}
+space: {learning_rate: [0.01, 0.02], latent: [4, 8]}
 sampler: {name: grid}
 """
 
