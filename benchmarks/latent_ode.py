@@ -141,7 +141,7 @@ class Case:
         times = jnp.concatenate([t, jnp.transpose(self.validation.later.t) / self.model.time_scale])
         single, num = (self.model.field, self.model.start(self.model.encode(x, t, mask)[0]), times), len(t)
         with jax.enable_x64(True):
-            double = jax.tree.map(lambda array: jnp.asarray(array, jnp.float64), single)
+            double: tuple[Any, Any, Any] = jax.tree.map(lambda array: jnp.asarray(array, jnp.float64), single)
             fine = np.asarray(fixed("tsit5", *double, 16).z)
 
         def shown(part: slice, z: Any) -> str:

@@ -50,7 +50,8 @@ def with_models(file: SpecFile) -> SpecFile:
     base, space, files = dict(spec.base), dict(spec.space), {}
     if FIELD in base:
         base[FIELD] = found(base[FIELD], ("base", FIELD))
-        files = {spec.base[FIELD]: base[FIELD]} if isinstance(base[FIELD], str) else {}
+        asked = spec.base[FIELD]
+        files = {asked: base[FIELD]} if isinstance(asked, str) and isinstance(base[FIELD], str) else {}
     parameter = space.get(FIELD)
     if isinstance(parameter, NamedChoice):
         named = {label: found(value, written.label(FIELD, 0, label)) for label, value in parameter.choices.items()}
