@@ -181,8 +181,8 @@ def profile(name: str, *, earlier: bool, data: Path, num: int = 10) -> str:
         return type(model)(network, model.untrained)
 
     def run(network: Any) -> Any:
-        step = steps._step(config, of(network), given)
-        return jnp.mean((rollout.forced_run(step, given[:, -1], observed, 0.8) - observed) ** 2)
+        step, start = steps._run(config, of(network), given)
+        return jnp.mean((rollout.forced_run(step, start, observed, 0.8) - observed) ** 2)
 
     def base(network: Any) -> Any:
         rule = config.spline_quadrature, config.spline_points

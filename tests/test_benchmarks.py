@@ -7,10 +7,12 @@ import shlex
 import subprocess
 import sys
 
+import pandas as pd
 import pytest
 import yaml
 
-from benchmarks import bench, sweep
+from analysis.search import Factor, Objective, Search
+from benchmarks import bench, jacobian_ode_rivals, sweep
 from benchmarks.rivals.contenders import CONTENDERS, Lines, environment_in, told_in
 from benchmarks.rivals.measured import Measured, Seen, Told
 from benchmarks.rivals.task import METRIC, TASK, Task, make_task, note, spec_values
@@ -186,3 +188,61 @@ def test_the_report_says_what_failed_and_goes_on(tmp_path, monkeypatch):
     assert text.count("This command ended with status 2.") == 2
     assert "Machine: " in text
     assert "Command: `make bench`" in text
+
+
+# -- jacobian_ode: winners of equal searches
+
+
+def rivals(*rows):
+    """A search whose trials have these values, in order."""
+    names = (
+        "noise",
+        "model",
+        "learning_rate",
+        "outcome",
+        "feasible",
+        "val_noisy_free_running_mse",
+        "val_free_running_mse",
+    )
+    trials = pd.DataFrame([dict(zip(names, row, strict=True)) | {"trial": number} for number, row in enumerate(rows)])
+    factors = tuple(Factor(name, levels=()) for name in names[:3])
+    configs = [{"noise": row[0], "model": row[1], "learning_rate": row[2], "validation": "noisy"} for row in rows]
+    return Search("pairs", trials, factors, (Objective("val_free_running_mse"),), read_config=configs.__getitem__)
+
+
+def test_each_model_and_noise_has_a_feasible_winner_by_either_error(capsys):
+    search = rivals(
+        (0.1, "jacobian", 1e-3, "completed", True, 2.0, 0.1),
+        (0.1, "jacobian", 3e-3, "completed", True, 1.0, 0.2),
+        (0.1, "jacobian", 1e-2, "completed", False, 0.5, 0.05),
+        (0.1, "neural_ode", 1e-3, "diverged", False, 0.1, 0.01),
+        (0.1, "neural_ode", 3e-3, "completed", True, 3.0, 0.3),
+        (0.2, "neural_ode", 3e-3, "completed", False, 3.0, 0.3),
+    )
+    found = jacobian_ode_rivals.winners(search, ["noisy", "clean"])
+    assert [(one.noise, one.selection, one.model, one.fields["learning_rate"]) for one in found] == [
+        (0.1, "noisy", "jacobian", 3e-3),
+        (0.1, "clean", "jacobian", 1e-3),
+        (0.1, "noisy", "neural_ode", 3e-3),
+        (0.1, "clean", "neural_ode", 3e-3),
+    ]
+    assert [one.fields["validation"] for one in found] == ["noisy", "clean"] * 2
+    assert (found[0].feasible, found[0].of, found[0].setting) == (2, 3, "learning_rate 0.003")
+    assert "at noise 0.2 no neural ODE of 1 is feasible" in capsys.readouterr().out
+
+
+def test_a_winner_is_trained_on_its_own_data_and_on_others():
+    (winner, _) = jacobian_ode_rivals.winners(
+        rivals((0.1, "jacobian", 1e-3, "completed", True, 2.0, 0.1)), ["noisy", "clean"]
+    )
+    runs = [(kind, of["seed"], of["data_seed"]) for kind, of in jacobian_ode_rivals.runs_of(winner, 3)]
+    assert runs == [("seed", 0, 0), ("seed", 1, 0), ("seed", 2, 0), ("data", 1, 1), ("data", 2, 2)]
+    errors = {"test_frobenius_error_pct": 20.0, "test_lyapunov_1": 0.8, "test_lyapunov_1_exact": 0.88}
+    errors |= {"test_free_lyapunov_1": 0.9, "val_free_running_mse": 1e-3}
+    found = [("seed", errors), ("seed", errors | {"test_frobenius_error_pct": 24.0}), ("data", {})]
+    cells = [cell.strip() for cell in jacobian_ode_rivals.row(winner, found).strip("|").split("|")]
+    assert len(cells) == len(jacobian_ode_rivals.HEAD)
+    assert cells[0] == "10 %"
+    assert cells[5] == "22 (20 to 24)"
+    assert cells[6] == "0 of 1 finite"
+    assert cells[7] == "0.80 (0.80 to 0.80) (0.88)"

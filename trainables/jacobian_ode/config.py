@@ -33,6 +33,10 @@ class Config(MethodConfig):
         "val_persistence_mse": "the same error where the last given sample is the prediction",
         "val_one_step_over_persistence": "val_one_step_mse over val_persistence_mse: at most 1 where the model knows "
         "more than persistence",
+        **{
+            f"val_noisy_{name}": f"val_{name} on validation trajectories that have the noise of the training data"
+            for name in ("free_running_mse", "one_step_mse", "persistence_mse", "one_step_over_persistence")
+        },
         "val_loop_loss": "mean square of the integrals of J around closed loops of validation states, in variances of "
         "the training data per unit of time squared; the loops and the rule are the same for every trial",
         "val_loop_loss_over_sqrt_n": "val_loop_loss over the root of the number of components",
@@ -52,6 +56,9 @@ class Config(MethodConfig):
         "val_free_running_mse": "min",
         "val_one_step_mse": "min",
         "val_one_step_over_persistence": "min",
+        "val_noisy_free_running_mse": "min",
+        "val_noisy_one_step_mse": "min",
+        "val_noisy_one_step_over_persistence": "min",
         "val_loop_loss": "min",
         "val_loop_loss_over_sqrt_n": "min",
         "val_jacobian_error": "min",
@@ -65,20 +72,23 @@ class Config(MethodConfig):
         "stages": "straight_lines",
         "spline_quadrature": "trapezoid",
         "free_run_start": USUAL_INIT_STEPS,
+        "validation": "clean",
     }
 
     yardstick_fields: ClassVar[Mapping[str, tuple[str, ...]]] = {
         # The training trajectories too: errors are in units of their variance.
-        **dict.fromkeys(("system", "dimension", "file", "file_pieces"), (*HELD_OUT, *TRAINING)),
+        **dict.fromkeys(("system", "dimension", "file", "file_pieces", "data_seed"), (*HELD_OUT, *TRAINING)),
         **dict.fromkeys(("trajectories", "periods", "points_per_period"), (*HELD_OUT, *TRAINING)),
         "horizon": FREE_RUNS,
         **dict.fromkeys(("traj_init_steps", "free_run_start"), (*FREE_RUNS, "test_*mse_*")),
         "test_horizons": ("test_*mse_*",),
-        "noise": ("test_lwlr_*", *TRAINING),
+        "noise": ("val_noisy_*", "test_lwlr_*", *TRAINING),
+        "smoothing": ("test_lwlr_*", *TRAINING),
         "sequence_length": TRAINING,
-        **dict.fromkeys(("gamma", "alpha_min"), ("train_trajectory", "train_loss")),
+        **dict.fromkeys(("gamma", "release", "alpha_min"), ("train_trajectory", "train_loss")),
         **dict.fromkeys(("model", "loop_closure", "loop_weight"), ("train_loop", "train_loss")),
         **dict.fromkeys(("loop_points", "loop_inner_points", "quadrature"), ("train_loop", "train_loss")),
+        "loop_weight_start": ("train_loss",),
         "jacobian_weight": ("train_jacobian", "train_loss"),
         "l1_weight": ("train_l1", "train_loss"),
     }
@@ -87,6 +97,7 @@ class Config(MethodConfig):
     }
     predicts_by: ClassVar[Collection[str]] = (
         *("traj_init_steps", "quadrature", "inner_points", "stages", "spline_quadrature", "spline_points"),
+        *("base_point", "smoothing"),
     )
 
     system: Literal["lorenz", "van_der_pol", "lorenz96", "file"] = "lorenz"
@@ -105,9 +116,17 @@ class Config(MethodConfig):
     """Length of a generated trajectory in typical periods of its system."""
     points_per_period: int = Field(default=100, ge=4)
     """Samples of a period, evenly spaced in time."""
+    data_seed: int = Field(default=0, ge=0)
+    """Seed of the initial conditions, of which trajectories train, validate and test, and of the noise."""
     noise: Annotated[float, Field(ge=0), NUMERIC] = 0.0
-    """Standard deviation of the noise on the training trajectories, over that of the signal: 0.05 is 5 %. Every sample
-    keeps its noise; validation and test are free of it."""
+    """Standard deviation of the noise on the trajectories, over that of the signal: 0.05 is 5 %. Every sample keeps its
+    noise. Test trajectories are free of it; validation is made with it and without it."""
+    smoothing: int = Field(default=1, ge=1, examples=[5, 11])
+    """Samples (an odd number) of the window in which a cubic smooths the training trajectories, and the given samples
+    of noisy validation; 1 leaves them as they are."""
+    validation: Literal["noisy", "clean"] = "noisy"
+    """Which free-running error picks the best step of a training: on validation trajectories with the noise of the
+    training data, or without it, which no recording offers."""
 
     model: Literal["jacobian", "neural_ode"] = "jacobian"
     """`jacobian`: the network's outputs are J; `neural_ode`: they are the vector field, whose J is its derivative (the
@@ -147,11 +166,16 @@ class Config(MethodConfig):
     """Rule of the integral along the spline through the given samples, within each interval between two of them."""
     spline_points: int = Field(default=2, ge=2)
     """Nodes of each such interval, both ends included with the trapezoid; where it is not given, 4 with that."""
+    base_point: Literal["two_ends", "least_squares"] = "two_ends"
+    """What a run starts from: `two_ends` is the last given sample, and of a learned J the vector field there from that
+    and the first one; `least_squares` fits state and field to all of the given samples."""
 
     loop_closure: bool = True
     """Whether loops are closed at all: false leaves loop_weight without effect, as a weight of 0 does."""
     loop_weight: Annotated[float, Field(ge=0), NUMERIC] = 1e-3
     """Weight of the loop-closure loss; with 0 no loop is computed."""
+    loop_weight_start: Annotated[float, Field(ge=0), NUMERIC] = 1.0
+    """Share of loop_weight while alpha is 1: the weight is loop_weight (1 - alpha + alpha loop_weight_start)."""
     loop_points: int = Field(default=20, ge=3)
     """States drawn from the batch for one loop."""
     loop_inner_points: int = Field(default=4, ge=2)
@@ -175,6 +199,8 @@ class Config(MethodConfig):
     """AdamW's decoupled weight decay."""
     gamma: Annotated[float, Field(ge=0, le=1), NUMERIC] = 0.999
     """Share of alpha that stays at each of its updates, every 5 steps: 1 - gamma is how fast the forcing is let go."""
+    release: Annotated[float, Field(ge=0, le=1), NUMERIC] = 0.0
+    """Share of the steps after which gamma would leave a hundredth of alpha; with 0 gamma is what it says itself."""
     alpha_min: Annotated[float, Field(ge=0, le=1), NUMERIC] = 0.0
     """The least alpha."""
 
@@ -201,6 +227,9 @@ class Config(MethodConfig):
             )
         if len(set(self.test_horizons)) < len(self.test_horizons):
             raise ConfigError("test_horizons", list(self.test_horizons), "names a horizon twice", "each once")
+        if self.smoothing != 1 and (self.smoothing < 5 or self.smoothing % 2 == 0):
+            why = "is no window that a cubic smooths: it goes through four samples, and a window has a middle"
+            raise ConfigError("smoothing", self.smoothing, why, "1, 5, 7, 9, ...")
         if self.learning_rate_min > self.learning_rate:
             raise ConfigError(
                 "learning_rate_min",
@@ -274,6 +303,9 @@ class Config(MethodConfig):
         if self.file is not None and task.file == self.file and task.file_pieces != self.file_pieces:
             why = "cuts the file that is trained on into other pieces: what it holds out would be trained on"
             raise ConfigError("scored_on", self.scored_on, why, f"file_pieces: {self.file_pieces}, or another file")
+        if self.file is not None and task.file == self.file and task.data_seed != self.data_seed:
+            why = "splits the file that is trained on otherwise: what it holds out would be trained on"
+            raise ConfigError("scored_on", self.scored_on, why, f"data_seed: {self.data_seed}, or another file")
 
     def yardstick(self, metric: str) -> dict[str, Any]:
         """Return what a metric is measured by: where its free runs start, and only those loops that are computed."""
@@ -292,6 +324,12 @@ class Config(MethodConfig):
                 found[f"{name}_weight"] = getattr(self, f"{name}_weight") > 0
         return found
 
+    def for_training(self) -> Self:
+        """Return the config that traced training gets: the host alone draws data, smooths them and picks steps."""
+        unread = ("data_seed", "smoothing", "validation")
+        fields = type(self).model_fields
+        return super().for_training().model_copy(update={name: fields[name].default for name in unread})
+
     def num_steps(self) -> int:
         """Return the optimiser steps."""
         return self.steps
@@ -307,7 +345,7 @@ class Config(MethodConfig):
         """Return what a user must know of the file; raises ConfigError as `check_data` does."""
         if self.file is None or self.is_fetched:
             return ()
-        return recording_warnings(self.file, self.file_pieces)
+        return recording_warnings(self.file, self.file_pieces, self.data_seed)
 
     def check_recording(self, recording: Recording) -> None:
         """Raise ConfigError where a recording has other components, or too few or too short trajectories once cut."""
@@ -324,12 +362,13 @@ class Config(MethodConfig):
     def check_samples(self, lengths: list[int], field: str, value: object) -> None:
         """Raise ConfigError where a trajectory is shorter than a window of held-out data or a training sequence."""
         shortest = min(lengths)
-        needed = max(self.window, self.sequence_length)
+        needed = max(self.window, self.sequence_length, self.smoothing)
         if shortest < needed:
             why = f"its shortest trajectory has {shortest} samples; "
-            if self.sequence_length > self.window:
-                why += f"sequence_length needs {needed}"
-                allowed = "longer trajectories, or a smaller sequence_length"
+            longest = max(("sequence_length", "smoothing"), key=lambda name: getattr(self, name))
+            if getattr(self, longest) == needed > self.window:
+                why += f"{longest} needs {needed}"
+                allowed = f"longer trajectories, or a smaller {longest}"
             else:
                 horizon = self.window - self.base_sample
                 why += (
@@ -340,8 +379,8 @@ class Config(MethodConfig):
             raise ConfigError(field, self.file if field == "file" else value, why, allowed)
 
     def selected_by(self) -> tuple[str, Literal["min", "max"]]:
-        """Return the objective: the free-running error on the validation trajectories."""
-        return "val_free_running_mse", "min"
+        """Return the free-running error on the validation trajectories, with noise or without."""
+        return ("val_noisy_free_running_mse" if self.validation == "noisy" else "val_free_running_mse"), "min"
 
     def final_metrics(self) -> Mapping[str, str]:
         """Return the metrics of the test trajectories: name to one sentence."""
@@ -358,12 +397,19 @@ class Config(MethodConfig):
             unused["file_pieces"] = f"system {self.system} has no recordings"
         if self.free_run_start < self.traj_init_steps:
             unused["free_run_start"] = f"{self.traj_init_steps} samples are given before a free run starts"
-        loops = ("loop_weight", "loop_points", "loop_inner_points")
+        loops = ("loop_weight", "loop_weight_start", "loop_points", "loop_inner_points")
         if not self.loop_closure:
-            unused["loop_weight"] = "loop_closure is false"
+            unused |= dict.fromkeys(loops[:2], "loop_closure is false")
+        elif self.loop_weight == 0:
+            unused["loop_weight_start"] = "loop_weight is 0"
+        if self.release > 0:
+            unused["gamma"] = "release says how fast alpha is let go"
         if self.model == "neural_ode":
             unused |= dict.fromkeys(
-                ("loop_closure", *loops, "quadrature", "inner_points", "stages", "spline_quadrature", "spline_points"),
+                ("loop_closure", *loops, "quadrature", "inner_points", "stages"),
                 "a neural ODE's vector field is its network, and every loop of its J closes",
             )
+            if self.base_point == "two_ends":
+                why = "a neural ODE starts at the last given sample"
+                unused |= dict.fromkeys(("spline_quadrature", "spline_points"), why)
         return unused

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Float32, Float64, Int32
 from scipy.integrate import solve_ivp
+from scipy.signal import savgol_filter
 
 from trainables._shared.config import ConfigError
 from trainables._shared.data_files import Source
@@ -29,6 +30,10 @@ TASK_STREAM = " scored on"
 """Of the trajectories of a task: none of them is among those that another config trains on."""
 TEST_STATES = 100
 """States of each test trajectory at which J is compared."""
+VALIDATION_STREAM = 1
+"""Of the noise on validation trajectories: that on training trajectories of the same shape is another."""
+SHORTEST_WINDOW = 5
+"""Samples of the shortest window in which a cubic smooths anything."""
 _GENERATOR_VERSION = 1
 
 
@@ -43,18 +48,18 @@ class Scaling(NamedTuple):
 
 
 class Training(NamedTuple):
-    """Standardised training trajectories, end to end."""
+    """Standardised training trajectories, end to end; states and noise are both smoothed where the config says so."""
 
     z: Float32[np.ndarray, "samples n"]
     noise: Float32[np.ndarray, "samples n"]
-    """Unit noise: one draw for each sample, whatever its level."""
+    """Unit noise: one draw for each sample, whatever its level, before it is smoothed."""
     starts: Int32[np.ndarray, " sequences"]
     """First samples of the sequences that lie in one trajectory."""
     scaling: Scaling
 
 
 class HeldOut(NamedTuple):
-    """Standardised noise-free windows and states of validation trajectories."""
+    """Standardised noise-free windows and states of validation trajectories, and what makes noisy ones of them."""
 
     windows: Float32[np.ndarray, "windows samples n"]
     states: Float32[np.ndarray, "states n"]
@@ -63,6 +68,10 @@ class HeldOut(NamedTuple):
     dt: Float32[np.ndarray, ""]
     time: Float32[np.ndarray, ""]
     """These four are the Scaling that they are standardised by, in whose units errors are."""
+    noise: Float32[np.ndarray, "windows samples n"]
+    """One draw for each sample, whatever its level, times that level."""
+    smoother: Float32[np.ndarray, "given given"]
+    """What smooths the given samples, and knows none after them."""
 
 
 class Test(NamedTuple):
@@ -107,8 +116,9 @@ def load(config: Config, store: DatasetStore, stream: str = "") -> Recording:
     """
     if (system := config.known_system) is not None:
         size = (config.num_components, config.trajectories, config.periods, config.points_per_period)
-        recipe = json.dumps([_GENERATOR_VERSION, *size]) + stream
-        data = store.get(f"jacobian_ode_{config.system}", recipe, lambda: generate(system, *size, stream))
+        name = (f" seed {config.data_seed}" if config.data_seed else "") + stream
+        recipe = json.dumps([_GENERATOR_VERSION, *size]) + name
+        data = store.get(f"jacobian_ode_{config.system}", recipe, lambda: generate(system, *size, name))
         return Recording(tuple(np.asarray(data["x"])), float(data["dt"]))
     assert config.file is not None
     if config.is_fetched:
@@ -139,9 +149,14 @@ def _cached(config: Config, store: DatasetStore) -> Recording:
     return Recording(tuple(np.split(data["x"], np.cumsum(data["lengths"])[:-1])), float(data["dt"]))
 
 
-def split(recording: Recording) -> tuple[list[np.ndarray], list[np.ndarray], list[np.ndarray]]:
-    """Return the trajectories that train, validate and test."""
-    parts = split_indices(len(recording.x))
+def _seeded(seed: int) -> tuple[int, ...]:
+    """Return what a seed adds to what a draw is made of: nothing if it is 0, as before there was one."""
+    return (seed,) if seed else ()
+
+
+def split(recording: Recording, seed: int = 0) -> tuple[list[np.ndarray], list[np.ndarray], list[np.ndarray]]:
+    """Return the trajectories that train, validate and test, another split for each seed."""
+    parts = split_indices(len(recording.x), seed)
     return tuple([np.asarray(recording.x[index]) for index in part] for part in parts)  # pyright: ignore[reportReturnType]
 
 
@@ -156,25 +171,44 @@ def measure(training: list[Float64[np.ndarray, "samples n"]], dt: float) -> Scal
     return Scaling(*(np.asarray(value, np.float32) for value in (together.mean(0), std, dt, time)))
 
 
+def smooth(x: Float32[np.ndarray, "samples n"], window: int) -> Float32[np.ndarray, "samples n"]:
+    """Return samples smoothed by the cubic that fits the window around each best (Savitzky and Golay 1964).
+
+    Near the ends the window is the first or the last one; of fewer samples it is as long as they are. Fewer than five
+    samples are what they were: a cubic goes through four.
+    """
+    window = min(window, len(x) - 1 + len(x) % 2)
+    return x if window < SHORTEST_WINDOW else savgol_filter(x, window, 3, axis=0).astype(np.float32)
+
+
 def build(config: Config, store: DatasetStore, stream: str = "") -> tuple[Training, HeldOut, Test]:
     """Return training, validation and test data of a config; of generated ones, those of a stream."""
     recording = load(config, store, stream)
-    training, validation, test = split(recording)
+    training, validation, test = split(recording, config.data_seed)
     scaling = measure(training, recording.dt)
 
     def standard(x: Float64[np.ndarray, "samples n"]) -> Float32[np.ndarray, "samples n"]:
         return ((x - scaling.mean) / scaling.std).astype(np.float32)
 
     z = np.concatenate([standard(x) for x in training])
-    noise = np.random.default_rng(z.shape).standard_normal(z.shape, np.float32)
+    noise = np.random.default_rng((*z.shape, *_seeded(config.data_seed))).standard_normal(z.shape, np.float32)
     ends = np.cumsum([len(x) for x in training])
+    z, noise = (
+        np.concatenate([smooth(one, config.smoothing) for one in np.split(array, ends[:-1])]) for array in (z, noise)
+    )
     starts = [np.arange(end - len(x), end - config.sequence_length + 1) for x, end in zip(training, ends, strict=True)]
     train = Training(z, noise, np.concatenate(starts).astype(np.int32), scaling)
 
     held_out = [standard(x) for x in validation]
-    windows = np.concatenate([_windows(x, config, config.horizon) for x in held_out])
     states = np.concatenate(held_out)
-    held = HeldOut(_evenly(windows, MAX_WINDOWS), _evenly(states, MAX_STATES), *scaling)
+    # Drawn for each sample of the trajectories, not of the windows: trials with other windows see the same noise.
+    draws = np.random.default_rng((*states.shape, VALIDATION_STREAM, *_seeded(config.data_seed)))
+    windows, unit = (
+        _evenly(np.concatenate([_windows(x, config, config.horizon) for x in each]), MAX_WINDOWS)
+        for each in (held_out, [draws.standard_normal(x.shape, np.float32) for x in held_out])
+    )
+    level, given = np.float32(config.noise), np.eye(config.traj_init_steps, dtype=np.float32)
+    held = HeldOut(windows, _evenly(states, MAX_STATES), *scaling, level * unit, smooth(given, config.smoothing))
     return train, held, _test(config, store, train, [standard(x) for x in test], states)
 
 

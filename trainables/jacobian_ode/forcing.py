@@ -7,6 +7,8 @@ from trainables.jacobian_ode.lyapunov import largest_exponent
 
 EVERY = 5
 """Batches between two updates of alpha."""
+LEFT = 0.01
+"""Share of alpha that is left where it counts as let go."""
 
 
 def next_alpha(
@@ -25,6 +27,17 @@ def next_alpha(
     # A Jacobian that is not finite grows without bound: all of the observed sample is needed.
     needed = jnp.where(jnp.isfinite(needed), jnp.maximum(needed, 0.0), 1.0)
     return jnp.maximum(gamma * alpha + (1 - gamma) * needed, alpha_min)
+
+
+def share_that_stays(gamma: Float[Array, ""], release: Float[Array, ""], steps: int) -> Float[Array, ""]:
+    """Return gamma, or where `release` is over 0 the one that leaves a hundredth of alpha after that share of steps."""
+    updates = jnp.maximum(release * steps / EVERY, 1.0)
+    return jnp.where(release > 0, LEFT ** (1 / updates), gamma)
+
+
+def annealed(alpha: Float[Array, ""], weight: Float[Array, ""], start: Float[Array, ""]) -> Float[Array, ""]:
+    """Return a weight of the loss that goes from `start` times itself at alpha 1 to itself at alpha 0."""
+    return weight * (1 - alpha + alpha * start)
 
 
 def rate_share(alpha: Float[Array, ""], k: Float[Array, ""]) -> Float[Array, ""]:

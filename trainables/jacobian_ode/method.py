@@ -16,7 +16,7 @@ from trainables.jacobian_ode.baselines import one_step
 from trainables.jacobian_ode.config import Config
 from trainables.jacobian_ode.data import TASK_STREAM, HeldOut, Scaling, Test, Training, build
 from trainables.jacobian_ode.lyapunov import spectrum
-from trainables.jacobian_ode.metric_names import LARGEST_SPECTRUM, free_running_name
+from trainables.jacobian_ode.metric_names import LARGEST_SPECTRUM, SPECTRA, exponent_name, free_running_name
 from trainables.jacobian_ode.metrics import by_trajectory, eigenvalue_share, frobenius, jacobian_errors, mean_square
 from trainables.jacobian_ode.model import Model, Network, Untrained, VectorFieldModel, make_model
 from trainables.jacobian_ode.quadrature import RuleName
@@ -24,6 +24,8 @@ from trainables.jacobian_ode.rollout import (
     Anchored,
     Step,
     base_point_field,
+    fitted_base_point,
+    fitted_start,
     forced_run,
     free_run,
     rk4_step,
@@ -117,27 +119,35 @@ class JacobianODE(Method[Config]):
         z = z + hyper["noise"] * noise
         given, observed = z[:, : config.traj_init_steps], z[:, config.traj_init_steps :]
         states = z.reshape(-1, z.shape[-1])
-        predicted = forced_run(_step(config, model, given), given[:, -1], observed, alpha)
+        step_ahead, first = _run(config, model, given)
+        predicted = forced_run(step_ahead, first, observed, alpha)
+        weights = {name: hyper[f"{name}_weight"] for name in ("loop", "jacobian", "l1")}
+        weights["loop"] = forcing.annealed(alpha, weights["loop"], hyper["loop_weight_start"])
         parts = {
             "trajectory": jnp.mean((predicted - observed) ** 2),
-            "loop": self._loop(config, hyper, model, states, key),
+            "loop": self._loop(config, weights["loop"], model, states, key),
             "jacobian": losses.where_weighted(
-                hyper["jacobian_weight"],
+                weights["jacobian"],
                 lambda network: losses.squared_norm(type(model)(network, model.untrained), states),
                 model.network,
             ),
-            "l1": losses.where_weighted(hyper["l1_weight"], losses.absolute_weights, model.network),
+            "l1": losses.where_weighted(weights["l1"], losses.absolute_weights, model.network),
             "alpha": alpha,
         }
         value = parts["trajectory"]
-        for name in ("loop", "jacobian", "l1"):
-            value = value + hyper[f"{name}_weight"] * parts[name]
-        after = self._next_alpha(hyper, jax.lax.stop_gradient(model), z, step)
+        for name, weight in weights.items():
+            value = value + weight * parts[name]
+        after = self._next_alpha(config, hyper, jax.lax.stop_gradient(model), z, step)
         after = eqx.tree_at(lambda tree: tree.untrained.alpha, model, after)
         return Loss(value, parts, jnp.asarray(True), after)
 
     def _loop(
-        self, config: Config, hyper: Hyper, model: Model, states: Float[Array, "states n"], key: PRNGKeyArray
+        self,
+        config: Config,
+        weight: Float[Array, ""],
+        model: Model,
+        states: Float[Array, "states n"],
+        key: PRNGKeyArray,
     ) -> Float[Array, ""]:
         if not config.loop_closure or isinstance(model, VectorFieldModel):
             return jnp.zeros(())
@@ -147,27 +157,45 @@ class JacobianODE(Method[Config]):
             probe = type(model)(network, model.untrained)
             return losses.loop_closure(probe, corners, config.quadrature, config.loop_inner_points)
 
-        return losses.where_weighted(hyper["loop_weight"], closure, model.network)
+        return losses.where_weighted(weight, closure, model.network)
 
     def _next_alpha(
-        self, hyper: Hyper, model: Model, z: Float[Array, "batch samples n"], step: Int[Array, ""]
+        self, config: Config, hyper: Hyper, model: Model, z: Float[Array, "batch samples n"], step: Int[Array, ""]
     ) -> Float[Array, ""]:
         now, dt = model.untrained.alpha, model.untrained.dt
+        gamma = forcing.share_that_stays(hyper["gamma"], hyper["release"], config.steps)
 
         def update() -> Float[Array, ""]:
-            return forcing.next_alpha(now, model.jacobian(z), dt, hyper["gamma"], hyper["alpha_min"])
+            return forcing.next_alpha(now, model.jacobian(z), dt, gamma, hyper["alpha_min"])
 
         return jax.lax.cond(jnp.asarray((step + 1) % forcing.EVERY == 0), update, lambda: now)
 
     def validate(self, config: Config, hyper: Hyper, model: Any, data: PyTree[Array]) -> dict[str, Float[Array, ""]]:
-        """Return free-running (alpha 0) and one-step errors on held-out trajectories, and how plausible J is."""
-        windows, states, *scaling = map(jnp.asarray, HeldOut(*data))
-        model = model.in_units(*scaling)  # of the data, which need not be those that it was trained on
-        given, later = windows[:, : config.traj_init_steps], windows[:, config.traj_init_steps :]
+        """Return free-running (alpha 0) and one-step errors on held-out trajectories, and how plausible J is.
+
+        The errors are of trajectories without noise, and of the same with it: of those, given samples are smoothed as
+        the training data are, and what is predicted is as it was recorded.
+        """
+        held_out = HeldOut(*map(jnp.asarray, data))
+        # Of the data, which need not be those that it was trained on.
+        model = model.in_units(held_out.mean, held_out.std, held_out.dt, held_out.time)
+        windows, states = held_out.windows, held_out.states
+        noisy = windows + held_out.noise
+        given = jnp.einsum("st,btn->bsn", held_out.smoother, noisy[:, : config.traj_init_steps])
+        given = jnp.concatenate([windows[:, : config.traj_init_steps], given])
+        run = free_run(*_run(config, model, given), config.horizon)
+        errors = {}
+        for name, seen, predicted in zip(("val_", "val_noisy_"), (windows, noisy), jnp.split(run, 2), strict=True):
+            last, later = seen[:, config.traj_init_steps - 1], seen[:, config.traj_init_steps :]
+            one_step_mse = jnp.mean((predicted[:, 0] - later[:, 0]) ** 2)
+            persistence_mse = jnp.mean((last - later[:, 0]) ** 2)
+            errors |= {
+                f"{name}free_running_mse": jnp.mean((predicted - later) ** 2),
+                f"{name}one_step_mse": one_step_mse,
+                f"{name}persistence_mse": persistence_mse,
+                f"{name}one_step_over_persistence": one_step_mse / persistence_mse,
+            }
         dt, num = model.untrained.dt, states.shape[-1]
-        run = free_run(_step(config, model, given), given[:, -1], config.horizon)
-        one_step_mse = jnp.mean((run[:, 0] - later[:, 0]) ** 2)
-        persistence_mse = jnp.mean((given[:, -1] - later[:, 0]) ** 2)
         J = model.jacobian(states)
         # The same loops and the same rule at every report of every trial: a search may choose by them.
         corners = losses.draw_corners(states, *VALIDATION_LOOPS, jax.random.key(0))
@@ -175,10 +203,7 @@ class JacobianODE(Method[Config]):
         exact = _exact(config, model.untrained, states)
         error = jnp.mean(frobenius(exact - model.physical(J)))
         return {
-            "val_free_running_mse": jnp.mean((run - later) ** 2),
-            "val_one_step_mse": one_step_mse,
-            "val_persistence_mse": persistence_mse,
-            "val_one_step_over_persistence": one_step_mse / persistence_mse,
+            **errors,
             "val_loop_loss": loop,
             "val_loop_loss_over_sqrt_n": loop / num**0.5,
             "val_eigenvalue_share": eigenvalue_share(J, dt),
@@ -190,14 +215,17 @@ class JacobianODE(Method[Config]):
         """Return free runs from the test windows, J at test states, and Lyapunov spectra, with what they should be.
 
         The spectra are of J along the test trajectories, the learned one's and the exact one's: along the same states
-        and in the same units (over a finite time the exponents depend on those), the two differ by J alone.
+        and in the same units (over a finite time the exponents depend on those), the two differ by J alone. Those along
+        the model's own free runs, of the same length and from the same starts, also say where it goes.
         """
         model = model.in_units(*map(jnp.asarray, Scaling(*tests[TEST_SET]["scaling"])))
         test, untrained = Test(*tests[TEST_SET]["test"]), model.untrained
         trajectories, states = jnp.asarray(test.trajectories), jnp.asarray(test.states)
         windows = jnp.asarray(test.windows).reshape(-1, *test.windows.shape[2:])
         given = windows[:, : config.traj_init_steps]
-        run = free_run(_step(config, model, given), given[:, -1], max(config.test_horizons))
+        run = free_run(*_run(config, model, given), max(config.test_horizons))
+        first = jnp.asarray(test.windows)[:, 0, : config.traj_init_steps]
+        own = free_run(*_run(config, model, first), trajectories.shape[1] - config.base_sample)
         J = model.jacobian(states)
         share = eigenvalue_share(J.reshape(-1, *J.shape[2:]), untrained.dt)
         prediction = {
@@ -205,6 +233,7 @@ class JacobianODE(Method[Config]):
             "jacobian": model.physical(J),
             "eigenvalue_share": share,
             "lyapunov": spectrum(model.physical(model.jacobian(trajectories)), untrained.dt),
+            "free_lyapunov": spectrum(model.physical(model.jacobian(own)), untrained.dt),
         }
         if config.known_system is not None:
             prediction["exact_jacobian"] = _exact(config, untrained, states)
@@ -230,15 +259,15 @@ class JacobianODE(Method[Config]):
                     metrics[f"test_{source}{name}"] = value
                 for name, values in by_trajectory(exact, estimate).items():
                     table[f"{source}{name}"] = values
-        learned, exact = prediction["lyapunov"], prediction.get("exact_lyapunov")
-        for index in range(min(learned.shape[1], LARGEST_SPECTRUM)):
-            name = f"lyapunov_{index + 1}"
-            for suffix, exponents in (("", learned), ("_exact", exact)):
-                if exponents is not None:
-                    metrics[f"test_{name}{suffix}"] = float(exponents[:, index].mean())
-                    table[name + suffix] = exponents[:, index].tolist()
-        if exact is not None:
-            metrics["test_lyapunov_error"] = float(np.sqrt(np.mean((learned.mean(0) - exact.mean(0)) ** 2)))
+        spectra = {name: prediction[name] for name in SPECTRA if name in prediction}
+        for name, exponents in spectra.items():
+            for index in range(min(exponents.shape[1], LARGEST_SPECTRUM)):
+                column = exponent_name(name, index)
+                metrics[f"test_{column}"] = float(exponents[:, index].mean())
+                table[column] = exponents[:, index].tolist()
+        if (exact := spectra.pop("exact_lyapunov", None)) is not None:
+            for name, exponents in spectra.items():
+                metrics[f"test_{name}_error"] = float(np.sqrt(np.mean((exponents.mean(0) - exact.mean(0)) ** 2)))
         return {TEST_SET: TestResult(metrics, table)}
 
 
@@ -246,16 +275,26 @@ def _trial_data(training: Training, validation: HeldOut, test: Test) -> TrialDat
     return TrialData([training], validation, {TEST_SET: {"test": test, "scaling": training.scaling}})
 
 
-def _step(config: Config, model: Model, given: Float[Array, "batch samples n"]) -> Step:
-    """Return the model's way from one sample to the next, for sequences that begin with the given samples."""
-    dt = model.untrained.dt
+def _run(config: Config, model: Model, given: Float[Array, "batch samples n"]) -> tuple[Step, Float[Array, "batch n"]]:
+    """Return the model's way from one sample to the next, for sequences that begin with the given samples.
+
+    And the state at the last given sample, where their runs start.
+    """
+    dt, last = model.untrained.dt, given[:, -1]
+    rule = config.spline_quadrature, config.spline_points
+    is_fitted = config.base_point == "least_squares"
     if isinstance(model, VectorFieldModel):
-        return lambda x: rk4_step(model.field, x, dt)
-    at_base = base_point_field(model, given, dt, config.spline_quadrature, config.spline_points)
-    field = Anchored(model, given[:, -1], at_base, config.quadrature, config.inner_points)
+        start = fitted_start(model.field, given, dt, *rule) if is_fitted else last
+        return lambda x: rk4_step(model.field, x, dt), start
+    if is_fitted:
+        start, at_base = fitted_base_point(model, given, dt, *rule)
+    else:
+        start, at_base = last, base_point_field(model, given, dt, *rule)
+    # The field is known where the spline ends, whose integrals it is made of: at the last given sample.
+    field = Anchored(model, last, at_base, config.quadrature, config.inner_points)
     if config.stages == "along_step":
-        return lambda x: rk4_step_along(field, x, dt)
-    return lambda x: rk4_step(field.field, x, dt)
+        return lambda x: rk4_step_along(field, x, dt), start
+    return lambda x: rk4_step(field.field, x, dt), start
 
 
 def _exact(config: Config, untrained: Untrained, z: Float[Array, "*batch n"]) -> Float[Array, "*batch n n"]:

@@ -18,6 +18,21 @@ JACOBIAN_ERRORS: Mapping[str, str] = {
 }
 
 
+SPECTRA: Mapping[str, str] = {
+    "lyapunov": "Lyapunov exponent {index} of the learned J along the test trajectories, per unit of time",
+    "exact_lyapunov": "the same of the exact J: what test_lyapunov_{index} is to be",
+    "free_lyapunov": "Lyapunov exponent {index} of the learned J along the model's own free runs, as long as the test "
+    "trajectories and from their starts; NaN where a run leaves every bound",
+}
+"""Lyapunov spectra by name, and a sentence for each of their exponents."""
+
+
+def exponent_name(spectrum: str, index: int) -> str:
+    """Return the name of an exponent of a spectrum, counted from 0, like lyapunov_1."""
+    name, exact = spectrum.removeprefix("exact_"), "_exact" if spectrum.startswith("exact_") else ""
+    return f"{name}_{index + 1}{exact}"
+
+
 def free_running_name(source: str, horizon: int) -> str:
     """Return the name of a free-running error, like test_mse_25."""
     return f"test_{source}mse_{horizon}"
@@ -40,10 +55,10 @@ def final_metric_names(horizons: Sequence[int], num: int, exact: bool) -> dict[s
             metrics |= {f"test_{source}{name}": f"{what}, of {who}" for name, what in JACOBIAN_ERRORS.items()}
     metrics["test_eigenvalue_share"] = "share of J's eigenvalues with real part <= -1/dt"
     for index in range(min(num, LARGEST_SPECTRUM)):
-        name = f"test_lyapunov_{index + 1}"
-        metrics[name] = f"Lyapunov exponent {index + 1} of the learned J along the test trajectories, per unit of time"
-        if exact:
-            metrics[f"{name}_exact"] = f"the same of the exact J: what {name} is to be"
+        for spectrum, what in SPECTRA.items():
+            if exact or not spectrum.startswith("exact"):
+                metrics[f"test_{exponent_name(spectrum, index)}"] = what.format(index=index + 1)
     if exact:
         metrics["test_lyapunov_error"] = "root of the mean square error of the whole Lyapunov spectrum"
+        metrics["test_free_lyapunov_error"] = "the same of the spectrum along the model's own free runs; NaN as above"
     return metrics

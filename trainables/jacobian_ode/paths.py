@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float64
 from scipy.interpolate import CubicSpline
 
-from trainables.jacobian_ode.quadrature import Nodes, base_point_weights, rule
+from trainables.jacobian_ode.quadrature import Nodes, base_point_weights, cumulative_trapezoid, rule
 
 SplineRuleName = Literal["trapezoid", "gauss_legendre"]
 
@@ -41,6 +41,34 @@ def spline_nodes(name: SplineRuleName, num_samples: int, points_per_interval: in
     nodes, weights = rule(name, points_per_interval)
     times = (np.arange(num_samples - 1)[:, None] + nodes).ravel()
     return times, np.tile(weights, num_samples - 1) * times
+
+
+def spline_nodes_from_each(
+    name: SplineRuleName, num_samples: int, points_per_interval: int
+) -> tuple[Nodes, Float64[np.ndarray, "samples nodes"]]:
+    """Return the times of `spline_nodes`, and for each sample the weights of the same integral from there to the last.
+
+    Row s integrates over tau from s the integral of g from tau to the last sample; the first row is `spline_nodes`'.
+    """
+    times, _ = spline_nodes(name, num_samples, points_per_interval)
+    rows = np.zeros((num_samples, len(times)))
+    for start in range(num_samples - 1):
+        _, weights = spline_nodes(name, num_samples - start, points_per_interval)
+        rows[start, len(times) - len(weights) :] = weights
+    return times, rows
+
+
+def integrals_from_each(
+    name: SplineRuleName, num_samples: int, points_per_interval: int
+) -> Float64[np.ndarray, "samples nodes"]:
+    """Return for each sample the weights of the integral from there to the last, at the times of `spline_nodes`."""
+    if name == "trapezoid":
+        times = evenly(num_samples, points_per_interval)
+        rows = cumulative_trapezoid(len(times)) / (points_per_interval - 1)
+        return rows[:: points_per_interval - 1]
+    _, weights = rule(name, points_per_interval)
+    after = np.arange(num_samples - 1) >= np.arange(num_samples)[:, None]
+    return np.kron(after, weights)
 
 
 def straight_line(nodes: Float64[np.ndarray, " nodes"]) -> Path:

@@ -63,16 +63,19 @@ def read_recording(file: str) -> Recording:
     return _read(file, modified)
 
 
-def recording_warnings(file: str, pieces: int) -> tuple[str, ...]:
-    """Return what a user must know of a recording that is cut into pieces; raises ConfigError as `read_recording`."""
-    return _warnings(file, Path(file).stat().st_mtime_ns, pieces)
+def recording_warnings(file: str, pieces: int, seed: int = 0) -> tuple[str, ...]:
+    """Return what a user must know of a recording that is cut into pieces; raises ConfigError as `read_recording`.
+
+    Which pieces train is drawn from the seed.
+    """
+    return _warnings(file, Path(file).stat().st_mtime_ns, pieces, seed)
 
 
 @functools.lru_cache(maxsize=64)
-def _warnings(file: str, modified: int, pieces: int) -> tuple[str, ...]:
+def _warnings(file: str, modified: int, pieces: int, seed: int) -> tuple[str, ...]:
     recording = _read(file, modified)
     trajectories = recording.cut(pieces).x
-    training = np.concatenate([trajectories[index] for index in split_indices(len(trajectories))[0]])
+    training = np.concatenate([trajectories[index] for index in split_indices(len(trajectories), seed)[0]])
     source = Source(file)
     for k in np.flatnonzero(np.ptp(training, axis=0) == 0):
         source.warn(f"component {k + 1} of x changes in no training trajectory, only in others: it is not scaled")

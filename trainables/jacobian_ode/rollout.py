@@ -5,9 +5,16 @@ from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
-from trainables.jacobian_ode.paths import SplineRuleName, natural_spline, spline_nodes
+from trainables.jacobian_ode.paths import (
+    SplineRuleName,
+    integrals_from_each,
+    natural_spline,
+    spline_nodes,
+    spline_nodes_from_each,
+)
 from trainables.jacobian_ode.quadrature import RuleName, rule
 
 States = Float[Array, "batch n"]
@@ -82,6 +89,53 @@ def base_point_field(
     change = jnp.einsum("ks,bsn->bkn", jnp.asarray(path.derivatives, given.dtype), given)
     integral = jnp.einsum("k,bkij,bkj->bi", jnp.asarray(weights, given.dtype), J, change)
     return (given[:, -1] - given[:, 0]) / (dt * (samples - 1)) + integral / (samples - 1)
+
+
+class BasePoint(NamedTuple):
+    """Where a run starts, and the vector field at the last given sample."""
+
+    start: States
+    at_base: States
+
+
+def fitted_base_point(
+    jacobian: Jacobian,
+    given: Float[Array, "batch samples n"],
+    dt: Float[Array, ""] | float,
+    name: SplineRuleName,
+    points_per_interval: int,
+) -> BasePoint:
+    """Return the base point's state and vector field that fit all of the given samples best, by least squares.
+
+    Each sample says x_s = x_b - (t_b - t_s) f_b + the double integral of J from t_s, as `base_point_field` says it of
+    the first one: a straight line in t_b - t_s, whose ends are x_b and f_b. Of samples with independent noise the line
+    through the first and the last has about three times the variance in f_b, and four times in x_b.
+    """
+    samples = given.shape[1]
+    times, weights = spline_nodes_from_each(name, samples, points_per_interval)
+    path = natural_spline(samples, times)
+    J = jacobian.jacobian(jnp.einsum("ks,bsn->bkn", jnp.asarray(path.points, given.dtype), given))
+    change = jnp.einsum("ks,bsn->bkn", jnp.asarray(path.derivatives, given.dtype), given)
+    bends = jnp.einsum("sk,bki->bsi", jnp.asarray(weights, given.dtype), jnp.einsum("bkij,bkj->bki", J, change))
+    before = np.arange(samples - 1.0, -1.0, -1.0)
+    fit = jnp.asarray(np.linalg.pinv(np.stack([np.ones(samples), -before], 1)), given.dtype)
+    line = jnp.einsum("ms,bsn->bmn", fit, given - dt * bends)
+    return BasePoint(line[:, 0], line[:, 1] / dt)
+
+
+def fitted_start(
+    field: Field, given: Float[Array, "batch samples n"], dt: Float[Array, ""] | float, name: SplineRuleName, num: int
+) -> States:
+    """Return the state at the last given sample that fits all of them best, by least squares, of a known vector field.
+
+    Each sample says x_b = x_s + the integral of f from t_s, along the natural cubic spline through them (`num` nodes in
+    each interval): x_b is the mean of what they say.
+    """
+    samples = given.shape[1]
+    times, _ = spline_nodes(name, samples, num)
+    points = jnp.einsum("ks,bsn->bkn", jnp.asarray(natural_spline(samples, times).points, given.dtype), given)
+    weights = jnp.asarray(integrals_from_each(name, samples, num).mean(0), given.dtype)
+    return jnp.mean(given, 1) + dt * jnp.einsum("k,bkn->bn", weights, field(points))
 
 
 class Anchored(NamedTuple):

@@ -33,6 +33,13 @@ def test_checking_a_config_does_not_load_jax():
         ({"hidden": "papers"}, "'paper'"),
         ({"gamma": 1.5}, "less than or equal to 1"),
         ({"noise": -0.1}, "greater than or equal to 0"),
+        ({"smoothing": 3}, "1, 5, 7, 9"),
+        ({"smoothing": 10}, "1, 5, 7, 9"),
+        ({"release": 1.5}, "less than or equal to 1"),
+        ({"loop_weight_start": -1.0}, "greater than or equal to 0"),
+        ({"validation": "noise"}, "'noisy' or 'clean'"),
+        ({"base_point": "ends"}, "'two_ends' or 'least_squares'"),
+        ({"data_seed": -1}, "greater than or equal to 0"),
         ({"sequence_length": 15}, "at least 16"),
         ({"test_horizons": [1, 1]}, "twice"),
         ({"inner_points": 20, "quadrature": "simpson"}, "19, 21"),
@@ -70,6 +77,18 @@ def test_weights_rates_and_noise_compile_nothing_new():
     assert structural_key(Config(loop_closure=False)) != structural_key(Config())
 
 
+def test_which_data_there_are_compiles_no_other_training():
+    other = Config(data_seed=3, smoothing=15, validation="clean")
+    assert structural_key(other.for_training()) == structural_key(Config().for_training())
+    assert structural_key(other) != structural_key(Config())
+
+
+def test_a_trajectory_shorter_than_the_window_that_smooths_it_is_refused():
+    with pytest.raises(ConfigError, match=r"1200 samples; smoothing needs 1201"):
+        Config(smoothing=1201).check_data()
+    Config(smoothing=1199).check_data()
+
+
 def test_a_rule_without_a_number_of_nodes_has_as_many_as_it_needs():
     def nodes(**fields):
         config = Config(**fields)
@@ -84,8 +103,10 @@ def test_a_rule_without_a_number_of_nodes_has_as_many_as_it_needs():
 
 def test_a_record_of_before_the_later_fields_is_what_it_was():
     recorded = Config(quadrature="trapezoid", spline_quadrature="trapezoid", stages="straight_lines").model_dump()
-    del recorded["stages"], recorded["spline_quadrature"]
+    del recorded["stages"], recorded["spline_quadrature"], recorded["validation"]
     config = Config.of_values(Config.recorded(recorded))
+    assert config.selected_by() == ("val_free_running_mse", "min")
+    assert Config().selected_by() == ("val_noisy_free_running_mse", "min")
     assert (config.stages, config.spline_quadrature, config.spline_points) == ("straight_lines", "trapezoid", 4)
     assert Config().stages == "along_step"
 
@@ -101,11 +122,18 @@ def test_components_are_the_systems():
     [
         ({}, {"dimension", "file_pieces"}),
         ({"system": "lorenz96"}, {"file_pieces"}),
-        ({"loop_closure": False}, {"dimension", "file_pieces", "loop_weight"}),
+        ({"loop_closure": False}, {"dimension", "file_pieces", "loop_weight", "loop_weight_start"}),
+        ({"loop_weight": 0.0}, {"dimension", "file_pieces", "loop_weight_start"}),
+        ({"release": 0.5}, {"dimension", "file_pieces", "gamma"}),
         (
             {"model": "neural_ode"},
-            {"dimension", "file_pieces", "loop_closure", "loop_weight", "loop_points", "loop_inner_points",
-             "quadrature", "inner_points", "stages", "spline_quadrature", "spline_points"},
+            {"dimension", "file_pieces", "loop_closure", "loop_weight", "loop_weight_start", "loop_points",
+             "loop_inner_points", "quadrature", "inner_points", "stages", "spline_quadrature", "spline_points"},
+        ),
+        (
+            {"model": "neural_ode", "base_point": "least_squares"},
+            {"dimension", "file_pieces", "loop_closure", "loop_weight", "loop_weight_start", "loop_points",
+             "loop_inner_points", "quadrature", "inner_points", "stages"},
         ),
     ],
 )  # fmt: skip
@@ -127,8 +155,10 @@ def test_trajectories_shorter_than_a_free_run_are_refused():
 def test_final_metrics_depend_on_what_is_known():
     lorenz = Config().final_metrics()
     assert {"test_frobenius_error", "test_lwlr_r2", "test_persistence_mse_50", "test_lyapunov_3_exact"} <= set(lorenz)
+    assert {"test_free_lyapunov_3", "test_free_lyapunov_error"} <= set(lorenz)
     recorded = Config(system="file", file="/data/x.npz", dimension=2).final_metrics()
-    assert "test_lyapunov_2" in recorded
+    assert {"test_lyapunov_2", "test_free_lyapunov_2"} <= set(recorded)
+    assert "test_free_lyapunov_error" not in recorded
     assert not any("exact" in name or "frobenius" in name for name in recorded)
     assert "test_lyapunov_13" not in Config(system="lorenz96", dimension=32).final_metrics()
 

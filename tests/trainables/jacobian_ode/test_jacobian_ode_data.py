@@ -8,7 +8,7 @@ from trainables._shared.datasets import DatasetStore
 from trainables.jacobian_ode import data as data_module
 from trainables.jacobian_ode.baselines import fit_locally, one_step
 from trainables.jacobian_ode.config import Config
-from trainables.jacobian_ode.data import build, generate, load, split
+from trainables.jacobian_ode.data import build, generate, load, smooth, split
 from trainables.jacobian_ode.systems import SYSTEMS, lorenz
 
 
@@ -87,6 +87,60 @@ def test_sequences_lie_in_one_training_trajectory_and_held_out_states_in_none(st
     inside = training.starts % 200
     assert inside.max() == 175
     np.testing.assert_array_equal(held_out.windows[1, 0], held_out.windows.reshape(-1, 3)[40])
+
+
+def test_each_data_seed_has_its_own_trajectories_split_and_noise(store):
+    seeded = SMALL.model_copy(update={"data_seed": 1})
+    first, other = load(SMALL, store), load(seeded, store)
+    assert np.abs(first.x[0][0] - other.x[0][0]).max() > 1e-3
+    np.testing.assert_array_equal(load(seeded, store).x[0], other.x[0])
+    chosen = [[x[0].tobytes() for x in part] for part in split(first, 0)]
+    assert chosen != [[x[0].tobytes() for x in part] for part in split(first, 1)]
+    noisy = {"noise": 0.1}
+    (ours, held, _), (theirs, theirs_held, _) = (
+        build(config.model_copy(update=noisy), store) for config in (SMALL, seeded)
+    )
+    assert not np.array_equal(ours.noise, theirs.noise)
+    assert not np.array_equal(held.noise, theirs_held.noise)
+
+
+def test_a_recordings_data_seed_splits_it_anew(store, tmp_path):
+    np.savez(tmp_path / "x.npz", x=np.stack(load(SMALL, store).x), dt=0.015)
+    parts = [
+        build(Config(system="file", file=str(tmp_path / "x.npz"), dimension=3, data_seed=seed), store)[1].states[0]
+        for seed in (0, 1, 2, 3)
+    ]
+    assert len({part.tobytes() for part in parts}) > 1
+
+
+def test_validation_noise_is_the_samples_whatever_the_windows_are(store):
+    first, fewer = (
+        build(SMALL.model_copy(update={"traj_init_steps": num, "noise": 0.2}), store)[1] for num in (15, 10)
+    )
+    np.testing.assert_array_equal(first.noise[:, 5:], fewer.noise)
+    assert first.noise.shape == first.windows.shape
+    assert first.noise.std() == pytest.approx(0.2, rel=0.05)
+    assert not build(SMALL, store)[1].noise.any()
+    np.testing.assert_array_equal(first.smoother, np.eye(15))
+
+
+def test_a_smoothed_training_set_has_less_noise_and_the_same_states(store):
+    plain, smoothed = (build(SMALL.model_copy(update={"smoothing": window}), store) for window in (1, 11))
+    # Of a cubic in 11 samples the middle one has 89/429 of the variance.
+    assert smoothed[0].noise.var() == pytest.approx(89 / 429, rel=0.2)
+    assert np.sqrt(np.mean((smoothed[0].z - plain[0].z) ** 2)) < 0.01
+    # Each trajectory by itself: the last sample of one does not know the first of the next.
+    np.testing.assert_allclose(smoothed[0].z[:200], smooth(plain[0].z[:200], 11), atol=1e-6)
+    cubic = (np.arange(15.0)[:, None] / 7 - 1) ** [0, 1, 2, 3]
+    np.testing.assert_allclose(smoothed[1].smoother @ cubic, cubic, atol=1e-5)
+    np.testing.assert_array_equal(smoothed[1].windows, plain[1].windows)
+
+
+def test_fewer_samples_than_a_window_are_smoothed_by_what_there_is():
+    x = np.random.default_rng(0).normal(size=(10, 2)).astype(np.float32)
+    np.testing.assert_array_equal(smooth(x, 21), smooth(x, 9))
+    np.testing.assert_array_equal(smooth(x[:4], 21), x[:4])
+    assert smooth(x, 21).dtype == np.float32
 
 
 def test_statistics_are_of_the_training_trajectories(store):

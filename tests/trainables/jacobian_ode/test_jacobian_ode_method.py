@@ -9,7 +9,7 @@ from trainables._shared.config import numeric
 from trainables._shared.datasets import DatasetStore
 from trainables._shared.program import Program, traced_numbers
 from trainables._shared.training import Training
-from trainables.jacobian_ode import losses
+from trainables.jacobian_ode import forcing, losses
 from trainables.jacobian_ode.config import Config
 from trainables.jacobian_ode.data import TASK_STREAM, HeldOut, load
 from trainables.jacobian_ode.method import method
@@ -180,6 +180,9 @@ def test_the_exact_jacobian_validates_and_tests_as_such(store, system, dimension
     data = method.data(config, store)
     exact, held_out = Exact(config, data.phases[0].scaling), HeldOut(*map(jnp.asarray, data.validation))
     metrics = {name: float(v) for name, v in method.validate(config, {}, exact, held_out).items()}
+    for name, value in metrics.items():
+        if "noisy" in name:
+            assert value == pytest.approx(metrics[name.replace("noisy_", "")], rel=1e-3)
     assert metrics["val_jacobian_error_pct"] < 1e-3
     assert metrics["val_loop_loss"] < 1e-4
     assert metrics["val_one_step_over_persistence"] < 1e-2
@@ -190,6 +193,8 @@ def test_the_exact_jacobian_validates_and_tests_as_such(store, system, dimension
     assert result.metrics["test_frobenius_error_pct"] < 1e-3
     assert result.metrics["test_r2"] == pytest.approx(1.0)
     assert result.metrics["test_lyapunov_error"] < 1e-3
+    # A free run of the exact system is the trajectory itself, less the given samples.
+    assert result.metrics["test_free_lyapunov_error"] < 0.4
     assert result.metrics["test_mse_1"] < result.metrics["test_persistence_mse_1"] * 1e-2
     assert {len(column) for column in result.table.values()} == {1}
 
@@ -199,9 +204,68 @@ def test_validation_runs_free_whatever_alpha_and_noise_are(data):
     let_go = type(model)(model.network, Untrained(jnp.zeros(()), *jax.tree.leaves(model.untrained)[1:]))
     held_out = HeldOut(*map(jnp.asarray, data.validation))
     validate = jax.jit(lambda hyper, model: method.validate(SMOKE, hyper, model, held_out))
+    # The noise of validation is that of the task's data, whatever that of the training is.
     first, second = validate(hyper, model), validate(hyper | {"noise": jnp.asarray(0.5)}, let_go)
     assert np.isfinite(first["val_one_step_mse"])  # an untrained model may leave every bound later on
     np.testing.assert_equal({name: float(v) for name, v in first.items()}, {k: float(v) for k, v in second.items()})
+    assert first["val_noisy_persistence_mse"] != first["val_persistence_mse"]
+
+
+def test_noisy_validation_smooths_the_given_samples_alone(store):
+    config = changed(model="neural_ode", noise=0.3)
+    data = method.data(config, store)
+    hyper, model, _ = start(config, data)
+    held_out = HeldOut(*map(jnp.asarray, data.validation))
+    given = SMOKE.traj_init_steps
+
+    @jax.jit
+    def validate(held_out):
+        return method.validate(config, hyper, model, held_out)
+
+    plain = validate(held_out)
+    unheard = validate(held_out._replace(noise=jnp.zeros_like(held_out.noise)))
+    for name in ("free_running_mse", "one_step_mse", "persistence_mse"):
+        assert float(unheard[f"val_noisy_{name}"]) == pytest.approx(float(unheard[f"val_{name}"]), rel=1e-5)
+    # Noise on the given samples alone, on what is predicted alone: both count.
+    for noise in (held_out.noise.at[:, :given].set(0.0), held_out.noise.at[:, given:].set(0.0)):
+        found = validate(held_out._replace(noise=noise))
+        assert abs(float(found["val_noisy_one_step_mse"]) - float(found["val_one_step_mse"])) > 1e-3
+    quiet = held_out._replace(smoother=jnp.zeros((given, given)))
+    assert validate(quiet)["val_noisy_persistence_mse"] == plain["val_noisy_persistence_mse"]
+    assert validate(quiet)["val_noisy_one_step_mse"] != plain["val_noisy_one_step_mse"]
+    assert validate(quiet)["val_free_running_mse"] == plain["val_free_running_mse"]
+
+
+def test_the_loop_weight_goes_from_its_start_to_itself_as_alpha_is_let_go(data):
+    config = changed(loop_weight=0.5, loop_weight_start=0.2)
+    hyper, model, batch = start(config, data)
+    for alpha, weight in ((1.0, 0.1), (0.5, 0.3), (0.0, 0.5)):
+        probe = type(model)(model.network, Untrained(jnp.asarray(alpha), *jax.tree.leaves(model.untrained)[1:]))
+        loss = method.loss(config, hyper, probe, batch, jax.random.key(0), jnp.asarray(0))
+        parts = {name: float(value) for name, value in loss.components.items()}
+        expected = parts["trajectory"] + weight * parts["loop"] + 1e-6 * (parts["jacobian"] + parts["l1"])
+        assert float(loss.value) == pytest.approx(expected, rel=1e-5)
+
+
+def test_release_leaves_a_hundredth_of_alpha_after_its_share_of_the_steps():
+    gamma = forcing.share_that_stays(jnp.asarray(0.999), jnp.asarray(0.25), 2000)
+    assert float(gamma) ** (2000 * 0.25 / forcing.EVERY) == pytest.approx(0.01, rel=1e-3)
+    assert forcing.share_that_stays(jnp.asarray(0.999), jnp.asarray(0.0), 2000) == np.float32(0.999)
+    assert np.isfinite(forcing.share_that_stays(jnp.asarray(0.999), jnp.asarray(1e-9), 10))
+
+
+@pytest.mark.slow
+def test_least_squares_starts_runs_at_the_state_that_it_fits(data):
+    config = changed(base_point="least_squares", noise=0.1)
+    hyper, model, batch = start(config, data)
+    two_ends = changed(noise=0.1)
+    first, second = (
+        method.loss(each, hyper, model, batch, jax.random.key(0), jnp.asarray(0)).components["trajectory"]
+        for each in (two_ends, config)
+    )
+    assert float(first) != pytest.approx(float(second), rel=1e-3)
+    loss, gradient = loss_and_gradient(config, data)
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((loss.value, gradient)))
 
 
 @pytest.mark.slow

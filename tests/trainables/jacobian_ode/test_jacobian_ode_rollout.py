@@ -14,6 +14,8 @@ from trainables.jacobian_ode.quadrature import rule
 from trainables.jacobian_ode.rollout import (
     Anchored,
     base_point_field,
+    fitted_base_point,
+    fitted_start,
     forced_run,
     free_run,
     line_integral,
@@ -126,6 +128,44 @@ def test_base_point_estimate_converges_to_the_field():
     assert slopes["trapezoid", 4] == pytest.approx(2, abs=0.3)
     assert slopes["gauss_legendre", 2] > 1.7
     assert errors["gauss_legendre", 2][-1] < errors["trapezoid", 4][-1] < 1e-3
+
+
+def test_the_fitted_base_point_is_the_state_and_its_field():
+    given = trajectory(np.array([-5.0, -6.0, 22.0]), 0.015, 15)[None]
+    for rule_of_spline in (("trapezoid", 8), ("gauss_legendre", 2)):
+        start, at_base = fitted_base_point(exact(lorenz), given, 0.015, *rule_of_spline)
+        size = jnp.linalg.norm(lorenz(given[0, -1]))
+        assert jnp.linalg.norm(start - given[:, -1]) < 1e-3 * size * 0.015
+        assert jnp.linalg.norm(at_base - lorenz(given[:, -1])) < 1e-3 * size
+
+
+def test_the_fitted_base_point_suffers_least_from_noise():
+    given = trajectory(np.array([-5.0, -6.0, 22.0]), 0.015, 15)[None]
+    noise = jnp.asarray(np.random.default_rng(0).normal(size=(400, 15, 3)))
+    # A system that stands still: samples are noise alone, the field is 0, and no J bends the line through them.
+    still = Pointwise(lambda x: jnp.zeros((*x.shape, x.shape[-1])))
+    start, field = fitted_base_point(still, noise, 1.0, "gauss_legendre", 2)
+    ends = base_point_field(still, noise, 1.0, "gauss_legendre", 2)
+    assert float(jnp.mean(field**2)) == pytest.approx(12 / (15 * 224), rel=0.1)  # of a line's slope, least squares
+    assert float(jnp.mean(ends**2)) == pytest.approx(2 / 14**2, rel=0.1)
+    assert float(jnp.mean(start**2)) == pytest.approx(58 / 240, rel=0.1)  # of its end
+    # Of Lorenz's system: the field is that at the last, noisy sample, of which the line through it starts.
+    noisy = given + 0.1 * noise
+    start, field = fitted_base_point(exact(lorenz), noisy, 0.015, "gauss_legendre", 2)
+    ends = base_point_field(exact(lorenz), noisy, 0.015, "gauss_legendre", 2)
+    truth = lorenz(noisy[:, -1])
+    assert float(jnp.mean((field - truth) ** 2)) < 0.6 * float(jnp.mean((ends - truth) ** 2))
+    assert float(jnp.mean((start - given[:, -1]) ** 2)) < 0.4 * 0.1**2
+
+
+@pytest.mark.parametrize("rule_of_spline", [("trapezoid", 8), ("gauss_legendre", 2)])
+def test_the_fitted_start_is_the_last_state_and_suffers_less_from_noise(rule_of_spline):
+    given = trajectory(np.array([-5.0, -6.0, 22.0]), 0.015, 15)[None]
+    start = fitted_start(lorenz, given, 0.015, *rule_of_spline)
+    assert jnp.linalg.norm(start - given[:, -1]) < 1e-3 * jnp.linalg.norm(given[:, -1] - given[:, -2])
+    noisy = given + 0.1 * jnp.asarray(np.random.default_rng(0).normal(size=(400, 15, 3)))
+    error = fitted_start(lorenz, noisy, 0.015, *rule_of_spline) - given[:, -1]
+    assert float(jnp.mean(error**2)) < 0.2 * 0.1**2
 
 
 def test_the_field_is_that_of_the_base_point_plus_the_integral():
