@@ -27,6 +27,7 @@ from cluster.study.configurations import (
     group_by_structure,
     searched_branches,
 )
+from cluster.wording import count
 from search_spaces.errors import MISSING, Problem, as_text_choices, nearest, show_value
 from search_spaces.other_names import with_own_names
 from search_spaces.parameters import FloatRange, IntRange, Parameter
@@ -352,9 +353,10 @@ def _kept_notes(spec: Spec, configs: Sequence[MethodConfig]) -> Iterator[str]:
         if not each:
             yield f"keep.every_steps: no training has {keep.every_steps} steps; the longest has {longest}"
     each += keep.last
-    whose = f"each of the {keep.top} best trials" if keep.checkpoints == "best" else "every trial"
+    best = "the best trial" if keep.top == 1 else f"each of the {keep.top} best trials"
+    whose = best if keep.checkpoints == "best" else "every trial"
     most = f" ({each * keep.top} in all)" if keep.checkpoints == "best" else ""
-    yield f"keep: up to {each} models beside the best one of {whose}{most}, and of those that run"
+    yield f"keep: up to {count(each, 'model')} beside the best one of {whose}{most}, and of those that run"
 
 
 def _is_free_range(parameter: Parameter) -> bool:

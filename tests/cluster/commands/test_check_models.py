@@ -198,6 +198,9 @@ def test_how_many_models_stay_is_told(lab):
     assert notes("{top: 3, every_steps: 40}") == (
         "keep: up to 2 models beside the best one of each of the 3 best trials (6 in all), and of those that run",
     )
+    assert notes("{top: 1, last: true}") == (
+        "keep: up to 1 model beside the best one of the best trial (1 in all), and of those that run",
+    )
     assert notes("{checkpoints: all, every_steps: 1, last: true}") == (
         "keep: up to 21 models beside the best one of every trial, and of those that run",
     )
