@@ -43,7 +43,7 @@ def with_models(file: SpecFile) -> SpecFile:
             return value  # null, or nothing that the field takes
         try:
             return model_named(value)
-        except _NoModelError as error:
+        except (_NoModelError, OSError) as error:  # a name too long for a file's, a folder closed to us
             problems.append(Problem(path, str(error), value, allowed=FORMS))
             return value
 

@@ -125,6 +125,7 @@ def test_a_trial_that_started_from_a_model_is_run_again_from_it(lab):
         ("second/4", "no search 'second' in "),
         ("first/5", "first has kept no model of trial 5; there are those of: 4. Allowed: "),
         ("first/4@11", "first has not kept that model of trial 4; there are its best one, and after steps: 10, last."),
+        (f"{'x' * 300}.npz", "[Errno 36] File name too long: "),
         ("first/5@last", "first has kept no model of trial 5; there are those of: 4. Allowed: "),
     ],
 )
