@@ -125,7 +125,6 @@ def test_a_trial_that_started_from_a_model_is_run_again_from_it(lab):
         ("second/4", "no search 'second' in "),
         ("first/5", "first has kept no model of trial 5; there are those of: 4. Allowed: "),
         ("first/4@11", "first has not kept that model of trial 4; there are its best one, and after steps: 10, last."),
-        (f"{'x' * 300}.npz", "[Errno 36] File name too long: "),
         ("first/5@last", "first has kept no model of trial 5; there are those of: 4. Allowed: "),
     ],
 )
@@ -134,6 +133,12 @@ def test_a_name_that_means_no_model_is_told_where_it_stands(lab, name, said):
     assert line.startswith(f"s.yaml:6: base.init_from = '{name}': {said}")
     (line,) = refused(lab, f"space:\n  init_from: [null, {name}]\n")
     assert line.startswith(f"s.yaml:6: space.init_from[1] = '{name}': {said}")
+
+
+def test_a_name_that_is_too_long_for_a_files_is_told_too(lab):
+    (line,) = refused(lab, f"base: {{init_from: {'x' * 300}.npz}}\nspace: {{shift: [0.0]}}\n")
+    assert line.startswith("s.yaml:5: base.init_from = ")
+    assert ": [Errno 36] File name too long: " in line
 
 
 def test_a_model_twice_under_two_names_is_no_choice(lab):
