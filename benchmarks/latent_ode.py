@@ -3,6 +3,7 @@
     PJRT_NPROC=1 OMP_NUM_THREADS=1 python -m benchmarks.latent_ode
     PJRT_NPROC=1 OMP_NUM_THREADS=1 python -m benchmarks.latent_ode --errors
     PJRT_NPROC=1 OMP_NUM_THREADS=1 python -m benchmarks.latent_ode --tutorial
+    python -m benchmarks.latent_ode --floors
 
 The cases are those of `python -m benchmarks.step_speed --method latent_ode`, which says what a step costs against
 another checkout or solver. A part is measured alone, in a compiled loop: forward, and with its gradient less that.
@@ -32,7 +33,10 @@ from trainables._shared.datasets import DatasetStore
 from trainables._shared.program import ProgramCache, Span, traced_numbers
 from trainables.latent_ode import losses
 from trainables.latent_ode.config import Config
+from trainables.latent_ode.data import load, statistics
 from trainables.latent_ode.method import method, normalised
+from trainables.latent_ode.metric_names import FLOOR
+from trainables.latent_ode.metrics import baseline_predictions, errors_of, floor_prediction, pooled_law
 from trainables.latent_ode.solvers import fixed, solve
 
 TRAINED_STEPS = 60
@@ -201,6 +205,20 @@ def tutorial(num_seeds: int) -> None:
             print(f"| {name} | {seed} | {np.mean(found):.2f} | {min(found):.2f} | {max(found):.2f} |", flush=True)
 
 
+def floors() -> None:
+    """Print what the pooled law and the true one reach on the spirals with 10 % noise, by the number of series."""
+    print("| training series | pooled linear dynamics, % | true law, % |\n|---|---|---|")
+    for num in (256, 2048, 10_000):
+        config = Config(noise=0.1, num_series=num)
+        with tempfile.TemporaryDirectory() as folder:
+            training, test = (load(config, split, DatasetStore(Path(folder))) for split in ("train", "test"))
+        stats = statistics(training)
+        pooled = pooled_law(training.observed, stats, config.noise)
+        laws = baseline_predictions(test, pooled, stats, config.noise) | floor_prediction(test, stats, config.noise)
+        found = [errors_of(test.later, stats, laws[name])[0] for name in ("pooled_linear_dynamics", FLOOR)]
+        print(f"| {num} | {found[0]:.2f} | {found[1]:.2f} |", flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     cases = CASES["latent_ode"]
@@ -208,11 +226,15 @@ def main() -> None:
     parser.add_argument("--solver", default="mesh", choices=SOLVERS, help="of the profile")
     parser.add_argument("--errors", action="store_true", help="errors of every solver, not the profile")
     parser.add_argument("--tutorial", action="store_true", help="losses of the preset, beside Diffrax's example's")
+    parser.add_argument("--floors", action="store_true", help="the pooled and the true law on the spirals")
     parser.add_argument("--seeds", type=int, default=3, help="of the preset")
     parser.add_argument("--trained", type=int, default=600, help="optimiser steps before the errors")
     parser.add_argument("--turns", type=int, default=5)
     parser.add_argument("--steps", type=int, default=30, help="optimiser steps of one turn")
     options = parser.parse_args()
+    if options.floors:
+        floors()
+        return
     if options.tutorial:
         tutorial(options.seeds)
         return

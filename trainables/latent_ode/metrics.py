@@ -138,13 +138,13 @@ def score_metrics(
 ) -> dict[str, float]:
     """Return the metrics of a test set, named as in `final_metric_names`; the floor is no baseline to beat."""
     metrics = {}
-    errors = {name: _errors(series.later, stats, predicted) for name, predicted in baselines.items()}
-    own = _errors(series.later, stats, model["later"])
+    errors = {name: errors_of(series.later, stats, predicted) for name, predicted in baselines.items()}
+    own = errors_of(series.later, stats, model["later"])
     for name, values in (
         ("test_extrapolation", own),
-        ("test_reconstruction", _errors(series.observed, stats, model["observed"])),
+        ("test_reconstruction", errors_of(series.observed, stats, model["observed"])),
         *((f"test_baseline_{name}", values) for name, values in errors.items()),
-        *((f"test_{name}", _errors(series.later, stats, predicted)) for name, predicted in floor.items()),
+        *((f"test_{name}", errors_of(series.later, stats, predicted)) for name, predicted in floor.items()),
     ):
         metrics |= {f"{name}_error_pct": values[0], f"{name}_rmse": values[1]}
     metrics["test_baselines_beaten"] = float(sum(own[1] < values[1] for values in errors.values()))
@@ -177,7 +177,7 @@ def _squares(span: Span, stats: Statistics, predicted: Float[np.ndarray, "n samp
     return error, np.where(there, (span.y.astype(np.float64) - stats.mean) / stats.scale, 0.0) ** 2
 
 
-def _errors(span: Span, stats: Statistics, predicted: Float[np.ndarray, "n samples d"]) -> tuple[float, float]:
+def errors_of(span: Span, stats: Statistics, predicted: Float[np.ndarray, "n samples d"]) -> tuple[float, float]:
     """Return the root mean square error in percent of the signal's, and in training standard deviations."""
     error, signal = _squares(span, stats, predicted)
     num = span.mask.sum() * span.y.shape[-1]
