@@ -36,6 +36,7 @@ from search_spaces.spec import load_spec
 from trainables._shared.discovery import load_config_type
 
 SWEEP = ROOT / "search_spaces" / "two_body_heads.yaml"
+PATIENCE_S, POLL_S = 6 * 3600.0, 1.0  # looking at all processes costs a tenth of a core five times a second
 ASHA = {"name": "asha", "grace_steps": 300, "reduction": 3}
 
 
@@ -82,7 +83,7 @@ def measure(configurations: int, share: float, *, stops_early: bool) -> Part:
         lines = Lines(lambda: histories(folder / "left" / "searches"))
         command = [sys.executable, "-m", "swell", "run", str(spec)]
         environment = environment_in(folder, keeps_programs=False)  # swell has a cache of its own
-        measured = run(command, folder / "left", environment, lambda: told_in(lines))
+        measured = run(command, folder / "left", environment, lambda: told_in(lines), PATIENCE_S, POLL_S)
         if measured.status:
             raise ContenderFailedError(f"the sweep ended with status {measured.status}\n{measured.output[-4000:]}")
         (search,) = all_searches(folder / "left" / "searches")

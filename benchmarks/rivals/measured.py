@@ -163,6 +163,7 @@ def _follow(
     found: Measured,
     reports: Callable[[], Iterable[Told]],
     patience_s: float,
+    poll_s: float,
 ) -> None:
     """Look at a command again and again until it and all that it started has ended."""
     began, ended_at = time.monotonic(), None
@@ -178,7 +179,7 @@ def _follow(
         if now - began > patience_s or (ended_at is not None and now - ended_at > DAEMONS_END_S):
             _kill(alive)
         _reap(process)
-        time.sleep(POLL_S)
+        time.sleep(poll_s)
 
 
 def run(
@@ -187,6 +188,7 @@ def run(
     environment: Mapping[str, str],
     reports: Callable[[], Iterable[Told]],
     patience_s: float = 3600.0,
+    poll_s: float = POLL_S,
 ) -> Measured:
     """Run a command in the folder `left`, in which it leaves its files, until it and all that it started has ended.
 
@@ -201,7 +203,7 @@ def run(
             command, cwd=left, env=dict(environment), stdout=output, stderr=subprocess.STDOUT, start_new_session=True
         )
         try:
-            _follow(process, watch, found, reports, patience_s)
+            _follow(process, watch, found, reports, patience_s, poll_s)
         finally:  # interrupted: what has been started does not go on alone
             _kill(_below(_processes()))
             process.wait()
