@@ -55,21 +55,23 @@ class Winner(NamedTuple):
 def winners(search: "Search", selections: Sequence[str]) -> list[Winner]:
     """Return the winner of each noise level, selection and model of a search; none where no trial is feasible."""
     assert search.read_config is not None
-    trials = search.trials[search.trials["outcome"] == "completed"]
     varied = {factor.column for factor in search.factors}
+    groups: dict[tuple[float, str], list[dict[str, Any]]] = {}
+    for trial in search.trials.to_dict("records"):
+        if trial["outcome"] == "completed":
+            groups.setdefault((float(trial["noise"]), str(trial["model"])), []).append(dict(trial))
     found = []
-    for (noise, model), group in trials.groupby(["noise", "model"], sort=True):
-        feasible = group[group["feasible"].astype(bool)]
+    for (noise, model), trials in sorted(groups.items()):
+        feasible = [trial for trial in trials if trial["feasible"]]
         for selection in selections:
-            if feasible.empty:
-                print(f"{search.name}: at noise {noise:g} no {MODELS[str(model)]} of {len(group)} is feasible")
+            if not feasible:
+                print(f"{search.name}: at noise {noise:g} no {MODELS[model]} of {len(trials)} is feasible")
                 continue
-            best = feasible.loc[feasible[SELECTIONS[selection]].astype(float).idxmin()]
-            setting = ", ".join(
-                f"{field} {best[field]}" for field in SHOWN if field in varied and _is_told(best[field])
-            )
+            best = min(feasible, key=lambda trial: float(trial[SELECTIONS[selection]]))
+            told = [name for name in SHOWN if name in varied and _is_told(best[name])]
+            setting = ", ".join(f"{name} {best[name]}" for name in told)
             fields = {**search.read_config(int(best["trial"])), "validation": selection}
-            found.append(Winner(float(noise), selection, str(model), len(feasible), len(group), setting, fields))
+            found.append(Winner(noise, selection, model, len(feasible), len(trials), setting, fields))
     return found
 
 

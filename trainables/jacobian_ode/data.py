@@ -178,7 +178,7 @@ def smooth(x: Float32[np.ndarray, "samples n"], window: int) -> Float32[np.ndarr
     samples are what they were: a cubic goes through four.
     """
     window = min(window, len(x) - 1 + len(x) % 2)
-    return x if window < SHORTEST_WINDOW else savgol_filter(x, window, 3, axis=0).astype(np.float32)
+    return x if window < SHORTEST_WINDOW else np.asarray(savgol_filter(x, window, 3, axis=0), np.float32)
 
 
 def build(config: Config, store: DatasetStore, stream: str = "") -> tuple[Training, HeldOut, Test]:

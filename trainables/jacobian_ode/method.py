@@ -176,12 +176,10 @@ class JacobianODE(Method[Config]):
         The errors are of trajectories without noise, and of the same with it: of those, given samples are smoothed as
         the training data are, and what is predicted is as it was recorded.
         """
-        held_out = HeldOut(*map(jnp.asarray, data))
-        # Of the data, which need not be those that it was trained on.
-        model = model.in_units(held_out.mean, held_out.std, held_out.dt, held_out.time)
-        windows, states = held_out.windows, held_out.states
-        noisy = windows + held_out.noise
-        given = jnp.einsum("st,btn->bsn", held_out.smoother, noisy[:, : config.traj_init_steps])
+        windows, states, *scaling, noise, smoother = map(jnp.asarray, HeldOut(*data))
+        model = model.in_units(*scaling)  # of the data, which need not be those that it was trained on
+        noisy = windows + noise
+        given = jnp.einsum("st,btn->bsn", smoother, noisy[:, : config.traj_init_steps])
         given = jnp.concatenate([windows[:, : config.traj_init_steps], given])
         run = free_run(*_run(config, model, given), config.horizon)
         errors = {}
