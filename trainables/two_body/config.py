@@ -133,6 +133,15 @@ class Config(MethodConfig):
             "schedule": "constant",
             "warmup_steps": 0,
         },
+        # The rate needs the warm-up and the clipping: docs/two_body.md.
+        "cosine": {
+            "head": "mlp_4D_logmag_unit_exp",
+            "activation": "silu",
+            "learning_rate": 1e-2,
+            "schedule": "cosine",
+            "warmup_steps": 200,
+            "clip_norm": 1.0,
+        },
     }
     later_fields: ClassVar[Mapping[str, Any]] = {"data_seed": 0}
     other_names: ClassVar[Mapping[str, Mapping[str, OtherName]]] = {

@@ -446,7 +446,7 @@ def test_a_preset_is_what_it_stands_for(check_text, refused):
     assert found.notes[0].startswith("preset source: learning_rate: 0.001, schedule: constant")
     assert found.warnings == ()  # of a learning rate that the preset has and every phase replaces
     (line,) = refused(f"base: {{preset: sauce}}\n{rest}")
-    assert line.endswith("there is no such preset. Allowed: source; did you mean 'source'?")
+    assert line.endswith("there is no such preset. Allowed: source, cosine; did you mean 'source'?")
 
 
 SERIES = """\
