@@ -129,7 +129,7 @@ def _drawn(
         drawing = done.get(key) or _draw(figure, data)
         if key:
             done[key] = drawing
-        return replace(drawing, svg=Markup(_inline(drawing.svg, prefix)) if drawing.svg else drawing.svg)
+        return replace(drawing, svg=Markup(_inline(str(drawing.svg), prefix)) if drawing.svg else drawing.svg)
     except Exception as error:
         which = f" of trial {trials[0]}" if trials else ""
         broken.append(f"The figure {figure.name}{which} could not be drawn: {_said(error)}")

@@ -1,6 +1,6 @@
 """The configuration of the method that the chaos harness searches over; imports no JAX."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Annotated, ClassVar
 
 from pydantic import Field
@@ -16,6 +16,11 @@ class Config(MethodConfig):
         "train_loss": "Loss.",
         "train_orbit": "Mean of the chaotic map after this step.",
     }
+
+    yardstick_fields: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "shift": ("val_*", "test_*", "train_loss"),
+    }
+    predicts_by: ClassVar[Collection[str]] = ("pace_s",)  # a callback in what is traced; it changes no number
 
     learning_rate: Annotated[float, Field(gt=0), NUMERIC] = 0.1
     """Adam's learning rate."""

@@ -17,7 +17,12 @@ from trainables._shared import program as program_module
 from trainables._shared import recovery
 from trainables._shared.checkpoint import CheckpointError, read_checkpoint, write_checkpoint
 from trainables._shared.config import ConfigError, numeric, structural_key
-from trainables._shared.conformance import CHECKS, Case, saved_model_is_the_trained_one
+from trainables._shared.conformance import (
+    CHECKS,
+    Case,
+    saved_model_is_the_trained_one,
+    training_starts_from_a_saved_model,
+)
 from trainables._shared.contract import Phase
 from trainables._shared.datasets import DatasetStore
 from trainables._shared.discovery import UnknownMethodError, load_config_type, load_method, method_names
@@ -184,8 +189,11 @@ def test_what_is_not_trained_by_gradients_changes_with_the_steps_that_count():
     assert {leaf.shape for leaf in jax.tree.leaves(training.state.moments)} == {(), (3,)}  # none of the average's
 
 
-# Not the one that reads a saved model back, by its method's name.
-@pytest.mark.parametrize("check", [one for one in CHECKS if one is not saved_model_is_the_trained_one])
+# Not those that read a saved model back, by its method's name.
+BY_NAME = (saved_model_is_the_trained_one, training_starts_from_a_saved_model)
+
+
+@pytest.mark.parametrize("check", [one for one in CHECKS if one not in BY_NAME])
 def test_a_method_with_untrained_leaves_keeps_the_contract(check, tmp_path):
     check(Case("averaging", _Averaging(), tmp_path))
 

@@ -119,7 +119,8 @@ def _missing(name: str) -> Fault:
     for index, part in enumerate(rest):
         inside = [found for place in places if (found := _module(place, part)) is not None]
         if not inside:
-            names = sorted({found for place in places if place.is_dir() for found in _modules(place)})
+            found = {name for place in places if place.is_dir() for name in _modules(place)}
+            names = sorted(name for name in found if not name.startswith("_"))
             listed = ", ".join(names[:NUM_NAMED]) + (", ..." if len(names) > NUM_NAMED else "")
             here = ".".join([top, *rest[:index]])
             ours = "swell's own package, " if here in OUR_NAMES else ""
