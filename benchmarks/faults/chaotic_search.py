@@ -21,8 +21,8 @@ STEPS = 14
 LONG_MIN = 10.0
 """Limit of a trial's silence where none hangs."""
 SPACES = {
-    "grid": "{learning_rate: [0.01, 0.02, 0.05, 0.1, 0.2, 0.5], shift: [-1.0, 0.5, 2.0]}",
-    "random": "{learning_rate: {low: 1e-3, high: 0.5, log: true}, shift: {low: -2.0, high: 2.0}}",
+    "grid": "{learning_rate: [0.01, 0.02, 0.05, 0.1, 0.2, 0.5], start: [-1.0, 0.5, 2.0]}",
+    "random": "{learning_rate: {low: 1e-3, high: 0.5, log: true}, start: {low: -2.0, high: 2.0}}",
 }
 SPEC = f"""\
 name: chaos

@@ -17,15 +17,12 @@ class Config(MethodConfig):
         "train_orbit": "Mean of the chaotic map after this step.",
     }
 
-    yardstick_fields: ClassVar[Mapping[str, tuple[str, ...]]] = {
-        "shift": ("val_*", "test_*", "train_loss"),
-    }
     predicts_by: ClassVar[Collection[str]] = ("pace_s",)  # a callback in what is traced; it changes no number
 
     learning_rate: Annotated[float, Field(gt=0), NUMERIC] = 0.1
     """Adam's learning rate."""
-    shift: Annotated[float, NUMERIC] = 1.0
-    """Where the minimum lies."""
+    start: Annotated[float, NUMERIC] = 1.0
+    """Where the unknowns begin, on average; the minimum lies at 0."""
     steps: int = Field(default=14, ge=1)
     """Optimiser steps."""
     report_every: int = Field(default=1, ge=1)

@@ -59,8 +59,8 @@ class Chaos(Method[Config]):
         return TrialData([{"noise": noise}], {}, {"plain": {}})
 
     def init(self, config: Config, hyper: Hyper, key: Any) -> Model:
-        """Return normal unknowns."""
-        return Model(jax.random.normal(key, (WIDTH,)))
+        """Return normal unknowns about where they are to begin."""
+        return Model(hyper["start"] + jax.random.normal(key, (WIDTH,)))
 
     def batch(self, config: Config, data: Any, key: Any) -> Array:
         """Return one row of the noise."""
@@ -69,14 +69,14 @@ class Chaos(Method[Config]):
     def loss(self, config: Config, hyper: Hyper, model: Model, batch: Array, key: Any, step: Array) -> Loss:
         """Return the squared distance, with the map's end as a component."""
         end = orbit(jax.nn.sigmoid(jax.lax.stop_gradient(model.x)), config.work)
-        error = model.x - hyper["shift"] + 0.1 * batch + 0.01 * end
+        error = model.x + 0.1 * batch + 0.01 * end
         return Loss(jnp.mean(error**2), {"orbit": end.mean()}, jnp.asarray(True))
 
     def validate(self, config: Config, hyper: Hyper, model: Model, data: Any) -> dict[str, Array]:
         """Return the distance to the minimum, after a while."""
         if config.pace_s:
             jax.experimental.io_callback(lambda: time.sleep(config.pace_s), None)
-        return {"val_error": jnp.sqrt(jnp.mean((model.x - hyper["shift"]) ** 2))}
+        return {"val_error": jnp.sqrt(jnp.mean(model.x**2))}
 
     def selection(self, config: Config) -> tuple[str, str]:
         """Return the distance."""
@@ -84,7 +84,7 @@ class Chaos(Method[Config]):
 
     def predict(self, config: Config, hyper: Hyper, model: Model, tests: Any) -> Any:
         """Return each unknown's error."""
-        return {"error": jnp.abs(model.x - hyper["shift"])}
+        return {"error": jnp.abs(model.x)}
 
     def score(self, config: Config, tests: Any, prediction: Any) -> dict[str, TestResult]:
         """Return the mean error, at the trial's end."""
