@@ -50,7 +50,7 @@ lint: $(VENV)/.setup-test
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 
-# A file is run by one process, in the order of tests/conftest.py: the longest first.
+# A file is run by one process (of the conformance tests, a method), in the order of tests/conftest.py: the longest first.
 BY_FILE := --dist loadfile --no-loadscope-reorder --durations=10
 check: lint
 	$(BIN)/python -m pytest -n 2 $(BY_FILE) -m "not slow"

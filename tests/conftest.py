@@ -1,6 +1,7 @@
 """What all tests share: a node cache and a scratch of their own, and quiet, capped libraries."""
 
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -59,10 +60,12 @@ class Stopwatch:
         self._seconds[file] = self._seconds.get(file, 0.0) + report.duration
 
     def pytest_sessionfinish(self):
-        before = self._config.cache.get(SECONDS, {})
+        if (cache := getattr(self._config, "cache", None)) is None:  # switched off by -p no:cacheprovider
+            return
+        before = cache.get(SECONDS, {})
         # A run of a few tests of a file says little of the whole file.
         longest = {file: max(seconds, 0.8 * before.get(file, 0.0)) for file, seconds in self._seconds.items()}
-        self._config.cache.set(SECONDS, before | {file: round(seconds, 1) for file, seconds in longest.items()})
+        cache.set(SECONDS, before | {file: round(seconds, 1) for file, seconds in longest.items()})
 
 
 def pytest_configure(config):
@@ -73,7 +76,8 @@ def pytest_configure(config):
 
 def pytest_collection_modifyitems(config, items):
     """Put the longest files first."""
-    seconds = config.cache.get(SECONDS, {})
+    cache = getattr(config, "cache", None)
+    seconds = cache.get(SECONDS, {}) if cache is not None else {}
 
     def length(item):
         place = next((place for place, name in enumerate(LONGEST) if item.path.match(name)), None)
@@ -81,6 +85,19 @@ def pytest_collection_modifyitems(config, items):
         return seconds.get(item.nodeid.split("::")[0], guessed)
 
     items.sort(key=length, reverse=True)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Have a file run by one process, but the methods of the conformance tests each by one: they share nothing."""
+    from xdist.scheduler.loadfile import LoadFileScheduling
+
+    class ByFile(LoadFileScheduling):
+        def _split_scope(self, nodeid):
+            method = re.search(r"::test_method_conforms\[(\w+)-", nodeid)
+            return super()._split_scope(nodeid) + (f"[{method[1]}]" if method else "")
+
+    return ByFile(config, log) if config.getoption("dist") == "loadfile" else None
 
 
 @pytest.hookimpl(wrapper=True)
