@@ -35,7 +35,7 @@ class Affine(eqx.Module):
     weight: Float[Array, "outputs inputs"]
     bias: Float[Array, " outputs"]
 
-    def __call__(self, x: Float[Array, "inputs *n"]) -> Float[Array, "outputs *n"]:
+    def __call__(self, x: Float[Array, " inputs *n"]) -> Float[Array, " outputs *n"]:
         """Return W x + b."""
         return jnp.tensordot(self.weight, x, 1) + self.bias.reshape(-1, *[1] * (x.ndim - 1))
 
@@ -46,7 +46,7 @@ class MLP(eqx.Module):
     layers: tuple[Affine, ...]
     activation: str = eqx.field(static=True)
 
-    def __call__(self, x: Float[Array, "inputs *n"]) -> Float[Array, "outputs *n"]:
+    def __call__(self, x: Float[Array, " inputs *n"]) -> Float[Array, " outputs *n"]:
         """Return the last layer's outputs."""
         *hidden, last = self.layers
         for layer in hidden:

@@ -9,20 +9,20 @@ State = Float[Array, "6 *batch"]
 Features = Float[Array, "features *batch"]
 
 
-def norm(x: Float[Array, "n *batch"]) -> Float[Array, "1 *batch"]:
+def norm(x: Float[Array, " n *batch"]) -> Float[Array, " 1 *batch"]:
     """Return the Euclidean norm over the components, with the gradient 0 where it is 0 (jnp.linalg.norm has NaN)."""
     squared = jnp.sum(x * x, axis=0, keepdims=True)
     positive = squared > 0
     return jnp.where(positive, jnp.sqrt(jnp.where(positive, squared, 1.0)), 0.0)
 
 
-def inverse(x: Float[Array, "*batch"]) -> Float[Array, "*batch"]:
+def inverse(x: Float[Array, " *batch"]) -> Float[Array, " *batch"]:
     """Return 1/x, and 0 with the gradient 0 where x is 0."""
     there = x != 0
     return jnp.where(there, 1.0 / jnp.where(there, x, 1.0), 0.0)
 
 
-def cross(a: Float[Array, "3 *batch"], b: Float[Array, "3 *batch"]) -> Float[Array, "3 *batch"]:
+def cross(a: Float[Array, " 3 *batch"], b: Float[Array, " 3 *batch"]) -> Float[Array, " 3 *batch"]:
     """Return a x b."""
     return jnp.stack([a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]])
 

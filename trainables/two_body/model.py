@@ -83,7 +83,7 @@ class AccelerationField(eqx.Module):
         a = self.head.switch(HEAD_FUNCTIONS, out, y.reshape(6, -1))
         return self._in_plane(a).reshape(3, *y.shape[1:])
 
-    def _in_plane(self, vector: Float[Array, "3 *batch"]) -> Float[Array, "3 *batch"]:
+    def _in_plane(self, vector: Float[Array, " 3 *batch"]) -> Float[Array, " 3 *batch"]:
         return jnp.concatenate([vector[:2], jnp.zeros_like(vector[:1])]) if self.planar else vector
 
 
