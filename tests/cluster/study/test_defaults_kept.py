@@ -1,0 +1,98 @@
+from typing import Annotated, ClassVar
+
+from pydantic import model_validator
+
+from cluster.state.outcomes import Outcome
+from cluster.state.records import load_trials
+from cluster.study.second_try import begun_problems
+from tests.methods.ripple.config import Config
+from tests.searching import quadratic, result
+from trainables._shared.config import NUMERIC
+
+
+def test_a_trial_taken_up_again_keeps_the_config_it_began_with(make_search):
+    search = make_search()
+    study = search.open()
+    begun = study.ask().config
+    trial = study._running[0]
+    trial.set_user_attr("assigned", {"configuration": 0, "config": {**begun, "size": 7}})  # an older default
+    assert search.open().ask().config == {**begun, "size": 7}
+
+
+class Later(Config):
+    """Ripple's config after its author has changed what it leaves unsaid."""
+
+    shift: Annotated[float, NUMERIC] = 2.0
+    pace_s: float = 5.0
+    size: int = 7
+    optional: float | None = None
+    extra: int = 0
+
+    @model_validator(mode="before")
+    @classmethod
+    def _derive(cls, values):
+        """Make the batch as large as the training is long."""
+        return {"batch_size": values.get("steps", 30), **values}
+
+
+class Earlier(Later):
+    gone: int = 0
+
+
+def test_new_trials_of_a_resumed_search_keep_the_defaults_that_it_began_with(make_search):
+    search = make_search(
+        base={"size": 2}, space={"steps": {"type": "int", "low": 1, "high": 10**6}}, budget={"trials": 3}
+    )
+    first = search.open()
+    begun = [first.ask().config for _ in range(2)]
+    assert [config["shift"] for config in begun] == [1.0, 1.0]
+    first.close()
+    search.config_type = Later
+    study = search.open()
+    assert [study.ask().config["shift"] for _ in range(2)] == [1.0, 1.0]
+    new = study.ask().config
+    assert new["steps"] not in [config["steps"] for config in begun]
+    assert new == {**begun[0], "steps": new["steps"], "extra": 0}
+
+
+def test_what_a_method_derives_from_other_fields_is_derived_anew_for_each_trial(make_search):
+    search = make_search(space={"steps": {"type": "int", "low": 1, "high": 10**6}}, budget={"trials": 4})
+    configs = []
+    for config_type in (Earlier, Later, Later, Later):
+        search.config_type = config_type
+        study = search.open()
+        configs.append(study.ask().config)
+        study.tell(len(configs) - 1, Outcome.COMPLETED, result(val_error=1.0))
+    assert [config["batch_size"] for config in configs] == [config["steps"] for config in configs]
+    assert len({config["steps"] for config in configs}) == 4
+
+
+def test_a_default_that_only_some_trials_leave_to_the_method_is_kept_too(make_search):
+    space = {"trouble": ["none", "nan"], "shift": {"choices": [5.0, 6.0], "when": {"trouble": "nan"}}}
+    search = make_search(space=space, budget={"trials": 12}, sampler={"name": "random", "seed": 2})
+    search.run(quadratic, most=6)
+    search.config_type = Later
+    search.run(quadratic)
+    configs = [record.config for record in load_trials(search.paths)]
+    assert configs[0]["trouble"] == "nan"
+    assert {config["shift"] for config in configs if config["trouble"] == "none"} == {1.0}
+
+
+class Extended(Config):
+    """Ripple's config with a field that came later."""
+
+    later_fields: ClassVar = {"manner": "old"}
+    manner: str = "new"
+
+
+def test_trials_of_a_search_from_before_a_field_have_what_was_in_effect_without_it(make_search):
+    search = make_search(space={"steps": {"type": "int", "low": 1, "high": 10**6}}, budget={"trials": 2})
+    begun = search.open().ask().config
+    search.config_type = Extended
+    assert list(begun_problems(search.paths, Extended)) == []
+    study = search.open()
+    assert study.ask().config == {**begun, "manner": "old"}
+    assert study.ask().config["manner"] == "old"
+    another = make_search(name="another")
+    another.config_type = Extended
+    assert another.open().ask().config["manner"] == "new"
