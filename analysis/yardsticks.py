@@ -3,8 +3,9 @@
 from typing import Any
 
 from analysis.search import Search
+from cluster.state.records import method_folders
 from trainables._shared.config import MethodConfig
-from trainables._shared.discovery import load_config_type
+from trainables._shared.discovery import found_in, load_config_type
 
 
 def yardsticks(search: Search, *trials: int) -> frozenset[str] | None:
@@ -16,8 +17,10 @@ def yardsticks(search: Search, *trials: int) -> frozenset[str] | None:
     trials = trials or tuple(map(int, search.completed["trial"]))
     if search.spec is None or search.read_config is None or not trials:
         return None
+    folders = method_folders(search.paths) if search.paths is not None else []
     try:
-        config_type = load_config_type(search.spec.trainable)
+        with found_in(*folders):
+            config_type = load_config_type(search.spec.trainable)
         configs = [config_type.recorded(search.read_config(number)) for number in trials]
         metrics = [one.metric for one in search.spec.objectives]
         different = {_counting(config_type, config): config for config in configs}
@@ -26,7 +29,8 @@ def yardsticks(search: Search, *trials: int) -> frozenset[str] | None:
             for config in different.values()
             for metric in metrics
         )
-    except Exception:  # a user's module may raise anything, and may refuse what an earlier version of it took
+    # A user's module may raise anything, and may refuse what an earlier version of it took.
+    except (Exception, SystemExit):
         return None
 
 

@@ -33,8 +33,6 @@ class SamplerFacts:
     """A package it needs beyond ours, by its import name."""
     package_name: str = ""
     """What people call that package."""
-    extra: str = ""
-    """The extra that installs that package."""
 
     @property
     def is_grid(self) -> bool:
@@ -58,7 +56,6 @@ SAMPLERS: Mapping[str, SamplerFacts] = {
         knows_constraints=True,
         package="torch",
         package_name="PyTorch",
-        extra="gp",
     ),
     "cmaes": SamplerFacts(
         "many numbers",

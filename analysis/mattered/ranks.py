@@ -38,8 +38,11 @@ def kendall(one: np.ndarray, other: np.ndarray) -> float:
 
 
 def false_discovery(p: Sequence[float] | np.ndarray) -> np.ndarray:
-    """Return p-values corrected for being several, by Benjamini and Hochberg (1995), "Controlling the false discovery
-    rate"."""
+    """Return p-values corrected for being several: of the differences found, at most 5 % are expected to be none.
+
+    By Benjamini and Hochberg (1995), "Controlling the false discovery rate". It holds though comparisons share levels,
+    since that makes them depend positively on each other (Benjamini and Yekutieli 2001).
+    """
     given = np.asarray(p, dtype=float)
     order = np.argsort(given)
     raised = given[order] * (len(given) / np.arange(1, len(given) + 1))

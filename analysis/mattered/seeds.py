@@ -62,7 +62,7 @@ def verdicts(search: Search, factor: Factor | str, among: Comparable | None = No
         return []
     table = seed_table(search, factor, among)
     found = compare_all(table)
-    corrected = corrected_together([one.p for one in found])
+    corrected = false_discovery([one.p for one in found])
     means = {level: table.level_mean(level) for one in found for level in (one.better, one.worse)}
     order = sorted(means, key=lambda level: table.sign * means[level])
     made = [
@@ -71,15 +71,6 @@ def verdicts(search: Search, factor: Factor | str, among: Comparable | None = No
     ]
     rank = {table.levels[level]: place for place, level in enumerate(order)}
     return sorted(made, key=lambda one: sorted((rank[one.better], rank[one.worse])))
-
-
-def corrected_together(p: Sequence[float] | np.ndarray) -> np.ndarray:
-    """Return p-values corrected for being several: of the differences found, at most 5 % are expected to be none.
-
-    The procedure of Benjamini and Hochberg (1995) holds here though comparisons share levels, since that makes them
-    depend positively on each other (Benjamini and Yekutieli 2001).
-    """
-    return false_discovery(p)
 
 
 def compare_all(table: SeedTable) -> list[Compared]:
@@ -106,7 +97,7 @@ def _least(found: Sequence[Compared], place: int) -> tuple[float, int | None]:
             other.least_p(other.num_units + more) if at == place or (more and agree[at]) else other.p
             for at, other in enumerate(found)
         ]
-        return float(corrected_together(p)[place])
+        return float(false_discovery(p)[place])
 
     least = corrected(0)
     if least <= LEVEL:

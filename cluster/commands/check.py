@@ -37,7 +37,7 @@ from search_spaces.spec import Spec, SpecFile
 from search_spaces.validation import explain_validation
 from trainables._shared.config import ConfigError, MethodConfig, check_all_data
 from trainables._shared.discovery import UnknownMethodError, load_config_type, loaded_method
-from trainables._shared.extras import MissingPackageError, is_installed, require_needed
+from trainables._shared.extras import MissingPackageError, how_missing, is_installed, require_needed
 
 LARGEST_GRID = 100_000
 """The most configurations of a grid without another bound: nobody waits for more."""
@@ -182,7 +182,7 @@ def _machine_problems(spec: Spec) -> list[Problem]:
 def _sampler_problems(spec: Spec, size: int | None) -> list[Problem]:
     facts = spec.sampler.facts
     if facts.package and not is_installed(facts.package):
-        rule = f"this sampler needs {facts.package_name}, which is not installed: pip install 'swell[{facts.extra}]'"
+        rule = f"this sampler needs {facts.package_name}, which {how_missing(facts.package)}"
         return [Problem(("sampler", "name"), rule, spec.sampler.name)]
     if not spec.is_grid:
         return []
@@ -229,7 +229,7 @@ def _build(
             found = Problem((error.field,), error.message, error.value, allowed=error.allowed)
             ruled_out.append(_RuledOut(params, _in_spec(found, params, values, written)))
         except MissingPackageError as error:  # of the whole method, or of its check_data
-            ruled_out.append(_RuledOut(params, Problem(("trainable",), f"needs {error}", spec.trainable)))
+            ruled_out.append(_RuledOut(params, Problem(("trainable",), str(error), spec.trainable)))
     return built, ruled_out
 
 

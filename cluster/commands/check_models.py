@@ -14,6 +14,7 @@ from search_spaces.errors import KeyPath, Problem
 from search_spaces.parameters import Choice, NamedChoice
 from search_spaces.spec import Spec, SpecFile
 from trainables._shared.config import MethodConfig, structural_key
+from trainables._shared.discovery import are_of_one_method
 from trainables._shared.model_file import CheckpointError, Leaf, ModelFile, misfit, read_model_file
 
 FIELD = "init_from"
@@ -139,7 +140,7 @@ def model_problems(
         except CheckpointError as error:
             refuse(str(error).removeprefix(f"{name}: "))
             continue
-        if file.trainable != spec.trainable:
+        if not are_of_one_method(file.trainable, spec.trainable):
             refuse(f"is a model of {file.trainable}, and this is a search of {spec.trainable}")
             continue
         key = structural_key(one.config.for_evaluation())

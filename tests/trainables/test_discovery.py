@@ -3,7 +3,14 @@ import sys
 import pytest
 
 from tests.methods.ripple.method import Config, Ripple
-from trainables._shared.discovery import UnknownMethodError, load_config_type, load_method, method_names
+from trainables._shared.discovery import (
+    UnknownMethodError,
+    are_of_one_method,
+    is_name_of,
+    load_config_type,
+    load_method,
+    method_names,
+)
 
 
 @pytest.fixture
@@ -79,3 +86,13 @@ def test_a_module_that_fails_to_import_raises_its_own_error(outside):
     outside("broken_package.broken", "import not_installed_anywhere")
     with pytest.raises(ModuleNotFoundError, match="not_installed_anywhere"):
         load_config_type("broken_package.broken")
+
+
+def test_a_method_goes_by_the_name_of_a_module_that_only_takes_it_from_elsewhere(outside):
+    outside("own_lab.fit", METHOD)
+    assert is_name_of("own_lab.fit", load_method("own_lab.fit"))
+    assert is_name_of("tests.methods.ripple", load_method("tests.methods.ripple"))
+    assert not is_name_of("own_lab.gone", load_method("own_lab.fit"))
+    assert not is_name_of("two_body", load_method("own_lab.fit"))
+    assert are_of_one_method("two_body", "trainables.two_body")
+    assert not are_of_one_method("two_body", "own_lab.two_body")

@@ -1,14 +1,17 @@
 import json
+from typing import ClassVar, Literal
 
 import jax
 import pytest
 from pydantic import ValidationError
 
-from tests.methods.ripple.method import Config, method
+from tests.methods.ripple.method import Config, Ripple, method
 from tests.training import begin, to_the_end
 from trainables._shared import program as program_module
 from trainables._shared.config import ConfigError, numeric, structural_key
+from trainables._shared.datasets import DatasetStore
 from trainables._shared.program import Program, ProgramCache
+from trainables._shared.training import Training
 
 
 def test_programs_are_shared_by_configs_that_differ_in_numeric_fields_alone():
@@ -25,6 +28,37 @@ def test_a_second_trial_of_a_program_compiles_nothing():
     assert compiled == 3  # init, chunk, validate
     to_the_end(begin(Config(seed=7, learning_rate=0.3), program=program))
     assert program.compilations == compiled
+
+
+class _Judged(Config):
+    """Scored by the mean or by the sum of distances."""
+
+    yardstick_fields: ClassVar = {"norm": ("val_error",)}
+    norm: Literal["mean", "sum"] = "mean"
+
+    def for_training(self):
+        return super().for_training().model_copy(update={"norm": "mean"})
+
+    def for_evaluation(self):
+        return super().for_training()
+
+
+class _Judge(Ripple):
+    config_type = _Judged
+
+    def validate(self, config, hyper, model, data):
+        distance = jax.numpy.abs(model.x)
+        return {"val_error": distance.mean() if config.norm == "mean" else distance.sum()}
+
+
+@pytest.mark.parametrize("chosen", [lambda norm: {"norm": norm}, lambda norm: {"scored_on": {"norm": norm}}])
+def test_trials_that_train_alike_are_each_scored_by_their_own_task(chosen):
+    programs, judge = ProgramCache(), _Judge()
+    configs = [_Judged(**chosen(norm)) for norm in ("mean", "sum")]
+    data = judge.data(configs[0], DatasetStore())
+    found = [Training(programs.get(judge, config), config, data).advance().metrics["val_error"] for config in configs]
+    assert found[1] > found[0]
+    assert programs.get(judge, configs[0]) is programs.get(judge, configs[0])
 
 
 def test_the_least_recently_used_program_is_dropped():

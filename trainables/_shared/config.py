@@ -144,8 +144,13 @@ class MethodConfig(FrozenModel):
                 why = "is no field that says what trials are scored on"
                 allowed = ", ".join(fields) or "nothing: the method's config declares no `yardstick_fields`"
                 raise ConfigError("scored_on", name, why, allowed)
-        if self.scored_on:
-            self.check_task(self.task())
+        if not self.scored_on:
+            return self
+        try:  # a method's own validators come after this one: what they refuse is theirs to say
+            self.of_values({**self.model_dump(mode="json"), "scored_on": {}})
+        except ValidationError:
+            return self
+        self.check_task(self.task())
         return self
 
     @classmethod

@@ -9,6 +9,7 @@ from typing import IO
 import numpy as np
 
 from trainables._shared.config import ConfigError
+from trainables._shared.npy import read_header
 
 LARGEST_ARRAY = 2**31 - 1
 """Numbers in one array: compiled programs count them in 32 bits."""
@@ -116,7 +117,7 @@ def _read(
 
 def _require_numbers(source: Source, name: str, member: IO[bytes], size: int) -> None:
     """Raise ConfigError if an array has pickled objects, too few bytes, or more numbers than a program can count."""
-    shape, dtype = _header(member)
+    shape, dtype = read_header(member)
     if dtype.hasobject:
         why = f"cannot be read: its {name} has Python objects, which would be pickles"
         raise source.error(why, "arrays of numbers; series of different lengths padded")
@@ -130,18 +131,11 @@ def _require_numbers(source: Source, name: str, member: IO[bytes], size: int) ->
         raise source.error(why, f"{num * dtype.itemsize:,} bytes")
 
 
-def _header(member: IO[bytes]) -> tuple[tuple[int, ...], np.dtype]:
-    version = np.lib.format.read_magic(member)
-    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, _, dtype = read(member)
-    return shape, dtype
-
-
 def _shape(archive: zipfile.ZipFile, name: str) -> str:
     """Return a member's shape, after a space; empty if it is no array."""
     try:
         with archive.open(name) as member:
-            return f" {_header(member)[0]}"
+            return f" {read_header(member)[0]}"
     except ValueError:
         return ""
 

@@ -45,11 +45,12 @@ class DatasetStore:
                     self._write(folder, build())
         return {file.stem: np.load(file, mmap_mode="r") for file in sorted(folder.glob("*.npy"))}
 
-    def fetched(self, name: str) -> dict[str, np.ndarray]:
+    def fetched(self, name: str, field: str = "dataset") -> dict[str, np.ndarray]:
         """Return the arrays of a data set that is a W&B artifact, from its `.npz` and `.npy` files, memory-mapped.
 
         The first caller on a node copies them from where the launch has put them; no network is asked. Raises
-        NotFetchedError where they are in neither place.
+        NotFetchedError where they are in neither place, and ConfigError, which names the config's `field`, if a file
+        cannot be read.
         """
 
         def read() -> dict[str, np.ndarray]:
@@ -59,7 +60,7 @@ class DatasetStore:
                     f"{name} is not on this machine: `swell run` and `swell launch` fetch it into the search "
                     "directory, from where every node has it"
                 )
-            return _arrays(name, folder)
+            return _arrays(name, folder, field)
 
         return self.get(name, "fetched", read)
 
@@ -74,13 +75,13 @@ class DatasetStore:
             raise
 
 
-def _arrays(name: str, folder: Path) -> dict[str, np.ndarray]:
+def _arrays(name: str, folder: Path, field: str) -> dict[str, np.ndarray]:
     """Return the arrays of an artifact's files: of a `.npz` by their names in it, of a `.npy` by the file's."""
     found: dict[str, np.ndarray] = {}
     for file in sorted(path for path in folder.rglob("*") if path.suffix in (".npz", ".npy")):
         # No pickles: whoever can write to the project could run code here.
         if file.suffix == ".npz":
-            arrays = read_npz(Source(f"{name}: {file.name}", path=file), "arrays of numbers", None)
+            arrays = read_npz(Source(f"{name}: {file.name}", field, file), "arrays of numbers", None)
         else:
             arrays = {file.stem: np.load(file, allow_pickle=False)}
         if twice := sorted(set(found) & set(arrays)):

@@ -71,9 +71,19 @@ def _module_name(name: str) -> str:
     return name if "." in name else f"trainables.{name}"
 
 
+def are_of_one_method(name: str, other: str) -> bool:
+    """Return whether two names are of the same method: `two_body` is `trainables.two_body`."""
+    return _module_name(name) == _module_name(other)
+
+
 def is_name_of(name: str, method: "Method[Any]") -> bool:
-    """Return whether a method goes by a name, in a spec or in a model file."""
-    return f"{type(method).__module__}.".startswith(f"{_module_name(name)}.")
+    """Return whether a method goes by a name, in a spec or in a model file; its class may be from elsewhere."""
+    if f"{type(method).__module__}.".startswith(f"{_module_name(name)}."):
+        return True
+    try:
+        return type(load_method(name)) is type(method)
+    except (Exception, SystemExit):  # what cannot be imported here is another method
+        return False
 
 
 def _find(name: str) -> str:

@@ -22,7 +22,7 @@ class MissingPackageError(ImportError):
 
 
 def is_installed(package: str) -> bool:
-    """Return whether a package can be found, without importing it."""
+    """Return whether a package can be found; it is not imported, but of a dotted name its parent is."""
     try:
         return importlib.util.find_spec(package) is not None
     except (ModuleNotFoundError, ValueError):  # its parent is missing; a module without a spec

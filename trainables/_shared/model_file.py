@@ -8,6 +8,8 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
+from trainables._shared.npy import read_header
+
 FORMAT = 3
 BEFORE_RECOVERY = 2
 """Format of the checkpoints whose state ends before `TrainState.recovery`; they are still read."""
@@ -88,7 +90,7 @@ def read_model_file(path: Path) -> ModelFile:
             shapes = []
             while (name := f"best/{len(shapes)}.npy") in names:
                 with file.open(name) as member:
-                    shapes.append(_shape(member))
+                    shapes.append(read_header(member)[0])
     except Exception as error:  # what damaged bytes make zipfile and NumPy raise is no closed list
         raise CheckpointError(f"{path}: not a readable model file ({error})") from error
     require_format(path, meta)
@@ -108,14 +110,6 @@ def _array(member: IO[bytes]) -> Any:
     import numpy as np  # a command that reads no model does without it
 
     return np.lib.format.read_array(member, allow_pickle=False)
-
-
-def _shape(member: IO[bytes]) -> tuple[int, ...]:
-    import numpy as np
-
-    read = np.lib.format.read_array_header_1_0, np.lib.format.read_array_header_2_0
-    shape, _, _ = read[np.lib.format.read_magic(member)[0] - 1](member)
-    return tuple(shape)
 
 
 def misfit(there: ModelFile, here: Sequence[Leaf]) -> str:

@@ -315,14 +315,12 @@ class ProgramCache:
         """Return the program of a configuration, made at its first use; of other JAX settings it is another program."""
         branches = branches_of(config, searched or {})
         names = (type(method).__qualname__, repr(sorted((settings or {}).items())))
-        evaluation = self._kept(
-            self._evaluations,
-            (*names, _evaluation_key(config, branches)),
-            lambda: Evaluation(method, config, branches),
-        )
+        evaluated = _evaluation_key(config, branches)
+        evaluation = self._kept(self._evaluations, (*names, evaluated), lambda: Evaluation(method, config, branches))
         return self._kept(
             self._programs,
-            (*names, structural_key(config.for_training(), branches)),
+            # One that trains alike, and is scored on another task, has an evaluation of its own.
+            (*names, structural_key(config.for_training(), branches), evaluated),
             lambda: Program(method, config, searched, evaluation),
         )
 

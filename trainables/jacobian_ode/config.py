@@ -12,9 +12,9 @@ from trainables.jacobian_ode.recordings import Recording, read_recording, record
 from trainables.jacobian_ode.systems import SYSTEMS, System
 
 PAPER_HIDDEN = (256, 1024, 2048, 2048)
+"""Hidden layers of the paper's networks, for a GPU."""
 USUAL_INIT_STEPS = 15
 """Where held-out free runs start, unless the config says otherwise or more samples are given."""
-"""Hidden layers of the paper's networks, for a GPU."""
 NODES: Mapping[str, int] = {"trapezoid": 20, "simpson": 21}
 NODES_OF_SPLINE: Mapping[str, int] = {"trapezoid": 4}
 """Nodes of a rule that is given without their number, if the default is too few of them."""
@@ -73,6 +73,11 @@ class Config(MethodConfig):
         "spline_quadrature": "trapezoid",
         "free_run_start": USUAL_INIT_STEPS,
         "validation": "clean",
+        "data_seed": 0,
+        "smoothing": 1,
+        "base_point": "two_ends",
+        "release": 0.0,
+        "loop_weight_start": 1.0,
     }
 
     yardstick_fields: ClassVar[Mapping[str, tuple[str, ...]]] = {
@@ -342,7 +347,7 @@ class Config(MethodConfig):
             self.check_recording(read_recording(self.file))
 
     def data_warnings(self) -> tuple[str, ...]:
-        """Return what a user must know of the file; raises ConfigError as `check_data` does."""
+        """Return what a user must know of the file, once `check_data` has not refused it."""
         if self.file is None or self.is_fetched:
             return ()
         return recording_warnings(self.file, self.file_pieces, self.data_seed)

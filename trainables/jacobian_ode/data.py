@@ -122,7 +122,7 @@ def load(config: Config, store: DatasetStore, stream: str = "") -> Recording:
         return Recording(tuple(np.asarray(data["x"])), float(data["dt"]))
     assert config.file is not None
     if config.is_fetched:
-        recording = recording_of(Source(config.file), store.fetched(config.file))
+        recording = recording_of(Source(config.file), store.fetched(config.file, "file"))
         for warning in recording.warnings:  # only now: no check has seen what is fetched
             warnings.warn(warning, stacklevel=2)
     else:

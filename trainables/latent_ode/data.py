@@ -76,6 +76,11 @@ def spiral_states(x0: Float64[np.ndarray, "n 2"], t: Float64[np.ndarray, "n samp
     return decay * (np.cos(w * t)[..., None] * x0[:, None] + (np.sin(w * t) / w)[..., None] * (x0 @ B.T)[:, None])
 
 
+def _family(config: Config) -> str:
+    """Return the family that decides the series: spirals have none, and are always those of the default's stream."""
+    return config.orbit_family if config.dataset == "orbits" else "simple"
+
+
 def generate(config: Config, split: str, num: int) -> dict[str, np.ndarray]:
     """Return `y` (num, samples, components), `t`, `mask` and `last` (num,), the end of each observed span.
 
@@ -83,9 +88,7 @@ def generate(config: Config, split: str, num: int) -> dict[str, np.ndarray]:
     times uniform in a span of 2 + U(0, 1) after it; of an orbit: its elements, and a span of 0.4 to 0.6 periods. As
     many samples again lie in the extrapolation span.
     """
-    # Spirals have no family, and are always those of the default's stream.
-    family = config.orbit_family if config.dataset == "orbits" else "simple"
-    stream = hashlib.sha256(f"latent_ode {config.dataset} {family} {split}".encode()).digest()
+    stream = hashlib.sha256(f"latent_ode {config.dataset} {_family(config)} {split}".encode()).digest()
     rng = np.random.default_rng(np.frombuffer(stream, np.uint32))
     size = (num, config.num_observed)
     u, in_observed, in_later = rng.random(num), rng.random(size), rng.random(size)
@@ -159,6 +162,6 @@ def load(config: Config, split: str, store: DatasetStore) -> Series:
     if config.file is not None:
         return as_series(read_file(Path(config.file), split, config.extrapolation))
     num = config.num_series if split == "train" else NUM_HELD_OUT
-    names = ("orbit_family", "num_observed", "missing_share", "extrapolation")
-    recipe = json.dumps([_GENERATOR_VERSION, num, *(getattr(config, name) for name in names)])
+    drawn = (config.num_observed, config.missing_share, config.extrapolation)
+    recipe = json.dumps([_GENERATOR_VERSION, num, _family(config), *drawn])
     return as_series(store.get(f"latent_ode_{config.dataset}_{split}", recipe, lambda: generate(config, split, num)))

@@ -51,13 +51,15 @@ def generate(
     return {"y": y, "t": (M - M0) * a**1.5, "elements": elements}
 
 
-def check_fetched(name: str, data: Mapping[str, np.ndarray], missing_tail: float) -> dict[str, np.ndarray]:
+def check_fetched(
+    name: str, data: Mapping[str, np.ndarray], missing_tail: float, field: str = "dataset"
+) -> dict[str, np.ndarray]:
     """Return the orbits of a fetched dataset, `y` and `t` as of `generate`, with the tail of each made missing.
 
-    Raises ConfigError if it does not hold them. What is odd about them is a Python warning: no check of a search has
-    seen what is fetched.
+    Raises ConfigError, which names the config's `field`, if it does not hold them. What is odd about them is a Python
+    warning: no check of a search has seen what is fetched.
     """
-    source = Source(name, "dataset")
+    source = Source(name, field)
     y, t = data.get("y"), data.get("t")
     if y is None or t is None or y.ndim != 3 or y.shape[1:] != (NUM_SAMPLES, 6) or t.shape != y.shape[:2]:
         raise source.error(f"must hold the arrays {WANTED}, but it has {source.holds(data)}")

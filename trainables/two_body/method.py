@@ -54,17 +54,15 @@ class TwoBody(Method[Config]):
     def data(self, config: Config, store: DatasetStore) -> TrialData:
         """Return the segments of every phase, and whole orbits to validate and test on."""
         config.check_data()
-        training = _orbits(config, config.dataset, store, config.missing_tail, config.data_seed)
+        training = _orbits(config, config.dataset, store, config.missing_tail, data_seed=config.data_seed)
         phases = [cut(training, phase.window, phase.segment_length) for phase in config.resolved_phases()]
         if config.solver == "mesh":
             phases = on_timetables(phases, config.batch_size)
         if config.val_dataset == "training":
             validation = training
         else:
-            validation = _orbits(config, config.validation_name, store, 0.0)
-        tests = {}
-        for name in config.test_names:
-            tests[name] = _test(_orbits(config, name, store, 0.0))
+            validation = _orbits(config, config.validation_name, store, 0.0, "val_dataset")
+        tests = {name: _test(_orbits(config, name, store, 0.0, "test_datasets")) for name in config.test_names}
         return TrialData(phases, as_segments(validation["y"], validation["t"]), tests)
 
     def init(self, config: Config, hyper: Hyper, key: PRNGKeyArray) -> AccelerationField:
@@ -176,10 +174,10 @@ def _test(orbits: Mapping[str, np.ndarray]) -> dict[str, Any]:
 
 
 def _orbits(
-    config: Config, name: str, store: DatasetStore, missing_tail: float, data_seed: int = 0
+    config: Config, name: str, store: DatasetStore, missing_tail: float, field: str = "dataset", data_seed: int = 0
 ) -> dict[str, np.ndarray]:
     if is_artifact(name):
-        return check_fetched(name, store.fetched(name), missing_tail)
+        return check_fetched(name, store.fetched(name, field), missing_tail, field)
     build = functools.partial(
         generate,
         parse_dataset(name),

@@ -7,8 +7,9 @@ import pytest
 from scipy import stats
 
 from analysis.mattered.comparable import comparable
+from analysis.mattered.ranks import false_discovery
 from analysis.mattered.seed_table import seed_table
-from analysis.mattered.seeds import corrected_together, verdicts
+from analysis.mattered.seeds import verdicts
 from analysis.mattered.verdict_sentences import conclusion, show_p
 from analysis.search import Bound, Factor, NotThereError
 from tests.planted import crossed_search, planted_search
@@ -244,7 +245,7 @@ def test_benjamini_and_hochbergs_own_example():
         0.7590,
         1.0,
     ]
-    assert int((corrected_together(p) <= 0.05).sum()) == 4  # their paper of 1995, section 3.2
+    assert int((false_discovery(p) <= 0.05).sum()) == 4  # their paper of 1995, section 3.2
 
 
 def random_search(random, effect, num=40, seeds=3, levels=2):

@@ -344,3 +344,26 @@ def test_searches_that_were_measured_by_different_yardsticks_are_ranked_apart_an
     assert measured_apart([read_side(near), read_side(again)]) == ""
     monkeypatch.setattr(Config, "yardstick_fields", {})
     assert make([near, far], Request()).notes == ()
+
+
+def test_a_method_beside_its_search_tells_the_yardstick_wherever_the_table_is_asked_for(
+    make_search, monkeypatch, tmp_path
+):
+    lab, elsewhere = tmp_path / "lab", tmp_path / "elsewhere"
+    (lab / "own_yard").mkdir(parents=True)
+    elsewhere.mkdir()
+    (lab / "own_yard" / "fit.py").write_text(
+        "from tests.methods.ripple.method import Config as Base, Ripple\n"
+        "class Config(Base):\n"
+        "    yardstick_fields = {'shift': ('val_*',)}\n"
+        "method = Ripple()\n"
+    )
+    found = []
+    for name, shift in (("near", 0.0), ("far", 2.0)):
+        monkeypatch.chdir(lab)
+        parts = {"base": {"shift": shift}, "space": {"learning_rate": [0.1, 0.2]}}
+        search = make_search(name=name, trainable="own_yard.fit", **parts)
+        search.run(lambda config: {"val_error": config["learning_rate"]}, most=2)
+        monkeypatch.chdir(elsewhere)
+        found.append(load_search(search.paths))
+    assert sorted(make(found, Request()).frame["rank"]) == [1, 1, 2, 2]

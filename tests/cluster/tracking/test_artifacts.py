@@ -137,6 +137,29 @@ def test_an_artifact_with_other_arrays_is_refused_with_those_it_must_hold():
         check_fetched("wandb:a/b/c:v0", {"x": np.zeros((3, 2))}, 0.0)
 
 
+@pytest.mark.parametrize(
+    ("fields", "field"),
+    [
+        ({"val_dataset": "wandb:a/b/c:v0"}, "val_dataset"),
+        ({"dataset": "wandb:a/b/c:v0", "planar": True, "val_dataset": "training"}, "dataset"),
+    ],
+)
+def test_what_is_wrong_with_an_artifact_is_said_of_the_field_that_names_it(tmp_path, monkeypatch, fields, field):
+    from trainables.two_body.method import method
+
+    folder = tmp_path / folder_name("wandb:a/b/c:v0")
+    folder.mkdir()
+    monkeypatch.setenv(ARTIFACTS, str(tmp_path))
+    config = Config(**{"test_datasets": ("simple_TBP_planar_1_test",), **fields})
+    for content, why in ((b"PK\x03\x04 cut off", "cannot be read"), (None, "must hold the arrays")):
+        if content is None:
+            np.savez(folder / "orbits.npz", x=np.zeros(3))
+        else:
+            (folder / "orbits.npz").write_bytes(content)
+        with pytest.raises(ConfigError, match=f"^{field} = 'wandb:a/b/c:v0.*{why}"):
+            method.data(config, DatasetStore(tmp_path / f"cache {why}"))
+
+
 def test_a_missing_tail_is_made_of_a_fetched_data_set_too():
     orbits = generate(
         parse_dataset("simple_TBP_planar_2_train"), fix_nu0=False, sampling="mean_anomaly", missing_tail=0
@@ -190,5 +213,5 @@ def test_a_damaged_file_of_an_artifact_is_named(tmp_path, monkeypatch, damage):
     np.savez(folder / "orbits.npz", y=np.zeros(3))
     (folder / "orbits.npz").write_bytes(damage((folder / "orbits.npz").read_bytes()))
     monkeypatch.setenv(ARTIFACTS, str(tmp_path))
-    with pytest.raises(ConfigError, match=r"file = 'wandb:a/b/c:v0: orbits.npz': cannot be read: "):
+    with pytest.raises(ConfigError, match=r"dataset = 'wandb:a/b/c:v0: orbits.npz': cannot be read: "):
         DatasetStore(tmp_path / "store").fetched("wandb:a/b/c:v0")

@@ -71,6 +71,13 @@ def test_the_split_is_by_series(dataset, tmp_path):
     np.testing.assert_array_equal(again.observed.y, splits[0].observed.y)
 
 
+def test_spirals_have_no_family_and_are_kept_once(tmp_path):
+    store = DatasetStore(tmp_path)
+    first, other = (load(Config(orbit_family=family), "train", store) for family in ("simple", "complex"))
+    np.testing.assert_array_equal(first.observed.y, other.observed.y)
+    assert len([path for path in tmp_path.iterdir() if path.is_dir()]) == 1
+
+
 def test_missing_samples_leave_series_of_different_lengths_padded_at_their_end():
     whole = as_series(generate(Config(), "train", 200))
     assert whole.observed.mask.all()
