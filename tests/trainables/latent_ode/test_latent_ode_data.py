@@ -75,7 +75,7 @@ def test_spirals_have_no_family_and_are_kept_once(tmp_path):
     store = DatasetStore(tmp_path)
     first, other = (load(Config(orbit_family=family), "train", store) for family in ("simple", "complex"))
     np.testing.assert_array_equal(first.observed.y, other.observed.y)
-    assert len([path for path in tmp_path.iterdir() if path.is_dir()]) == 1
+    assert len([path for path in store.root.iterdir() if path.is_dir()]) == 1
 
 
 def test_missing_samples_leave_series_of_different_lengths_padded_at_their_end():
