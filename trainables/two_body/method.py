@@ -54,16 +54,16 @@ class TwoBody(Method[Config]):
     def data(self, config: Config, store: DatasetStore) -> TrialData:
         """Return the segments of every phase, and whole orbits to validate and test on."""
         config.check_data()
-        training = _orbits(config, config.dataset, store, config.missing_tail, data_seed=config.data_seed)
+        training = _training_orbits(config, store)
         phases = [cut(training, phase.window, phase.segment_length) for phase in config.resolved_phases()]
         if config.solver == "mesh":
             phases = on_timetables(phases, config.batch_size)
-        if config.val_dataset == "training":
-            validation = training
-        else:
-            validation = _orbits(config, config.validation_name, store, 0.0, "val_dataset")
-        tests = {name: _test(_orbits(config, name, store, 0.0, "test_datasets")) for name in config.test_names}
-        return TrialData(phases, as_segments(validation["y"], validation["t"]), tests)
+        return _held_out(config, store)._replace(phases=phases)
+
+    def task_data(self, config: Config, task: Config, store: DatasetStore) -> TrialData:
+        """Return the whole orbits of a task, without the segments that nobody trains on."""
+        task.check_data()
+        return _held_out(task, store)
 
     def init(self, config: Config, hyper: Hyper, key: PRNGKeyArray) -> AccelerationField:
         """Return the initial field."""
@@ -171,6 +171,20 @@ def _test(orbits: Mapping[str, np.ndarray]) -> dict[str, Any]:
     if elements is None:  # nobody knows them of orbits from elsewhere
         elements = np.full((len(orbits["y"]), len(ELEMENTS)), np.nan)
     return {"orbits": as_segments(orbits["y"], orbits["t"]), "elements": np.asarray(elements)}
+
+
+def _training_orbits(config: Config, store: DatasetStore) -> dict[str, np.ndarray]:
+    return _orbits(config, config.dataset, store, config.missing_tail, data_seed=config.data_seed)
+
+
+def _held_out(config: Config, store: DatasetStore) -> TrialData:
+    """Return whole orbits to validate and test on, and no phases."""
+    if config.val_dataset == "training":
+        validation = _training_orbits(config, store)
+    else:
+        validation = _orbits(config, config.validation_name, store, 0.0, "val_dataset")
+    tests = {name: _test(_orbits(config, name, store, 0.0, "test_datasets")) for name in config.test_names}
+    return TrialData([], as_segments(validation["y"], validation["t"]), tests)
 
 
 def _orbits(
