@@ -22,7 +22,7 @@ class Kept:
 
     trial: int
     on: str
-    """The test set's name, or the file's."""
+    """The test set's name, or that of a file or folder."""
     key: str
     """A digest of the model, the set and the method's code: of another one, this says nothing."""
     metrics: dict[str, float]
@@ -34,10 +34,20 @@ class Kept:
 def key_of(checkpoint: Path, on: str, method: str) -> str:
     """Return the digest that says whether something kept is of these very files and this code."""
     digest = hashlib.blake2b(f"{on}\n{method}\n".encode(), digest_size=16)
-    for file in (checkpoint, Path(on)):
-        if file.is_file():
-            digest.update(file.read_bytes())
+    for path in (checkpoint, Path(on)):
+        for file in _files(path):
+            content = file.read_bytes()
+            if file != path:  # of a folder the names count, and where one file ends
+                digest.update(f"{file.name}\n{len(content)}\n".encode())
+            digest.update(content)
     return digest.hexdigest()
+
+
+def _files(path: Path) -> list[Path]:
+    """Return a file, or the files directly in a folder; nothing where there is neither."""
+    if path.is_dir():
+        return sorted(file for file in path.iterdir() if file.is_file())
+    return [path] if path.is_file() else []
 
 
 def _file(paths: SearchPaths, trial: int, on: str, step: Step) -> Path:

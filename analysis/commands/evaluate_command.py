@@ -12,8 +12,8 @@ PLACE = 12
 
 def evaluate(
     search: SearchName,
-    more: Annotated[list[str] | None, typer.Argument(metavar="[SET]...", help="Further sets or files.")] = None,
-    on: Annotated[list[str] | None, typer.Option("--on", help="A test set by its name, or a file.")] = None,
+    more: Annotated[list[str] | None, typer.Argument(metavar="[SET]...", help="Further ones.")] = None,
+    on: Annotated[list[str] | None, typer.Option("--on", help="A test set's name, a file or a folder.")] = None,
     trials: Annotated[
         str | None, typer.Option(help="Trials whose models are applied, e.g. 3,15; else the ten best.")
     ] = None,

@@ -346,9 +346,9 @@ def test_what_an_earlier_version_has_cached_of_a_recording_is_read_anew(tmp_path
 
 ROWS = [f"{i},{{}},{a!r},{b!r}" for i, one in enumerate(X.tolist()) for a, b in one]
 TABLES = {
-    "dates": (lambda k: f"2024-01-01 00:00:{k:02}", {}, "line 2 holds '2024-01-01 00:00:00', which is no number"),
-    "underscores": (lambda k: f"1_0{k}", {}, "line 2 holds '1_00', which is no number"),
-    "complex": (str, {2: "1+2j"}, "line 4 holds '1+2j', which is no number"),
+    "dates": (lambda k: f"2024-01-01 00:00:{k:02}", {}, "line 2, column t holds '2024-01-01 00:00:00', which is no"),
+    "underscores": (lambda k: f"1_0{k}", {}, "line 2, column t holds '1_00', which is no number"),
+    "complex": (str, {2: "1+2j"}, "line 4, column v holds '1+2j', which is no number"),
     "too large": (str, {2: "1e150"}, "component 2 of x (v) goes up to 1e+150 (1 of 300 values are beyond 1e+30)"),
     "infinite": (str, {2: "1e999"}, "trajectory 1 of 5 is not finite at sample 3"),
     "constant": (str, dict.fromkeys(range(300), "1"), "component 2 (v) never changes: it is 1"),

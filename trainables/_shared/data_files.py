@@ -79,6 +79,18 @@ def read_npz(source: Source, wanted: str, names: Collection[str] | None) -> dict
         raise source.error("cannot be read: it does not fit into the memory", "a smaller file") from None
 
 
+def file_state(source: Source) -> tuple[int, int]:
+    """Return what changes if a source's file is written anew: its time of change, in nanoseconds, and its size.
+
+    Raises ConfigError if there is no such file.
+    """
+    try:
+        status = source.path.stat()
+    except OSError as error:
+        raise source.error(f"cannot be read: {error.strerror}", "a file that exists") from None
+    return status.st_mtime_ns, status.st_size
+
+
 def regular_file(source: Source, allowed: str) -> Path:
     """Return the path of a source's file; raises ConfigError if it is a folder, or a pipe, which may never end."""
     path = source.path

@@ -5,7 +5,7 @@ which models are trained. Masks are booleans or zeros and ones. What has no clea
 ConfigError); what can be used but is seldom meant is counted, and noted as a warning of the source.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -92,19 +92,26 @@ def resolution(array: np.ndarray) -> float:
     return max(float(np.finfo(array.dtype).eps), float(np.finfo(np.float64).eps))
 
 
-def even_step(source: Source, times: Sequence[Float64[np.ndarray, " samples"]], grain: float) -> float:
+def even_step(
+    source: Source,
+    times: Sequence[Float64[np.ndarray, " samples"]],
+    grain: float,
+    place: Callable[[int], str] | None = None,
+) -> float:
     """Return the time between two samples of trajectories: their whole span over their number of gaps.
 
-    `grain` is what the times resolve, relative to them (`resolution`): by so much two gaps may differ in any case.
+    `grain` is what the times resolve, relative to them (`resolution`): by so much two gaps may differ in any case. Of a
+    single trajectory, `place` says of a sample's number, from 0, where in the file it is (the line and the column).
     Raises ConfigError if times do not increase, or a gap deviates from the mean by more than 0.2 %.
     """
     num_gaps = sum(len(t) - 1 for t in times)
     for index, t in enumerate(times):
         if len(bad := np.flatnonzero(np.diff(t) <= 0)):
             first = int(bad[0])
+            where = place(first + 1) if place else f"sample {first + 2} of trajectory {index + 1} of {len(times)}"
             why = (
-                f"{len(bad)} times are not later than the one before, first at sample {first + 2} of trajectory "
-                f"{index + 1} of {len(times)}: {t[first + 1]:.12g} after {t[first]:.12g}"
+                f"{len(bad)} times are not later than the one before, first at {where}: {t[first + 1]:.12g} after "
+                f"{t[first]:.12g}"
             )
             raise source.error(why, "times that increase by the same step everywhere")
     dt = sum(float(t[-1] - t[0]) for t in times) / num_gaps
@@ -116,10 +123,13 @@ def even_step(source: Source, times: Sequence[Float64[np.ndarray, " samples"]], 
         off = np.abs(np.diff(t) - dt)
         if (off > EVEN * dt + rounded).any():
             worst = int(off.argmax())
+            gap = f"{t[worst + 1] - t[worst]:.6g}"
             why = (
                 f"trajectory {index + 1} of {len(times)} is not sampled every {dt:.6g}, the mean gap of all: samples "
-                f"{worst + 1} and {worst + 2} are {t[worst + 1] - t[worst]:.6g} apart"
+                f"{worst + 1} and {worst + 2} are {gap} apart"
             )
+            if place:
+                why = f"is not sampled every {dt:.6g}, its mean gap: {place(worst + 1)} is {gap} after the one before"
             raise source.error(why, f"gaps that differ from the mean by at most {100 * EVEN:g} %")
     return dt
 

@@ -11,8 +11,7 @@ from jaxtyping import Float, Float32, Float64, Int32
 from scipy.integrate import solve_ivp
 from scipy.signal import savgol_filter
 
-from trainables._shared.config import ConfigError
-from trainables._shared.data_files import Source
+from trainables._shared.data_files import Source, file_state
 from trainables._shared.datasets import DatasetStore
 from trainables.jacobian_ode.baselines import LocalFit, fit_locally
 from trainables.jacobian_ode.config import Config
@@ -140,11 +139,7 @@ def _cached(config: Config, store: DatasetStore) -> Recording:
         lengths = np.array([len(x) for x in recording.x])
         return {"x": np.concatenate(recording.x), "lengths": lengths, "dt": np.array(recording.dt)}
 
-    try:
-        status = Path(file).stat()
-    except OSError as error:
-        raise ConfigError("file", file, f"cannot be read ({error.strerror})", "a file that exists") from None
-    recipe = json.dumps([VERSION, file, status.st_mtime_ns, status.st_size])
+    recipe = json.dumps([VERSION, file, *file_state(Source(file))])
     data = store.get(f"jacobian_ode_{Path(file).stem}", recipe, build)
     return Recording(tuple(np.split(data["x"], np.cumsum(data["lengths"])[:-1])), float(data["dt"]))
 

@@ -1,16 +1,13 @@
 """Recordings from files: trajectories of any length, sampled evenly in time, without a known Jacobian."""
 
-import csv
 import functools
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float64
 
-from trainables._shared.config import ConfigError
-from trainables._shared.data_files import Source, read_npz, regular_file
+from trainables._shared.data_files import Source, file_state, read_npz
 from trainables._shared.data_numbers import (
     centred,
     elapsed,
@@ -19,6 +16,7 @@ from trainables._shared.data_numbers import (
     real_numbers,
     resolution,
 )
+from trainables._shared.data_tables import numbers, read_table
 from trainables.jacobian_ode.splits import split_indices
 
 ALLOWED_ARRAYS = "x (trajectories, samples, n) or (samples, n), and t (samples) or (trajectories, samples), or dt"
@@ -55,12 +53,7 @@ class Recording(NamedTuple):
 
 def read_recording(file: str) -> Recording:
     """Return the recording of an .npz or .csv file; raises ConfigError that says what is wrong with it."""
-    path = Path(file)
-    try:
-        modified = path.stat().st_mtime_ns
-    except OSError as error:
-        raise ConfigError("file", file, f"cannot be read ({error.strerror})", "a file that exists") from None
-    return _read(file, modified)
+    return _read(file, file_state(Source(file)))
 
 
 def recording_warnings(file: str, pieces: int, seed: int = 0) -> tuple[str, ...]:
@@ -68,12 +61,12 @@ def recording_warnings(file: str, pieces: int, seed: int = 0) -> tuple[str, ...]
 
     Which pieces train is drawn from the seed.
     """
-    return _warnings(file, Path(file).stat().st_mtime_ns, pieces, seed)
+    return _warnings(file, file_state(Source(file)), pieces, seed)
 
 
 @functools.lru_cache(maxsize=64)
-def _warnings(file: str, modified: int, pieces: int, seed: int) -> tuple[str, ...]:
-    recording = _read(file, modified)
+def _warnings(file: str, state: tuple[int, int], pieces: int, seed: int) -> tuple[str, ...]:
+    recording = _read(file, state)
     trajectories = recording.cut(pieces).x
     training = np.concatenate([trajectories[index] for index in split_indices(len(trajectories), seed)[0]])
     source = Source(file)
@@ -83,17 +76,12 @@ def _warnings(file: str, modified: int, pieces: int, seed: int) -> tuple[str, ..
 
 
 @functools.lru_cache(maxsize=4)
-def _read(file: str, modified: int) -> Recording:
+def _read(file: str, state: tuple[int, int]) -> Recording:
     """Read a file once for each time that it was written: a check asks for it at every configuration."""
     source = Source(file)
     if not file.endswith(".csv"):
         return recording_of(source, read_npz(source, ALLOWED_ARRAYS, ("x", "t", "dt")))
-    try:
-        return _from_table(source)
-    except ConfigError:
-        raise
-    except (OSError, ValueError, csv.Error) as error:
-        raise source.error(f"cannot be read: {error}", ALLOWED_TABLE) from None
+    return _from_table(source)
 
 
 def recording_of(source: Source, arrays: Mapping[str, np.ndarray]) -> Recording:
@@ -121,23 +109,13 @@ def _given_step(source: Source, array: np.ndarray) -> float:
 
 
 def _from_table(source: Source) -> Recording:
-    with regular_file(source, ALLOWED_TABLE).open(
-        newline="", encoding="utf-8-sig"
-    ) as lines:  # spreadsheets begin with a mark
-        reader = csv.reader(lines)
-        header = next(reader, [])
-        numbered = [(reader.line_num, row) for row in reader if row]
-    rows = [row for _, row in numbered]
-    names = [name.strip() for name in header]
+    table = read_table(source, ALLOWED_TABLE)
+    names, rows = list(table.names), table.rows
     first = names.index("t") + 1 if "t" in names else 0
     if names[:first] not in (["t"], ["trajectory", "t"]) or first == len(names) or not rows:
         raise source.error(f"has the header {','.join(names)!r} and {len(rows)} rows", ALLOWED_TABLE)
-    for number, row in numbered:
-        if len(row) != len(names):
-            why = f"line {number} has {len(row)} values, and the header {len(names)}"
-            raise source.error(why, ALLOWED_TABLE)
+    values = numbers(source, table, range(first - 1, len(names)), ALLOWED_TABLE)
     labels = [row[0] for row in rows] if first == 2 else [""] * len(rows)
-    values = np.array([[_number(source, text, number) for text in row[first - 1 :]] for number, row in numbered])
     x, t = [], []
     for label in dict.fromkeys(labels):
         chosen = values[[other == label for other in labels]]
@@ -145,13 +123,6 @@ def _from_table(source: Source) -> Recording:
         t.append(chosen[:, 0])
     grain = float(np.finfo(np.float64).eps)
     return _checked(source, x, t, grain, grain, names[first:])
-
-
-def _number(source: Source, text: str, line: int) -> float:
-    try:
-        return float(text.replace("_", " _ "))  # 1_000 is a number to Python alone
-    except ValueError:
-        raise source.error(f"line {line} holds {text!r}, which is no number", ALLOWED_TABLE) from None
 
 
 def _checked(

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float64, Int
 
 from trainables._shared.config import ConfigError
-from trainables._shared.data_files import Source, read_npz
+from trainables._shared.data_files import Source, file_state, read_npz
 from trainables._shared.data_numbers import (
     elapsed,
     look_at_columns,
@@ -72,21 +72,12 @@ def _split(usable: Int[np.ndarray, " usable"]) -> dict[str, Int[np.ndarray, " so
 
 def check_file(path: Path, num_components: int, extrapolation: float) -> None:
     """Raise ConfigError for a file that does not hold series of so many components, or too few to split."""
-    _warnings(path, _state(path), num_components, extrapolation)
+    _warnings(path, file_state(Source(str(path))), num_components, extrapolation)
 
 
 def file_warnings(path: Path, num_components: int, extrapolation: float) -> tuple[str, ...]:
     """Return what a user must know of a file that can be used; raises ConfigError as `check_file` does."""
-    return _warnings(path, _state(path), num_components, extrapolation)
-
-
-def _state(path: Path) -> tuple[int, int]:
-    """Return what changes if a file is written anew."""
-    try:
-        status = path.stat()
-    except OSError as error:
-        raise ConfigError("file", str(path), f"cannot be read: {error.strerror}", "a file that exists") from None
-    return status.st_mtime_ns, status.st_size
+    return _warnings(path, file_state(Source(str(path))), num_components, extrapolation)
 
 
 @functools.lru_cache(maxsize=64)

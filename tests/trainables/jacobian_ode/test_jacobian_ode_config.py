@@ -216,7 +216,7 @@ HEADER = "trajectory,t,u,v\n"
         ("u,v\n1,2\n", "has the header 'u,v'"),
         ("trajectory,t\na,0\n", "has the header 'trajectory,t'"),
         (HEADER + "a,0,1\n", "line 2 has 3 values, and the header 4"),
-        (HEADER + "a,0,1,2\n\na,1,x,2\n", "line 4 holds 'x', which is no number"),
+        (HEADER + "a,0,1,2\n\na,1,x,2\n", "line 4, column u holds 'x', which is no number"),
         (HEADER + "a,0,1,2\n", "fewer than two samples"),
         (HEADER + "a,0," + "1" * 200_000 + ",2\n", "cannot be read: field larger"),
         (HEADER + "a,0,1,2\na,1,nan,2\n", "not finite at sample 2"),
