@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float64
 
+from trainables._shared.config import ConfigError
 from trainables._shared.data_files import Source, regular_file
 
 
@@ -33,6 +34,8 @@ def read_table(source: Source, allowed: str) -> Table:
             reader = csv.reader(lines)
             header = next(reader, [])
             numbered = [(reader.line_num, tuple(row)) for row in reader if row]
+    except ConfigError:
+        raise
     except OSError as error:
         raise source.error(f"cannot be read: {error.strerror or error}", allowed) from None
     except (ValueError, csv.Error) as error:

@@ -18,6 +18,7 @@ from trainables._shared.data_files import Source
 from trainables.gru_dynamics.layout import KINDS, Layout
 from trainables.gru_dynamics.metric_names import HORIZON, final_metric_names, folder_names, validation_metric_names
 from trainables.gru_dynamics.recordings import left_out, read_folder
+from trainables.gru_dynamics.splits import split_indices
 
 GENERATED = "double_cart_pole"
 """The name of the generated data set, and of its test set."""
@@ -219,9 +220,10 @@ class Config(MethodConfig):
             if len(usable) < FEWEST:
                 why = f"{len(usable)} of its {len(lengths)} trajectories have {SHORTEST} rows or more"
                 raise source.error(why, f"at least {FEWEST}: one trains, one validates, one tests")
-            if sum(length > max(self.horizons) for length in usable) < FEWEST:
-                why = f"{folder} has too few trajectories of more rows"
-                raise ConfigError("horizons", list(self.horizons), why, f"at most {sorted(usable)[-FEWEST] - 1}")
+            longest = max(usable[k] for k in split_indices(len(usable), self.data_seed)["train"])
+            if longest <= max(self.horizons):
+                why = f"the longest training trajectory of {folder} has {longest} rows"
+                raise ConfigError("horizons", list(self.horizons), why, f"at most {longest - 1}")
 
     def data_warnings(self) -> tuple[str, ...]:
         """Return what a user must know of the folders' files; raises ConfigError as `check_data` does."""

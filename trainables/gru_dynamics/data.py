@@ -17,6 +17,7 @@ from trainables.gru_dynamics.config import GENERATED, SHORTEST, Config
 from trainables.gru_dynamics.layout import Layout
 from trainables.gru_dynamics.metric_names import HORIZON
 from trainables.gru_dynamics.recordings import VERSION, folder_state, read_folder
+from trainables.gru_dynamics.splits import split_indices
 
 NUM_HELD_OUT = 16
 """Simulated trajectories to validate on, and as many to test on."""
@@ -127,17 +128,6 @@ def whole_folder(config: Config) -> Task:
         source = Source(folder, "folders")
         raise source.error(f"none of its {len(found.states)} trajectories has {SHORTEST} rows", f"{SHORTEST} rows")
     return Task([found.states[k] for k in usable], [found.controls[k] for k in usable], found.dt)
-
-
-def split_indices(num: int, seed: int) -> dict[str, Int[np.ndarray, " some"]]:
-    """Return which of `num` trajectories (at least 3) train, validate and test: about 80, 10 and 10 percent.
-
-    Drawn in an order of their own, the same for each seed: files may be sorted.
-    """
-    held_out = max(1, round(num / 10))
-    order = np.random.default_rng((num, seed)).permutation(num)
-    parts = np.split(order, [num - 2 * held_out, num - held_out])
-    return dict(zip(("train", "val", "test"), map(np.sort, parts), strict=True))
 
 
 def _recorded(folder: str, layout: Layout, store: DatasetStore) -> Task:

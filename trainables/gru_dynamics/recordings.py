@@ -123,15 +123,15 @@ def _step(source: Source, table: Table, t: Float64[np.ndarray, " rows"]) -> floa
     cells = table.column(TIME)
     grain = float(np.finfo(np.float64).eps)
     if all(_WHOLE.fullmatch(cell) for cell in cells):
-        # Nanoseconds since 1970 are more than float64 holds.
-        try:
-            t = elapsed(source, TIME, np.array([int(cell) for cell in cells]))
-        except OverflowError:
-            raise source.error(f"column {TIME}: {cells[0]} is beyond 64 bits", "times in seconds") from None
-    elif decimals := [found for cell in cells if (found := _DECIMAL.fullmatch(cell))]:
-        # Times that are written with three digits after the point are rounded to those.
-        half = 0.5 * 10.0 ** -max(len(found[1]) for found in decimals)
-        grain = max(grain, half / max(float(np.abs(t).max()), half)) if len(decimals) == len(cells) else grain
+        whole = [int(cell) for cell in cells]
+        if max(map(abs, whole)) >= 2**63:
+            raise source.error(f"column {TIME}: {max(whole, key=abs)} is beyond 64 bits", "times in seconds")
+        t = elapsed(source, TIME, np.array(whole))  # of nanoseconds since 1970, which float64 does not hold
+    elif len(decimals := [found for cell in cells if (found := _DECIMAL.fullmatch(cell))]) == len(cells):
+        # Times that are written with three digits after the point are rounded to those, unless the step is as short.
+        unit = 10.0 ** -max(len(found[1]) for found in decimals)
+        if unit <= float(t[-1] - t[0]) / (len(t) - 1) / 4:
+            grain = max(grain, 0.5 * unit / max(float(np.abs(t).max()), unit))
     return even_step(source, [t], grain, lambda row: f"line {table.lines[row]}, column {TIME},")
 
 

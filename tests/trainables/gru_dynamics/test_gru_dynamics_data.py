@@ -12,7 +12,6 @@ from trainables.gru_dynamics.data import (
     moves,
     phases,
     runs,
-    split_indices,
     statistics,
     task,
     together,
@@ -20,6 +19,7 @@ from trainables.gru_dynamics.data import (
 from trainables.gru_dynamics.layout import Layout
 from trainables.gru_dynamics.method import method
 from trainables.gru_dynamics.simulator import STEP_S, simulate, write_csv
+from trainables.gru_dynamics.splits import split_indices
 
 LAYOUT = Config().layout
 

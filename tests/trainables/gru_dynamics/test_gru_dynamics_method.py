@@ -353,7 +353,7 @@ def test_the_step_function_is_pure_and_predicts_what_the_model_does(trained, sto
 
 
 def test_short_training_beats_persistence_and_constant_velocity(store):
-    """What the cart does is mostly its force over its mass: a few hundred steps learn that."""
+    """A few hundred steps learn what the force does to the cart, and gravity to the poles."""
     config = Config(
         num_trajectories=20, samples=100, history=1, hidden=16, horizons=(3,), steps=400, report_every=200,
         learning_rate=1e-2, schedule="cosine",
@@ -361,4 +361,4 @@ def test_short_training_beats_persistence_and_constant_velocity(store):
     training = Training(Program(method, config), config, method.data(config, store))
     while not (report := training.advance()).ending:
         pass
-    assert report.metrics["val_over_constant_velocity"] < 0.5
+    assert report.metrics["val_over_constant_velocity"] < 0.8
