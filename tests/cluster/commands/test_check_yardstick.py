@@ -189,7 +189,8 @@ def test_a_task_that_cannot_be_is_refused_by_name(checked, method, base, message
         ("latent_ode", "{dataset: file, file: SERIES_ONE, scored_on: {dataset: spirals, file: null}}",
          "s.yaml:4: base.file_components"),
         ("jacobian_ode", "{sequence_length: 10, scored_on: {system: lorenz}}", "s.yaml:4: base.sequence_length = 10"),
-        ("two_body", "{dataset: 'wandb:a/b/c:v1', scored_on: {dataset: complex_TBP_planar_10_train}}", "planar = 'auto'"),
+        ("two_body", "{dataset: 'wandb:a/b/c:v1', scored_on: {dataset: complex_TBP_planar_10_train}}",
+         "planar = 'auto'"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_without_the_task_is_said_of_its_own_field(checked, method, base, message):
