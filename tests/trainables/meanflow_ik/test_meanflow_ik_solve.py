@@ -1,0 +1,138 @@
+"""Poses from a file, solved by a trained model from the command line."""
+
+import csv
+import math
+
+import numpy as np
+import pytest
+
+from trainables._shared.datasets import DatasetStore
+from trainables._shared.program import Program
+from trainables._shared.saved import load_model
+from trainables._shared.training import Training
+from trainables.meanflow_ik.kinematics import Pose, forward_kinematics
+from trainables.meanflow_ik.method import method
+from trainables.meanflow_ik.metrics import errors_of
+from trainables.meanflow_ik.poses import PosesError, read_poses
+from trainables.meanflow_ik.robots import ROBOTS, joint_limits
+from trainables.meanflow_ik.rotations import quaternion_from_matrix
+from trainables.meanflow_ik.solve import main, solve_poses
+
+HEADER = "x,y,z,qw,qx,qy,qz\n"
+GOOD = "0.4,0.1,0.5,0,1,0,0\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "p.csv:1: column x: is missing: its first line is empty"),
+        ("x,y,z,qx,qy,qz\n", "p.csv:1: column qw: is missing: its first line is x, y, z, qx, qy, qz"),
+        ("x,x,y,z,qw,qx,qy,qz\n", "p.csv:1: column x: occurs twice"),
+        (HEADER, "p.csv: has no poses"),
+        (HEADER + GOOD + "0.4,left,0.5,0,1,0,0\n", "p.csv:3: column y: is 'left' (allowed: a finite number)"),
+        (HEADER + "\n" + GOOD + "0.4,0.1,nan,0,1,0,0\n", "p.csv:4: column z: is 'nan'"),
+        (HEADER + "0.4,0.1,0.5,0,1,0\n", "p.csv:2: column qz: is empty"),
+        (HEADER + "0.4,,0.5,0,1,0,0\n", "p.csv:2: column y: is empty"),
+        (HEADER + GOOD + "400,0.1,0.5,0,1,0,0\n", "p.csv:3: column x: is 400 (allowed: metres, at most 100)"),
+        (HEADER + "0.4,0.1,0.5,0,1,1,0\n", "p.csv:2: column qw, qx, qy, qz: have length 1.41421"),
+        (HEADER + '0.4,"0.1\n', "p.csv: is no CSV file"),
+    ],
+)
+def test_a_mistake_in_a_file_of_poses_has_its_line_and_column(tmp_path, capsys, text, said):
+    path = tmp_path / "p.csv"
+    path.write_text(text)
+    with pytest.raises(PosesError) as caught:
+        read_poses(path)
+    assert said in str(caught.value)
+    assert main([str(tmp_path / "none.npz"), str(path)]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_a_file_of_poses_that_is_not_there_or_no_text_is_named(tmp_path):
+    with pytest.raises(PosesError, match=r"none.csv: cannot be read: No such file"):
+        read_poses(tmp_path / "none.csv")
+    (tmp_path / "b.csv").write_bytes(b"\xff\xfe\x00\x01")
+    with pytest.raises(PosesError, match=r"b.csv: is no CSV file in UTF-8"):
+        read_poses(tmp_path / "b.csv")
+
+
+def test_columns_may_stand_in_any_order_among_others(tmp_path):
+    path = tmp_path / "p.csv"
+    half = math.sqrt(0.5)
+    path.write_text(f"name, qz, qy ,qx,QW,z,y,x\nfirst,{half},0,0,{half},0.3,0.2,0.1\n\n")
+    pose = read_poses(path)
+    assert pose.position.tolist() == [[0.1, 0.2, 0.3]]
+    assert np.allclose(pose.rotation[0], [[0, -1, 0], [1, 0, 0], [0, 0, 1]])
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    """A model of a few steps, saved as a search saves it."""
+    folder = tmp_path_factory.mktemp("model")
+    config = method.smoke()
+    training = Training(Program(method, config), config, method.data(config, DatasetStore(folder)))
+    training.advance()
+    path = folder / "model.npz"
+    training.save(path, {"trainable": "meanflow_ik"})
+    return path
+
+
+@pytest.fixture(scope="module")
+def poses(tmp_path_factory):
+    path = tmp_path_factory.mktemp("poses") / "poses.csv"
+    q = np.random.default_rng(5).uniform(*joint_limits("panda", "published"), size=(12, 7))
+    pose = forward_kinematics(ROBOTS["panda"], q)
+    rows = np.concatenate([pose.position, quaternion_from_matrix(pose.rotation)], axis=1)
+    path.write_text(HEADER + "\n".join(",".join(f"{value:.10f}" for value in row) for row in rows) + "\n")
+    return path
+
+
+def test_polished_solutions_reach_their_poses_within_the_limits(model, poses):
+    saved, pose = load_model(model), read_poses(poses)
+    solved = solve_poses(saved, pose, 4, polished=True)
+    low, high = map(np.array, joint_limits("panda", "published"))
+    assert solved.q.shape == (12, 4, 7)
+    assert ((solved.q >= low) & (solved.q <= high)).all()
+    assert not solved.is_outside.any()
+    again = errors_of(ROBOTS["panda"], Pose(*pose), solved.q)
+    assert np.array_equal(again.position_mm, solved.errors.position_mm)
+    assert np.median(solved.before.position_mm) > 50
+    assert np.mean(solved.errors.position_mm.min(1) < 0.1) > 0.7  # of a model that has hardly been trained
+    rough = solve_poses(saved, pose, 4)
+    assert np.array_equal(rough.errors.position_mm, rough.before.position_mm)
+    assert np.allclose(rough.errors.position_mm, solved.before.position_mm, rtol=1e-3)
+    other = solve_poses(saved, pose, 4, seed=1)
+    assert not np.array_equal(other.q, rough.q)
+
+
+def test_the_script_prints_the_errors_before_and_after_and_writes_the_solutions(model, poses, tmp_path, capsys):
+    output = tmp_path / "solutions.csv"
+    given = [str(model), str(poses), "--solutions", "4", "--polish", "--output", str(output)]
+    assert main(given) == 0
+    said = capsys.readouterr().out
+    assert "12 poses, 4 solutions each" in said
+    rows = [line for line in said.splitlines() if line.startswith(("before", "after"))]
+    assert [row.split("  ")[0] for row in rows] == ["before all", "before best of 4", "after all", "after best of 4"]
+    before, after = (float(rows[k].split()[-4]) for k in (1, 3))
+    assert after < 0.1 * before
+    with output.open(newline="") as file:
+        written = list(csv.DictReader(file))
+    assert len(written) == 48
+    assert list(written[0])[:3] == ["pose", "solution", "q1"]
+    pose = read_poses(poses)
+    q = np.array([[float(row[f"q{k + 1}"]) for k in range(7)] for row in written]).reshape(12, 4, 7)
+    errors = errors_of(ROBOTS["panda"], pose, q)
+    stated = np.array([float(row["position_error_mm"]) for row in written]).reshape(12, 4)
+    assert np.allclose(errors.position_mm, stated, atol=1e-3)
+    assert {row["within_limits"] for row in written} == {"1"}
+
+
+def test_what_is_no_model_ends_with_status_2(poses, tmp_path, capsys):
+    assert main([str(tmp_path / "none.npz"), str(poses)]) == 2
+    assert "none.npz" in capsys.readouterr().err
+    (tmp_path / "bad.npz").write_bytes(b"nothing")
+    assert main([str(tmp_path / "bad.npz"), str(poses)]) == 2
+    assert "bad.npz" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as caught:
+        main([str(tmp_path), str(poses), "--solutions", "0"])
+    assert caught.value.code == 2
