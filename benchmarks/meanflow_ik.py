@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
 from trainables._shared.datasets import DatasetStore
 from trainables._shared.program import ProgramCache
@@ -120,7 +119,14 @@ def report(results: Mapping[str, Any]) -> str:
 
 
 def _settings(given: Sequence[str]) -> dict[str, Any]:
-    return {name: yaml.safe_load(value) for name, _, value in (one.partition("=") for one in given)}
+    """Return fields by name; a value that is no JSON is a text."""
+    found: dict[str, Any] = {}
+    for name, _, value in (one.partition("=") for one in given):
+        try:
+            found[name] = json.loads(value)
+        except json.JSONDecodeError:
+            found[name] = value
+    return found
 
 
 def main() -> None:
@@ -146,7 +152,8 @@ def main() -> None:
                     "seed": seed,
                     "report_every": max(1, steps // 4),
                 }
-                values["warmup_steps"] = min(base.get("warmup_steps", 0), steps // 10)
+                # The same for all lengths, which share a program.
+                values["warmup_steps"] = min(base["warmup_steps"], min(given.steps) // 4)
                 values["test_steps"] = list(STEPS_OF.get(objective, (1, 2, 5)))
                 values["sampling_steps"] = max(values["test_steps"]) if objective == "flow_matching" else 1
                 config = Config.of_values(values)

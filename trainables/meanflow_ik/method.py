@@ -21,7 +21,7 @@ from trainables.meanflow_ik.metric_names import NUM_POLISHED, SUCCESS_DEG, SUCCE
 from trainables.meanflow_ik.metrics import pose_table, score_metrics
 from trainables.meanflow_ik.model import Model, averaged, condition, from_latent, to_latent
 from trainables.meanflow_ik.polish import polish
-from trainables.meanflow_ik.poses import PosesError, read_poses
+from trainables.meanflow_ik.poses import read_poses
 from trainables.meanflow_ik.robots import ROBOTS
 from trainables.meanflow_ik.sampling import sample
 
@@ -67,7 +67,7 @@ class MeanFlowIK(Method[Config]):
                 task = config.of_values({**task.model_dump(mode="json"), **values})
                 task.check_data()
                 return held_out_test(task, training, *load(task, "test", store)[1:])
-        except (PosesError, ValueError, OSError) as error:
+        except (ValueError, OSError) as error:
             raise UnknownTestSetError(f"there is no test set {name!r} for this model: {error}") from None
         there = f"{', '.join(own)}, an .npz file of joint angles and poses, a .csv file of poses"
         raise UnknownTestSetError(f"there is no test set {name!r} for this model; there are: {there}")

@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
+from trainables._shared.config import ConfigError
 from trainables._shared.model_file import CheckpointError
 from trainables._shared.saved import SavedModel, load_model
 from trainables.meanflow_ik.data import Limits
@@ -25,7 +26,7 @@ from trainables.meanflow_ik.kinematics import Pose
 from trainables.meanflow_ik.method import MeanFlowIK, polish_all, solutions
 from trainables.meanflow_ik.metric_names import REACHED_DEG, REACHED_MM, SUCCESS_DEG, SUCCESS_MM
 from trainables.meanflow_ik.metrics import Errors, best_of, errors_of, is_outside
-from trainables.meanflow_ik.poses import PosesError, read_poses
+from trainables.meanflow_ik.poses import read_poses
 from trainables.meanflow_ik.robots import ROBOTS, joint_limits
 
 WRONG_INPUT = 2
@@ -147,7 +148,7 @@ def main(given: Sequence[str] | None = None) -> int:
     try:
         pose = read_poses(arguments.poses)
         saved = _loaded(arguments.model)
-    except (PosesError, CheckpointError) as error:
+    except (ConfigError, CheckpointError) as error:
         print(error, file=sys.stderr)
         return WRONG_INPUT
     solved = solve_poses(

@@ -144,7 +144,7 @@ def test_test_sets_come_from_files_too(tmp_path):
     assert given.targets.position.shape == (2, 3)
     assert np.allclose(given.targets.rotation[0], np.diag([1, -1, -1]))
     poses.write_text("x,y,z,qw,qx,qy,qz\n0.4,0.1,0.5,0,1,0,zero\n")
-    with pytest.raises(UnknownTestSetError, match=r"poses.csv:2: column qz: is 'zero'"):
+    with pytest.raises(UnknownTestSetError, match=r"poses.csv': line 2, column qz holds 'zero'"):
         method.test_set(config, store, str(poses))
     with pytest.raises(UnknownTestSetError, match=r"there are: panda_test, an \.npz file"):
         method.test_set(config, store, "ur10_test")

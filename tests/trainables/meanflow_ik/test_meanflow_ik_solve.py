@@ -6,6 +6,7 @@ import math
 import numpy as np
 import pytest
 
+from trainables._shared.config import ConfigError
 from trainables._shared.datasets import DatasetStore
 from trainables._shared.program import Program
 from trainables._shared.saved import load_model
@@ -13,7 +14,7 @@ from trainables._shared.training import Training
 from trainables.meanflow_ik.kinematics import Pose, forward_kinematics
 from trainables.meanflow_ik.method import method
 from trainables.meanflow_ik.metrics import errors_of
-from trainables.meanflow_ik.poses import PosesError, read_poses
+from trainables.meanflow_ik.poses import read_poses
 from trainables.meanflow_ik.robots import ROBOTS, joint_limits
 from trainables.meanflow_ik.rotations import quaternion_from_matrix
 from trainables.meanflow_ik.solve import main, solve_poses
@@ -25,41 +26,40 @@ GOOD = "0.4,0.1,0.5,0,1,0,0\n"
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("", "p.csv:1: column x: is missing: its first line is empty"),
-        ("x,y,z,qx,qy,qz\n", "p.csv:1: column qw: is missing: its first line is x, y, z, qx, qy, qz"),
-        ("x,x,y,z,qw,qx,qy,qz\n", "p.csv:1: column x: occurs twice"),
-        (HEADER, "p.csv: has no poses"),
-        (HEADER + GOOD + "0.4,left,0.5,0,1,0,0\n", "p.csv:3: column y: is 'left' (allowed: a finite number)"),
-        (HEADER + "\n" + GOOD + "0.4,0.1,nan,0,1,0,0\n", "p.csv:4: column z: is 'nan'"),
-        (HEADER + "0.4,0.1,0.5,0,1,0\n", "p.csv:2: column qz: is empty"),
-        (HEADER + "0.4,,0.5,0,1,0,0\n", "p.csv:2: column y: is empty"),
-        (HEADER + GOOD + "400,0.1,0.5,0,1,0,0\n", "p.csv:3: column x: is 400 (allowed: metres, at most 100)"),
-        (HEADER + "0.4,0.1,0.5,0,1,1,0\n", "p.csv:2: column qw, qx, qy, qz: have length 1.41421"),
-        (HEADER + '0.4,"0.1\n', "p.csv: is no CSV file"),
+        ("", "line 1 has no column x, y, z, qw, qx, qy, qz; it has nothing"),
+        ("x,y,z,qx,qy,qz\n", "line 1 has no column qw; it has x, y, z, qx, qy, qz"),
+        ("x,x,y,z,qw,qx,qy,qz\n", "line 1 names the column x twice"),
+        (HEADER, "has no poses"),
+        (HEADER + GOOD + "0.4,left,0.5,0,1,0,0\n", "line 3, column y holds 'left', which is no number"),
+        (HEADER + "\n" + GOOD + "0.4,0.1,nan,0,1,0,0\n", "line 4, column z holds nan, which is not finite"),
+        (HEADER + "0.4,0.1,0.5,0,1,0\n", "line 2 has 6 values, and the header 7"),
+        (HEADER + "0.4,,0.5,0,1,0,0\n", "line 2, column y holds ''"),
+        (HEADER + GOOD + "400,0.1,0.5,0,1,0,0\n", "line 3, column x holds 400 (allowed: metres, at most 100)"),
+        (HEADER + "0.4,0.1,0.5,0,1,1,0\n", "line 2, columns qw, qx, qy, qz hold a quaternion of length 1.41421"),
     ],
 )
 def test_a_mistake_in_a_file_of_poses_has_its_line_and_column(tmp_path, capsys, text, said):
     path = tmp_path / "p.csv"
     path.write_text(text)
-    with pytest.raises(PosesError) as caught:
+    with pytest.raises(ConfigError) as caught:
         read_poses(path)
-    assert said in str(caught.value)
+    assert f"poses = '{path}': {said}" in str(caught.value)
     assert main([str(tmp_path / "none.npz"), str(path)]) == 2
     assert said in capsys.readouterr().err
 
 
 def test_a_file_of_poses_that_is_not_there_or_no_text_is_named(tmp_path):
-    with pytest.raises(PosesError, match=r"none.csv: cannot be read: No such file"):
+    with pytest.raises(ConfigError, match=r"none.csv': cannot be read: No such file"):
         read_poses(tmp_path / "none.csv")
     (tmp_path / "b.csv").write_bytes(b"\xff\xfe\x00\x01")
-    with pytest.raises(PosesError, match=r"b.csv: is no CSV file in UTF-8"):
+    with pytest.raises(ConfigError, match=r"b.csv': cannot be read: 'utf-8' codec"):
         read_poses(tmp_path / "b.csv")
 
 
 def test_columns_may_stand_in_any_order_among_others(tmp_path):
     path = tmp_path / "p.csv"
     half = math.sqrt(0.5)
-    path.write_text(f"name, qz, qy ,qx,QW,z,y,x\nfirst,{half},0,0,{half},0.3,0.2,0.1\n\n")
+    path.write_text(f"name, qz, qy ,qx,qw,z,y,x\nfirst,{half},0,0,{half},0.3,0.2,0.1\n\n")
     pose = read_poses(path)
     assert pose.position.tolist() == [[0.1, 0.2, 0.3]]
     assert np.allclose(pose.rotation[0], [[0, -1, 0], [1, 0, 0], [0, 0, 1]])
