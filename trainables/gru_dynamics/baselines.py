@@ -1,5 +1,6 @@
 """What a sceptic would try first: persistence, constant velocity, and a linear model (NumPy, on the host)."""
 
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -7,8 +8,8 @@ from jaxtyping import Float, Float64
 
 from trainables.gru_dynamics.layout import Layout
 
-SMALLEST_SINGULAR = 1e-9
-"""Of the largest singular value of the linear model's features: smaller ones are rounding."""
+RIDGES = (1e-9, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2)
+"""Of the largest singular value of the linear model's features: how strongly its fit may be damped."""
 FARTHEST = 10.0
 """A linear model's free run is kept within so many of the largest known value: one that explodes is not worse yet."""
 
@@ -32,19 +33,36 @@ def features(
     return np.concatenate([states, controls], axis=2).reshape(len(states), -1)
 
 
-def fit_linear(
+def fit_best(
     layout: Layout,
     states: Float64[np.ndarray, "n history states"],
     controls: Float64[np.ndarray, "n history controls"],
     moves: Float64[np.ndarray, "n moves"],
+    error: Callable[[LinearModel], float],
 ) -> LinearModel:
-    """Return the linear model that fits the changes of state best, by least squares with an offset."""
+    """Return the linear model, of those with one of the RIDGES, that has the least error.
+
+    Undamped, a fit to many rows that hardly differ predicts one step well, and explodes in a free run.
+    """
+    return min(_fits(layout, states, controls, moves, RIDGES), key=error)
+
+
+def _fits(
+    layout: Layout,
+    states: Float64[np.ndarray, "n history states"],
+    controls: Float64[np.ndarray, "n history controls"],
+    moves: Float64[np.ndarray, "n moves"],
+    ridges: Sequence[float],
+) -> Iterator[LinearModel]:
     x = features(layout, states, controls)
     center, scale = x.mean(0), x.std(0)
     scale = np.where(scale > 0, scale, 1.0)
-    weight, *_ = np.linalg.lstsq((x - center) / scale, moves - moves.mean(0), rcond=SMALLEST_SINGULAR)
-    weight = weight.T / scale
-    return LinearModel(weight, moves.mean(0) - weight @ center)
+    u, singular, v = np.linalg.svd((x - center) / scale, full_matrices=False)
+    projected = u.T @ (moves - moves.mean(0))
+    for ridge in ridges:
+        damping = (ridge * max(singular[0], 1e-300)) ** 2
+        weight = (v.T @ ((singular / (singular**2 + damping))[:, None] * projected)).T / scale
+        yield LinearModel(weight, moves.mean(0) - weight @ center)
 
 
 def moved(

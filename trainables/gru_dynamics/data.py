@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float32, Float64, Int, Int32
 from trainables._shared.data_files import Source
 from trainables._shared.datasets import DatasetStore
 from trainables.gru_dynamics import simulator
-from trainables.gru_dynamics.baselines import LinearModel, fit_linear
+from trainables.gru_dynamics.baselines import LinearModel, fit_best, linear
 from trainables.gru_dynamics.config import GENERATED, SHORTEST, Config
 from trainables.gru_dynamics.layout import Layout
 from trainables.gru_dynamics.metric_names import HORIZON
@@ -32,7 +32,7 @@ LAG = 10
 """Rows over which a coordinate's change sets the scale of what the network sees of it."""
 MAX_FITTED = 20_000
 """Training windows that the linear model is fitted to, evenly chosen."""
-_FIT_VERSION = 1
+_FIT_VERSION = 2
 
 Rows = Sequence[Float64[np.ndarray, "rows components"]]
 
@@ -277,8 +277,11 @@ def together(each: Sequence[Runs]) -> Runs:
     return Runs(*arrays, weight.astype(np.float32), first.dt)
 
 
-def linear_model(config: Config, tasks: Sequence[Task], store: DatasetStore) -> LinearModel:
-    """Return the linear baseline, of as long a history as the model's, fitted to the training data, from the cache."""
+def linear_model(config: Config, tasks: Sequence[Task], held_out: Runs, store: DatasetStore) -> LinearModel:
+    """Return the linear baseline, of as long a history as the model's, fitted to the training data, from the cache.
+
+    Its ridge is the one with the least error of the free runs that validate models, too.
+    """
     history, changes = [], []
     num = sum(len(x) - 1 for one in tasks for x in one.states)
     stride = max(1, -(-num // MAX_FITTED))
@@ -290,7 +293,15 @@ def linear_model(config: Config, tasks: Sequence[Task], store: DatasetStore) -> 
             changes.append(moves(config.layout, np.asarray(states))[rows])
     past, acted = (np.concatenate(part) for part in zip(*history, strict=True))
     target = np.concatenate(changes)
-    digest = hashlib.sha256(b"".join(np.ascontiguousarray(a).tobytes() for a in (past, acted, target))).hexdigest()
-    recipe = f"{_FIT_VERSION} {digest} {config.layout}"
-    found = store.get("gru_dynamics_linear", recipe, lambda: fit_linear(config.layout, past, acted, target)._asdict())
+    arrays = (past, acted, target, *held_out)
+    digest = hashlib.sha256(b"".join(np.ascontiguousarray(a).tobytes() for a in arrays)).hexdigest()
+
+    def error(model: LinearModel) -> float:
+        predicted = linear(config.layout, model, held_out.states, held_out.controls, held_out.actions)
+        return float(held_out.weight @ ((predicted - held_out.future) ** 2).mean((1, 2)))
+
+    def fit() -> dict[str, np.ndarray]:
+        return fit_best(config.layout, past, acted, target, error)._asdict()
+
+    found = store.get("gru_dynamics_linear", f"{_FIT_VERSION} {digest} {config.layout}", fit)
     return LinearModel(np.asarray(found["weight"]), np.asarray(found["offset"]))

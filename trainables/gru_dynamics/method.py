@@ -58,8 +58,8 @@ class GRUDynamicsMethod(Method[Config]):
         training, validation, test = (
             [task(config, folder, split, store) for folder in folders] for split in ("train", "val", "test")
         )
-        fitted = linear_model(config, training, store)
         held_out = together([runs(config, one, MAX_VALIDATED // len(folders))[0] for one in validation])
+        fitted = linear_model(config, training, held_out, store)
         tests = {
             name: Test(*runs(config, one, MAX_TESTED), fitted) for name, one in zip(config.test_sets, test, strict=True)
         }

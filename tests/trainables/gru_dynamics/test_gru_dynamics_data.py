@@ -186,8 +186,8 @@ def test_the_linear_model_is_exact_for_a_linear_system(store):
         states.append(np.array(x))
         controls.append(u)
     one = Task(states, controls, 0.1)
-    model = linear_model(config, [one], store)
     found, *_ = runs(config, one, 100)
+    model = linear_model(config, [one], found, store)
     predicted = linear(layout, model, found.states, found.controls, found.actions)
     np.testing.assert_allclose(predicted, found.future, atol=1e-5)  # of float32
 
