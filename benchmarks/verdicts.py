@@ -20,8 +20,9 @@ from scipy import stats
 
 from analysis.mattered.level_pairs import Compared
 from analysis.mattered.permutation import sign_flips
+from analysis.mattered.ranks import false_discovery
 from analysis.mattered.seed_table import SeedTable
-from analysis.mattered.seeds import compare_all, corrected_together
+from analysis.mattered.seeds import compare_all
 from analysis.mattered.verdict import LEVEL
 
 Random = np.random.Generator
@@ -196,7 +197,7 @@ def rates(kind: Kind, draws: int, seed: int = 0) -> Rates:
         drawn = kind.draw(random)
         made = drawn if isinstance(drawn, SeedTable) else table(drawn)
         found = compare_all(made)
-        supported = corrected_together([one.p for one in found]) <= LEVEL
+        supported = false_discovery([one.p for one in found]) <= LEVEL
         planted = np.array([kind.effects[one.worse] - kind.effects[one.better] for one in found])
         false, true = supported & (planted <= 0), supported & (planted > 0)
         if not found:  # the sampler has tried a single level

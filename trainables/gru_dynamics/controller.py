@@ -8,6 +8,7 @@ from jaxtyping import Array, Float
 
 from trainables._shared.choice import choices
 from trainables._shared.saved import SavedModel
+from trainables.gru_dynamics.config import Config
 from trainables.gru_dynamics.layout import Layout
 
 State = Float[Array, " states"]
@@ -45,8 +46,13 @@ class Dynamics(NamedTuple):
 
 
 def dynamics(saved: SavedModel) -> Dynamics:
-    """Return a model that `load_model` has read as a pure step function (history, action) -> next state."""
+    """Return a model that `load_model` has read as a pure step function (history, action) -> next state.
+
+    Raises TypeError for a model of another method.
+    """
     model, config = saved.model, saved.config
+    if not isinstance(config, Config):
+        raise TypeError(f"a model of gru_dynamics is wanted, not one of {type(config).__module__}")
     base_step = choices(config, {})["base_step"]
 
     def step(history: History, action: Action) -> State:

@@ -216,7 +216,8 @@ def phases(config: Config, tasks: Sequence[Task]) -> list[Training]:
     starts = np.cumsum([0, *lengths[:-1]])
     folder_of = np.repeat(np.arange(len(tasks)), [len(one.states) for one in tasks])
     first = np.repeat(starts, lengths).astype(np.int32)
-    states, controls = (np.concatenate([x for one in tasks for x in one[part]]).astype(np.float32) for part in (0, 1))
+    states = np.concatenate([x for one in tasks for x in one.states]).astype(np.float32)
+    controls = np.concatenate([x for one in tasks for x in one.controls]).astype(np.float32)
     stats, weights = statistics(config, tasks), loss_weights(config, tasks)
     found = []
     for horizon in config.horizons:
@@ -263,9 +264,9 @@ def runs(
         chosen, states, controls = row[trajectory == k], one.states[k], one.controls[k]
         after = chosen[:, None] + np.arange(horizon)
         parts.append((*history_of(states, controls, chosen, config.history), controls[after], states[after + 1]))
-    arrays = (np.concatenate(part).astype(np.float32) for part in zip(*parts, strict=True))
+    past, earlier, actions, future = (np.concatenate(part).astype(np.float32) for part in zip(*parts, strict=True))
     weight = np.full(len(row), 1 / len(row), np.float32)
-    found = Runs(*arrays, weight, np.asarray(one.dt, np.float32))
+    found = Runs(past, earlier, actions, future, weight, np.asarray(one.dt, np.float32))
     return found, trajectory.astype(np.int32), row.astype(np.int32)
 
 
@@ -273,8 +274,8 @@ def together(each: Sequence[Runs]) -> Runs:
     """Return the runs of several folders as one, each folder with the same share of the whole."""
     first, *_ = each
     weight = np.concatenate([one.weight for one in each]) / np.float32(len(each))
-    arrays = [np.concatenate([one[k] for one in each]) for k in range(4)]
-    return Runs(*arrays, weight.astype(np.float32), first.dt)
+    past, earlier, actions, future = (np.concatenate([one[k] for one in each]) for k in range(4))
+    return Runs(past, earlier, actions, future, weight.astype(np.float32), first.dt)
 
 
 def linear_model(config: Config, tasks: Sequence[Task], held_out: Runs, store: DatasetStore) -> LinearModel:

@@ -152,7 +152,7 @@ class GRUDynamicsMethod(Method[Config]):
         mse, mae = _by_step(runs, error**2), _by_step(runs, jnp.abs(error))
         steady = _at_constant_velocity(model.layout, runs)
         num, end = len(model.layout.coordinates), model.layout.num_states - len(model.layout.velocities)
-        angle = jnp.degrees(jnp.abs(_angle_error(found[..., num:end], runs.future[..., num:end])))
+        angle = jnp.degrees(jnp.abs(_angle_error(found[..., num:end], jnp.asarray(runs.future[..., num:end]))))
         parts = {"coordinate_rmse": error[..., :num], "angle_rmse_deg": angle, "velocity_rmse": error[..., end:]}
         return {
             "val_free_running_mse": jnp.mean(mse),
@@ -215,7 +215,7 @@ def _angle_error(found: Float[Array, "*n circles"], true: Float[Array, "*n circl
 
 def _at_constant_velocity(layout: Layout, runs: Runs) -> Float[Array, "runs steps states"]:
     """Return the runs whose positions go on at their last rates."""
-    last = runs.states[:, -1]
+    last = jnp.asarray(runs.states[:, -1])
     num, end = len(layout.coordinates), layout.num_states - len(layout.velocities)
     padded = jnp.concatenate([last[:, end:], jnp.zeros((len(last), 1))], axis=-1)  # of a position without rate: -1
     rate = runs.dt * padded[:, np.array(layout.rates, int)]
