@@ -9,6 +9,7 @@ last line says what the trainings cost.
 """
 
 import argparse
+import json
 import time
 from typing import Any
 
@@ -43,6 +44,14 @@ def row(name: str, metrics: dict[str, float], prefix: str = "test_") -> str:
     return f"| {name} | {' | '.join(values)} |"
 
 
+def _value(text: str) -> Any:
+    """Return a value as a spec gives it; 1e-3 is a number, as it is in JSON."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return yaml.safe_load(text)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
@@ -51,7 +60,7 @@ def main() -> None:
     changed: dict[str, Any] = {}
     for one in arguments.set:
         name, _, value = one.partition("=")
-        changed[name] = yaml.safe_load(value)
+        changed[name] = _value(value)
     programs, store = ProgramCache(), DatasetStore()
     config = Config.of_values(changed)
     start = time.process_time()

@@ -52,13 +52,14 @@ class Attention(eqx.Module):
 
     embed: Float[Array, "tokens 2 width"]
     """Slope and offset of each parameter's token."""
-    qkv: Affine
+    qkv: Float[Array, "triple width"]
+    """Of queries, keys and values, without offsets: that of the keys would change nothing, and be moved by rounding."""
     out: Affine
 
     def __call__(self, x: Float[Array, "n tokens"], activate: Activate) -> Float[Array, "n width"]:
         """Return the mean of the tokens after attention."""
         tokens = activate(x[..., None] * self.embed[:, 0] + self.embed[:, 1])
-        q, k, v = jnp.split(self.qkv(tokens), 3, axis=-1)
+        q, k, v = jnp.split(tokens @ self.qkv.T, 3, axis=-1)
         weights = jax.nn.softmax(q @ jnp.swapaxes(k, -1, -2) / q.shape[-1] ** 0.5, axis=-1)
         return activate(self.out(jnp.mean(tokens + weights @ v, axis=-2)))
 
@@ -155,7 +156,7 @@ def draw(config: Config, key: PRNGKeyArray) -> Network:
         params = rest[0]
         if config.attention:
             embed = jax.random.normal(token_key, (groups[0], 2, width))
-            params = Attention(embed, *rest)
+            params = Attention(embed, rest[0].weight, rest[1])
         encoders = Encoders(params, mass, ratios, joint, by_mass, groups)
     return Network(encoders, layers[num_encoder:-2], *layers[-2:])
 
