@@ -13,7 +13,7 @@ from trainables.meanflow_ik.config import Config
 from trainables.meanflow_ik.files import Samples, read_file
 from trainables.meanflow_ik.kinematics import forward_kinematics
 from trainables.meanflow_ik.metric_names import NUM_POLISHED, NUM_SOLUTIONS
-from trainables.meanflow_ik.robots import ROBOTS, joint_limits
+from trainables.meanflow_ik.robots import ROBOTS, LimitsName, joint_limits
 
 NUM_NEAREST = 10_000
 """Training examples among which the nearest pose is looked for, as a baseline."""
@@ -60,12 +60,18 @@ def limits_of(config: Config) -> Limits:
     return Limits(np.array(low, np.float32), np.array(high, np.float32))
 
 
+def _limits_name(config: Config) -> LimitsName:
+    """Return the name of a config's limits, of those that are the same for its robot the first one."""
+    as_published = joint_limits(config.robot, config.limits) == joint_limits(config.robot, "published")
+    return "published" if as_published else config.limits
+
+
 def generate(config: Config, split: str, num: int, seed: int) -> dict[str, np.ndarray]:
     """Return `q` (num, joints) uniform in the limits, `position` (num, 3) and `rotation` (num, 3, 3) of the flange.
 
     Each split and seed has its own stream of random numbers.
     """
-    stream = hashlib.sha256(f"meanflow_ik {config.robot} {config.limits} {split} {seed}".encode()).digest()
+    stream = hashlib.sha256(f"meanflow_ik {config.robot} {_limits_name(config)} {split} {seed}".encode()).digest()
     rng = np.random.default_rng(np.frombuffer(stream, np.uint32))
     low, high = joint_limits(config.robot, config.limits)
     q = rng.uniform(low, high, size=(num, len(low)))
@@ -82,7 +88,7 @@ def load(config: Config, split: str, store: DatasetStore) -> Samples:
     if split == "train" and config.dataset == "on_the_fly":
         num = NUM_NEAREST  # for the baseline alone
     seed = config.data_seed if split == "train" and config.dataset == "generated" else 0
-    recipe = json.dumps([_GENERATOR_VERSION, config.limits, num, seed])
+    recipe = json.dumps([_GENERATOR_VERSION, _limits_name(config), num, seed])
     name = f"meanflow_ik_{config.robot}_{split}"
     return Samples(**store.get(name, recipe, lambda: generate(config, split, num, seed)))
 

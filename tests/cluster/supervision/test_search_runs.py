@@ -51,6 +51,8 @@ space:
 sampler: {{name: grid}}
 """
 NUM_LONG = 12
+PATIENCE_S = 60.0
+"""How long a process may take to be gone that has been told to end."""
 BORDER = """\
 trainable: border.method
 objective: {metric: test_error}
@@ -221,7 +223,10 @@ def in_the_midst(paths, more_than=2):
 
 def assert_nothing_is_left(place):
     assert list(place.scratch.iterdir()) == []
-    assert place.ours() == []
+    patience = time.monotonic() + PATIENCE_S
+    while left := place.ours():  # what has been ended may take a moment on a busy machine
+        assert time.monotonic() < patience, left
+        time.sleep(0.1)
 
 
 # -- a search with troubles
@@ -358,7 +363,7 @@ def test_a_search_runs_in_waves(undisturbed, place):
 def test_a_killed_driver_is_replaced_a_closed_terminal_saves_and_resume_ends_with_the_same_table(undisturbed, place):
     paths = place.paths("interrupted")
     process = place.start("run", place.write(LONG, "interrupted"))
-    wait_for(lambda: in_the_midst(paths), process)
+    wait_for(lambda: in_the_midst(paths, more_than=0), process)
     refused = place.swell("resume", "interrupted")
     assert refused.code == 2
     assert f"is being worked on by process {process.pid} on" in refused.err
@@ -369,7 +374,7 @@ def test_a_killed_driver_is_replaced_a_closed_terminal_saves_and_resume_ends_wit
     ]
     os.kill(driver, signal.SIGKILL)
 
-    wait_for(lambda: in_the_midst(paths, more_than=len(before) + 1), process)
+    wait_for(lambda: in_the_midst(paths, more_than=len(before)), process)
     process.send_signal(signal.SIGHUP)
     done = finish(process)
     assert done.code == 130, done.err

@@ -133,3 +133,12 @@ def test_every_final_metric_is_announced_and_a_pose_is_reached_only_within_the_l
     assert found["test_nearest_median_position_error_mm"] > 50
     turned = q + 2 * np.pi * (np.arange(7) == 0)  # the same poses, a full turn beyond the limit
     assert reached_pct(robot, test.targets, turned) == 0
+
+
+def test_limits_that_are_the_same_for_a_robot_hold_out_the_same_poses(tmp_path):
+    store = DatasetStore(tmp_path)
+    for robot, are_same in (("panda", True), ("ur10", False)):
+        found = [
+            load(Config(robot=robot, limits=limits), "val", store).position for limits in ("published", "one_turn")
+        ]
+        assert np.array_equal(*found) == are_same
