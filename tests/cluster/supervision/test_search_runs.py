@@ -374,7 +374,9 @@ def test_a_killed_driver_is_replaced_a_closed_terminal_saves_and_resume_ends_wit
     ]
     os.kill(driver, signal.SIGKILL)
 
-    wait_for(lambda: in_the_midst(paths, more_than=len(before)), process)
+    wait_for(lambda: "was ended by SIGKILL" in paths.supervisor_log.read_text(), process)
+    since = sum(record.outcome is not None for record in load_trials(paths))
+    wait_for(lambda: in_the_midst(paths, more_than=since), process)
     process.send_signal(signal.SIGHUP)
     done = finish(process)
     assert done.code == 130, done.err
