@@ -1,11 +1,12 @@
 """Figures of methods' searches: what they show is what the trials' records and kept models say."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from analysis.drawing.discovery import figures
+from analysis.drawing.discovery import figures, find_figures
 from analysis.drawing.figure import NothingToShowError
 from analysis.drawing.models import pictures
 from analysis.drawing.render import save
@@ -50,7 +51,7 @@ def small(name, *searched):
 def of(search, tmp_path):
     """Return what every figure of a search's method shows, by name, each drawn to a file."""
     found = {one.name: one.look(search) for one in figures() if one.method == search.spec.trainable}
-    for one in figures():
+    for one in find_figures(search):
         if one.name in found:
             save(one, found[one.name], tmp_path / f"{one.name}.png")
             assert (tmp_path / f"{one.name}.png").stat().st_size > 10_000
@@ -119,3 +120,12 @@ def test_the_best_latent_odes_are_shown_beside_the_baselines_and_by_their_kl_ter
         pictures(loaded, [0], "series", 1)
     _, remark = pictures(loaded, [0, 1], "series", 1)
     assert remark == "not kept: 0"
+
+
+@pytest.mark.parametrize("method", ["halo_emulator", "latent_ode"])
+def test_of_two_methods_figures_of_one_name_each_search_has_its_own(make_search, method):
+    search = load_search(make_search().paths)
+    search = replace(search, spec=search.spec.model_copy(update={"trainable": method}))
+    (by_name,) = find_figures(search, ["baselines"])
+    assert by_name.method == method
+    assert by_name.module in [one.module for one in find_figures(search)]

@@ -36,7 +36,7 @@ def figures(*places: str) -> list[Figure]:
             log.warning("the figures of %s, an installed package, are left out: %s", point.value, error)
     for place in places:
         found += _of_place(place)
-    return list({one.name: one for one in found}.values())  # the user's own replaces ours of the same name
+    return list({(one.name, one.method): one for one in found}.values())
 
 
 def find_figures(search: Search, names: Iterable[str] = (), places: Iterable[str] = ()) -> list[Figure]:
@@ -44,7 +44,9 @@ def find_figures(search: Search, names: Iterable[str] = (), places: Iterable[str
 
     Raises FigureError if there is no figure of a name.
     """
-    there = {one.name: one for one in figures(*places)}
+    found = figures(*places)
+    # Of one name, those of the search's method come before those of others, and what was found last, the user's own.
+    there = {one.name: one for one in [*found, *(one for one in found if one.fits(search))]}
     for name in names:
         if name not in there:
             near = nearest(name, list(there))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
-from analysis.drawing.discovery import figures, find_figures
+from analysis.drawing.discovery import find_figures
 from analysis.drawing.figure import Figure, FigureError, NothingToShowError
 from analysis.drawing.render import Form, save
 from analysis.search import Search
@@ -55,10 +55,9 @@ def plot_figures(
 def list_figures(search: Search, places: Sequence[str]) -> None:
     """Print the figures that fit a search, with their options."""
     console = Console()
-    for figure in figures(*places):
-        if figure.fits(search):
-            options = ", ".join(_describe(one) for one in figure.options.values())
-            console.print(f"[bold]{figure.name}[/bold]  {figure.title}" + (f"  ({options})" if options else ""))
+    for figure in find_figures(search, (), places):
+        options = ", ".join(_describe(one) for one in figure.options.values())
+        console.print(f"{figure.name}  {figure.title}" + (f"  ({options})" if options else ""), soft_wrap=True)
 
 
 def _describe(option: inspect.Parameter) -> str:
