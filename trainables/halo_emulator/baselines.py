@@ -12,9 +12,9 @@ from jaxtyping import Float64
 from trainables._shared.datasets import DatasetStore
 from trainables.halo_emulator.config import Config
 from trainables.halo_emulator.data import Haloes, statistics_of
-from trainables.halo_emulator.features import inputs_of
+from trainables.halo_emulator.features import PIVOT, inputs_of
 
-VERSION = 1
+VERSION = 2
 HALOES_PER_MASS_BIN = 50
 MOST_MASS_BINS = 20
 PENALTIES = np.geomspace(1e-2, 1e5, 22)
@@ -28,6 +28,8 @@ FITTED_ON = 300
 """Haloes that the hyperparameters of a Gaussian process are fitted to: each of its iterations costs their cube."""
 ITERATIONS = 60
 SMALLEST_VARIANCE = 1e-12
+VARIANCE_SLOPES = np.linspace(-1.5, 1.5, 121)
+"""Exponents of mass that a variance may be corrected by, among which the validation haloes choose."""
 _Matrix = Float64[np.ndarray, "n columns"]
 
 
@@ -68,8 +70,13 @@ def _predictions(config: Config, training: Haloes, validation: Haloes, test: Hal
         "ridge": ridge(x, y, x_val, y_val, x_test),
     }
     if config.gp_haloes:
-        narrow, narrow_test = (sets.compressed(part) for part in (training, test))
-        by_name["gaussian_process"] = gaussian_process(narrow, y, narrow_test, config.gp_haloes)
+        narrow, *others = (sets.compressed(part) for part in (training, validation, test))
+        found = gaussian_process(narrow, y, np.concatenate(others), config.gp_haloes)
+        on_val, on_test = (
+            Predicted(*(part[rows] for part in found)) for rows in (slice(len(y_val)), slice(len(y_val), None))
+        )
+        masses = (np.asarray(part["log_mass"], np.float64) for part in (validation, test))
+        by_name["gaussian_process"] = corrected(on_val, y_val, on_test, *masses)
     return {
         f"{name}-{what}": np.asarray(array, np.float32)
         for name, predicted in by_name.items()
@@ -149,6 +156,33 @@ def gaussian_process(x: _Matrix, y: _Matrix, x_test: _Matrix, num_haloes: int) -
     parts = [_process(x[rows], scores[rows, k], x_test) for k in range(num)]
     mean, variance = (np.stack(part, axis=1) for part in zip(*parts, strict=True))
     return Predicted(center + mean @ axes, np.maximum(variance @ axes**2 + left_out, SMALLEST_VARIANCE))
+
+
+def corrected(
+    on_val: Predicted,
+    y_val: _Matrix,
+    on_test: Predicted,
+    log_mass_val: Float64[np.ndarray, " n"],
+    log_mass_test: Float64[np.ndarray, " m"],
+) -> Predicted:
+    """Return test predictions with the variance that the validation haloes say: a factor for each bin, a power of mass.
+
+    A process's own noise is the same for all haloes, and its hyperparameters are fitted to few of them.
+    """
+    squares = np.maximum((y_val - on_val.mean) ** 2 / on_val.variance, SMALLEST_VARIANCE)
+
+    def power(slope: float, log_mass: np.ndarray) -> _Matrix:
+        return 10 ** (slope * (log_mass - PIVOT))[:, None]
+
+    def likelihood(slope: float) -> float:
+        # With each bin's best factor, the squares over the variances are 1 in the mean, and logarithms are left.
+        mean_log = slope * np.log(10) * float((log_mass_val - PIVOT).mean())
+        return float(np.log((squares / power(slope, log_mass_val)).mean(0)).mean()) + mean_log
+
+    slope = float(min(VARIANCE_SLOPES, key=likelihood))
+    factor = (squares / power(slope, log_mass_val)).mean(0)
+    variance = on_test.variance * factor * power(slope, log_mass_test)
+    return Predicted(on_test.mean, np.maximum(variance, SMALLEST_VARIANCE))
 
 
 def _process(x: _Matrix, y: np.ndarray, x_test: _Matrix) -> tuple[np.ndarray, np.ndarray]:

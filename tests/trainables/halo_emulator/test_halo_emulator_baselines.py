@@ -3,7 +3,7 @@ import pytest
 
 from trainables._shared.datasets import DatasetStore
 from trainables.halo_emulator import baselines
-from trainables.halo_emulator.baselines import gaussian_process, mean_profile, ridge
+from trainables.halo_emulator.baselines import Predicted, corrected, gaussian_process, mean_profile, ridge
 from trainables.halo_emulator.config import Config
 from trainables.halo_emulator.method import method
 from trainables.halo_emulator.metrics import scores
@@ -53,6 +53,22 @@ def test_gaussian_processes_recover_a_smooth_map_and_its_noise():
     assert 58 < found["coverage_68_pct"] < 80
     line = ridge(x, y, x, y, x_test)
     assert found["rmse_dex"] < 0.5 * scores(DEX, as_test(y_test), line._asdict())["rmse_dex"]
+
+
+def test_a_variance_is_corrected_by_bin_and_by_mass_as_the_validation_haloes_say():
+    rng = np.random.default_rng(0)
+    log_mass = rng.uniform(13, 15, (2, 6000))
+    sigma = np.array([0.1, 0.3]) * 10 ** (-0.2 * (log_mass - 14))[..., None]
+    y_val = 1 + sigma[0] * rng.normal(size=(6000, 2))
+    said = Predicted(np.ones((6000, 2)), np.full((6000, 2), 0.04))
+    found = corrected(said, y_val, said, *log_mass)
+    np.testing.assert_array_equal(found.mean, said.mean)
+    np.testing.assert_allclose(np.sqrt(found.variance), sigma[1], rtol=0.06)
+    # Nothing is left to be corrected.
+    right = Predicted(said.mean, sigma[0] ** 2)
+    np.testing.assert_allclose(
+        corrected(right, y_val, right, log_mass[0], log_mass[0]).variance, sigma[0] ** 2, rtol=0.12
+    )
 
 
 def test_scores_are_those_of_their_definitions():

@@ -29,6 +29,38 @@ def store(tmp_path_factory):
     return DatasetStore(tmp_path_factory.mktemp("store"))
 
 
+PUBLISHED = (
+    (
+        0.49484, 0.92096, 0.9291, 0.407, 11.692, 10.286, 0.030145, 0.5934, 1.0497, 1.2503, 0.33417, -1.9275, 9.6254,
+        0.033297, 787.3, 0.056092, 172.07, 0.10632, 0.004258, 2.5292, 0.72668, 0.00010209, 0.39463, 0.18979, 0.039801,
+        0.23328, 0.00017062, 1.6484, 8.6911, -0.77588, 1.0781, -0.50453, 0.0014984, 1.1649, 1.8553,
+    ),
+    (
+        0.19675, 0.66352, 4.3997, 2.0977, 5.3344, 28.777, 0.067695, 0.76203, 0.85037, 3.5719, 0.13472, -2.4187, 6.7677,
+        0.16489, 2890.2, 0.0070107, 363.54, 0.82771, 0.00063153, 1.6038, 0.28339, 5.7958e-05, 2.0454, 4.3702, 0.19667,
+        0.12465, 0.016656, 2.0022, 1.046, -4.1827, 0.26019, -0.23104, 0.0012542, 1.0275, 2.953,
+    ),
+)  # fmt: skip
+"""The first two simulations of the published set (CosmoAstroSeed_IllustrisTNG_L50n512_SB35.txt of CAMELS)."""
+
+
+def test_published_simulations_are_points_of_one_sobol_sequence_in_the_ranges():
+    shares = []
+    for simulation in PUBLISHED:
+        pairs = zip(simulation, PARAMETERS.values(), strict=True)
+        shares.append(
+            [
+                np.log(value / low) / np.log(high / low) if in_log else (value - low) / (high - low)
+                for value, (low, high, in_log) in pairs
+            ]
+        )
+    first, second = np.array(shares)
+    assert ((first > 0) & (first < 1)).all()
+    assert ((second > 0) & (second < 1)).all()
+    # Of the first two points of a scrambled Sobol sequence, one is in the lower half of each range, one in the upper.
+    assert ((first < 0.5) != (second < 0.5)).all()
+
+
 def test_simulations_fill_their_ranges_and_more_of_them_begin_with_the_same():
     config = Config()
     many = design(config, "train", 256)
