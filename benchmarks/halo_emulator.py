@@ -85,15 +85,15 @@ def main() -> None:
     programs, store = ProgramCache(), DatasetStore()
     config = Config.of_values(changed)
     start = time.process_time()
-    splits = [load(config, split, store) for split in ("train", "val", "test")]
+    training, validation, test = (load(config, split, store) for split in ("train", "val", "test"))
     print(f"data: {time.process_time() - start:.0f} s of CPU\n", flush=True)
     print(f"| on test simulations | {' | '.join(COLUMNS.values())} | CPU, s |\n|{'---|' * (2 + len(COLUMNS))}")
     for num in arguments.gp_haloes:
         start = time.process_time()
         with tempfile.TemporaryDirectory() as folder:
             asked = config.model_copy(update={"gp_haloes": num})
-            found = predictions(asked, *splits, DatasetStore(Path(folder)))["gaussian_process"]
-            values = scores(config, splits[2], {name: np.array(array) for name, array in found.items()})
+            found = predictions(asked, training, validation, test, DatasetStore(Path(folder)))["gaussian_process"]
+            values = scores(config, test, {name: np.array(array) for name, array in found.items()})
         print(row(f"Gaussian processes, {num} haloes", values, time.process_time() - start), flush=True)
     if arguments.seeds:
         method.data(config, store)  # the baselines

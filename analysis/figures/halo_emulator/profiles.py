@@ -61,7 +61,7 @@ def shown_profiles(number: int, arrays: Mapping[str, np.ndarray], remark: str = 
 
 def panels(data: ShownProfiles) -> tuple[int, int]:
     """Return a panel for each halo."""
-    return (1, data.bins["halo"].nunique())
+    return (1, len(set(data.bins["halo"])))
 
 
 def draw(data: ShownProfiles, axes: Any) -> None:
