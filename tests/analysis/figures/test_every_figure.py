@@ -9,7 +9,7 @@ import pytest
 import analysis
 from analysis.drawing.discovery import figures, find_figures
 from analysis.drawing.figure import FigureError, NothingToShowError
-from analysis.drawing.plot import plot_figures
+from analysis.drawing.plot import list_figures, plot_figures
 from analysis.drawing.render import drawn, save, svg
 from analysis.report.figures import UNDER_POLICY
 from tests.analysis.odd_searches import make_odd
@@ -56,16 +56,31 @@ def test_a_figure_in_a_page_has_ids_of_its_own(tmp_path, searches):
         assert len({*found}) == len(found)
 
 
-def test_a_users_own_figure_is_found_and_drawn(tmp_path, searches):
-    own = tmp_path / "own"
-    own.mkdir()
-    (own / "count.py").write_text(
-        'import pandas as pd\nTITLE = "Count"\nSENTENCE = "How many."\n\n\nclass Data:\n'
+@pytest.fixture
+def own(tmp_path):
+    """Return a folder with a user's own figure."""
+    folder = tmp_path / "own"
+    folder.mkdir()
+    (folder / "count.py").write_text(
+        'import pandas as pd\nTITLE = "Count of [all] trials"\nSENTENCE = "How many."\n\n\nclass Data:\n'
         "    def __init__(self, n):\n        self.n = n\n\n    def table(self):\n"
         '        return pd.DataFrame({"n": [self.n]})\n\n\ndef info(search, trials=None, twice: bool = False):\n'
         "    return Data(len(search.trials) * (2 if twice else 1))\n\n\n"
         "def draw(data, axes):\n    axes.bar([0], [data.n])\n"
     )
+    return folder
+
+
+def test_the_list_of_figures_has_one_plain_line_for_each(tmp_path, searches, own, capsys):
+    search = analysis.load(make_odd("repeated", tmp_path).name)
+    list_figures(search, [str(own)])
+    lines = capsys.readouterr().out.splitlines()
+    found = find_figures(search, (), [str(own)])
+    assert [line.split("  ")[:2] for line in lines] == [[figure.name, figure.title] for figure in found]
+    assert "count  Count of [all] trials  (twice=False)" in lines
+
+
+def test_a_users_own_figure_is_found_and_drawn(tmp_path, searches, own):
     search = analysis.load(make_odd("repeated", tmp_path).name)
     (count,) = find_figures(search, ["count"], [str(own)])
     assert count.look(search, twice=True).table()["n"][0] == 2 * len(search.trials)
