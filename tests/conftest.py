@@ -18,10 +18,15 @@ from tests.browser import chromium, visit  # noqa: E402, F401 - fixtures for all
 from tests.databases import postgres, postgres_url  # noqa: E402, F401 - likewise
 from tests.memory import LARGE_MB, WORTH_MB, Growth  # noqa: E402
 
-# Compiling is most of what the tests do: programs are compiled with little optimisation, which takes a fifth less (none
-# at all would take half, but then those that train for long take three times as long), and kept between runs, beside
-# pytest's own cache.
-os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=1 --xla_llvm_disable_expensive_passes=true")
+# Compiling is most of what the tests do: programs are compiled without optimisation and without XLA's newer way to emit
+# fused loops, which takes a fifth of the time, and kept between runs, beside pytest's own cache. Trainings take longer,
+# but few tests train for so long that it matters. Searches, in processes of their own, inherit it.
+QUICKLY = (
+    "xla_backend_optimization_level=0",
+    "xla_llvm_disable_expensive_passes=true",
+    "xla_cpu_use_fusion_emitters=false",
+)
+os.environ.setdefault("XLA_FLAGS", " ".join(f"--{flag}" for flag in QUICKLY))
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(ROOT / ".pytest_cache" / "compiled"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")

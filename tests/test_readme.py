@@ -9,7 +9,8 @@ import yaml
 from cluster.tables import TABLES
 from search_spaces.spec import load_spec
 from tests.conftest import ROOT
-from trainables._shared.conformance import CHECKS, Case
+from trainables._shared.conformance import CHECKS
+from trainables._shared.conformance_case import Case
 from trainables._shared.discovery import load_method
 
 README = (ROOT / "README.md").read_text()

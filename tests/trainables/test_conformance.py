@@ -1,3 +1,4 @@
+import itertools
 from typing import Annotated, ClassVar, Literal
 
 import jax.numpy as jnp
@@ -7,15 +8,11 @@ from pydantic import Field, model_validator
 
 from tests.methods.ripple.method import Config, Ripple
 from trainables._shared.config import HELD_OUT, NUMERIC, FrozenModel
-from trainables._shared.conformance import (
-    CHECKS,
-    Case,
-    a_task_is_the_same_for_all,
-    fields_said_to_be_unread_change_nothing,
-    what_moves_the_yardstick_is_declared,
-)
+from trainables._shared.conformance import CHECKS, fields_said_to_be_unread_change_nothing
+from trainables._shared.conformance_case import Case
+from trainables._shared.conformance_yardstick import a_task_is_the_same_for_all, what_moves_the_yardstick_is_declared
 from trainables._shared.discovery import load_method, method_names
-from trainables._shared.other_values import changes
+from trainables._shared.other_values import changes, other_values
 
 # The fast loop has the small one alone.
 NAMES = [*(pytest.param(name, marks=pytest.mark.slow) for name in method_names()), "tests.methods.ripple"]
@@ -131,12 +128,38 @@ class _Kinds(Config):
     ],
 )
 def test_other_values_are_valid_and_all_the_others_are_as_they_were(field, values):
-    found = changes(_Kinds(), field)
+    found = list(changes(_Kinds(), field))
     assert all(before == _Kinds() for before, _ in found)
     assert all(after == before.model_copy(update={field: getattr(after, field)}) for before, after in found)
     made = {getattr(after, field) if field != "named" else next(iter(after.named)) for _, after in found}
     plain = {tuple(tuple(dict(part).values()) for part in value) if field == "parts" else value for value in made}
     assert values <= plain, plain
+
+
+class _Sized(Config):
+    num: int = 1000
+    few: int = 1
+    share: float | None = None
+    widths: tuple[int, ...] = (256, 256)
+
+
+@pytest.mark.parametrize(
+    ("field", "first", "last"),
+    [
+        ("num", [8, 2], 1000),  # its default would take longest
+        ("few", [1, 8], 2),
+        ("share", [None, 1.0], 0.25),
+        ("widths", [[], [8]], [256, 256]),
+    ],
+)
+def test_what_takes_longest_is_tried_last(field, first, last):
+    config = _Sized(num=4, few=4, share=0.5, widths=(4,))
+    found = other_values(config, field)
+    assert found[:2] == first
+    assert found[-1] == last
+    assert [getattr(after, field) for _, after in itertools.islice(changes(config, field), 2)] == [
+        tuple(value) if isinstance(value, list) else value for value in first
+    ]
 
 
 class _Judged(Config):

@@ -8,10 +8,10 @@ from trainables._shared import program as program_module
 from trainables._shared import recovery
 from trainables._shared.conformance import (
     CHECKS,
-    Case,
     saved_model_is_the_trained_one,
     training_starts_from_a_saved_model,
 )
+from trainables._shared.conformance_case import Case
 from trainables._shared.datasets import DatasetStore
 from trainables._shared.discovery import load_method
 from trainables._shared.program import MAX_BAD_STEPS, Program, traced_numbers

@@ -1,11 +1,9 @@
 """What every method must do; run all of it on a method of your own with one parametrised test over `CHECKS`."""
 
-import hashlib
 import math
-import re
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, get_args
 
@@ -17,8 +15,8 @@ from pydantic import ValidationError
 
 from trainables._shared.checkpoint import leaves_of
 from trainables._shared.config import NUMERIC, ConfigError, MethodConfig, branch_fields, numeric, structural_key
-from trainables._shared.contract import Method, TrialData
-from trainables._shared.datasets import DatasetStore
+from trainables._shared.conformance_case import MOST_CHANGES, Case, same, text_of
+from trainables._shared.conformance_yardstick import a_task_is_the_same_for_all, what_moves_the_yardstick_is_declared
 from trainables._shared.other_values import changes, other_values
 from trainables._shared.program import Program, Span, traced_numbers
 from trainables._shared.saved import load_model
@@ -27,49 +25,11 @@ from trainables._shared.training import Report, Training, phase_numbers
 ABSURD_LEARNING_RATE = 1e8
 
 
-@dataclass
-class Case:
-    """A method under examination, its smoke config and data, and a folder for files."""
-
-    name: str
-    method: Method[Any]
-    folder: Path
-
-    def __post_init__(self) -> None:
-        self.config: MethodConfig = self.method.smoke()
-        self.program = Program(self.method, self.config)
-        self.data: TrialData = self.method.data(self.config, DatasetStore(self.folder))
-
-    def training(self, config: MethodConfig | None = None) -> Training:
-        """Return a new training of the config, on the shared program."""
-        return Training(self.program, config or self.config, self.data)
-
-    def changed(self, **fields: Any) -> MethodConfig:
-        """Return the smoke config with some fields changed, validated; phases that give a learning rate get it too."""
-        values = self.config.model_dump(mode="json") | fields
-        if "learning_rate" in fields:
-            values = _everywhere(values, "learning_rate", fields["learning_rate"])
-        return self.method.config_type.of_values(values)
-
-
-def _everywhere(value: Any, key: str, new: Any) -> Any:
-    if isinstance(value, dict):
-        return {k: new if k == key and v is not None else _everywhere(v, key, new) for k, v in value.items()}
-    return [_everywhere(item, key, new) for item in value] if isinstance(value, list) else value
-
-
 def _to_the_end(training: Training) -> list[Report]:
     reports = [training.advance()]
     while not reports[-1].ending:
         reports.append(training.advance())
     return reports
-
-
-def _same(left: Any, right: Any) -> bool:
-    if jax.tree.structure(left) != jax.tree.structure(right):
-        return False
-    pairs = zip(jax.tree.leaves(left), jax.tree.leaves(right), strict=True)
-    return all(np.array_equal(np.asarray(a), np.asarray(b), equal_nan=True) for a, b in pairs)
 
 
 def smoke_config_trains(case: Case) -> None:
@@ -96,10 +56,10 @@ def same_seed_gives_same_numbers(case: Case) -> None:
     """A seed gives the same numbers, bit for bit; another seed gives others."""
     first, second = case.training(), case.training()
     assert _to_the_end(first) == _to_the_end(second)
-    assert _same(first.state, second.state)
+    assert same(first.state, second.state)
     other = case.training(case.changed(seed=case.config.seed + 1))
     _to_the_end(other)
-    assert not _same(first.state.params, other.state.params)
+    assert not same(first.state.params, other.state.params)
 
 
 def stopped_and_resumed_is_the_same(case: Case) -> None:
@@ -121,10 +81,10 @@ def stopped_and_resumed_is_the_same(case: Case) -> None:
     assert [report.metrics for report in pieces] == [report.metrics for report in reports]
     final = case.training()
     final.load(path)
-    assert _same(final.state, whole.state)
+    assert same(final.state, whole.state)
     assert final.best is not None
     assert whole.best is not None
-    assert _same(final.best.params, whole.best.params)
+    assert same(final.best.params, whole.best.params)
 
 
 def vmapped_lanes_equal_single_trials(case: Case) -> None:
@@ -174,7 +134,7 @@ def fields_said_to_be_unread_change_nothing(case: Case) -> None:
         # The task that a config is scored on is no field of the task's own config, which evaluation reads.
         skipped = {*numeric(case.config), "scored_on"}
         for name in [name for name in type(case.config).model_fields if name not in skipped]:
-            for base, changed in _unread_changes(case.config, name, said_by)[:MOST_CHANGES]:
+            for base, changed in islice(_unread_changes(case.config, name, said_by), MOST_CHANGES):
                 if repr(base) not in traces:
                     traces[repr(base)] = trace(case, base)
                 new, old = getattr(changed, name), getattr(base, name)
@@ -193,17 +153,21 @@ def _for_evaluation(config: MethodConfig) -> MethodConfig:
 
 def _unread_changes(
     config: MethodConfig, name: str, said_by: Callable[[MethodConfig], MethodConfig]
-) -> list[tuple[MethodConfig, MethodConfig]]:
-    """Return pairs of valid configs that differ in one field and are said to be of one program; empty if none are."""
-    found = changes(config, name)
-    if found:
-        return [pair for pair in found if len({structural_key(said_by(each)) for each in pair}) == 1]
+) -> Iterator[tuple[MethodConfig, MethodConfig]]:
+    """Yield pairs of valid configs that differ in one field and are said to be of one program; none if none are."""
+    any_valid = False
+    for pair in changes(config, name):
+        any_valid = True
+        if len({structural_key(said_by(each)) for each in pair}) == 1:
+            yield pair
+    if any_valid:
+        return
     for value in [*other_values(config, name), "other"]:
         # No valid value: but if it tells programs apart, nobody says that it is unread. A config that is not valid may
         # be too much for the method.
         with suppress(Exception):
             if structural_key(said_by(config.model_copy(update={name: value}))) != structural_key(said_by(config)):
-                return []
+                return
     raise AssertionError(
         f"{name} may be unread, but no other valid value of it could be made to try that: its annotation could give "
         "some, as in Field(examples=[...])"
@@ -222,7 +186,7 @@ def _training(case: Case, config: MethodConfig) -> str:
         loss = method.loss(config, hyper, model, batch, key, jnp.zeros((), jnp.int32))
         return made, tuple(loss)[:3], method.rate_factor(config, hyper, model)
 
-    return _traced(traced, shapes, case.data.phases[0], hyper)
+    return text_of(traced, shapes, case.data.phases[0], hyper)
 
 
 def _evaluation(case: Case, config: MethodConfig) -> str:
@@ -233,124 +197,13 @@ def _evaluation(case: Case, config: MethodConfig) -> str:
         model = eqx.combine(arrays, static)
         return method.validate(config, hyper, model, data), method.predict(config, hyper, model, tests)
 
-    return _traced(traced, shapes, case.data.validation, dict(case.data.tests), hyper)
+    return text_of(traced, shapes, case.data.validation, dict(case.data.tests), hyper)
 
 
 def _parts(case: Case, config: MethodConfig) -> tuple[Any, Any]:
     """Return the shapes of a model's arrays, and the rest of it."""
     model = eqx.filter_eval_shape(lambda: case.method.init(config, traced_numbers(config), jax.random.key(0)))
     return eqx.partition(model, lambda leaf: isinstance(leaf, jax.ShapeDtypeStruct))
-
-
-def _traced(function: Callable[..., Any], *args: Any) -> str:
-    """Return a function's jaxpr as text, with what the text leaves out: its result's names, and constant arrays."""
-    jaxpr, result = jax.make_jaxpr(function, return_shape=True)(*args)
-    constants = [(np.shape(value), np.asarray(value).tobytes()) for value in _constants(jaxpr)]
-    text = f"{jaxpr}\n{jax.tree.structure(result)}\n{hashlib.sha256(repr(constants).encode()).hexdigest()}"
-    return re.sub(r"\b0x[0-9a-f]+", "", text)
-
-
-def _constants(jaxpr: Any) -> Iterator[Any]:
-    """Yield the arrays that a jaxpr and those within it close over; of a random key, its numbers."""
-    for value in getattr(jaxpr, "consts", ()):
-        if isinstance(value, jax.Array | np.ndarray):
-            yield jax.random.key_data(value) if jnp.issubdtype(value.dtype, jax.dtypes.prng_key) else value
-    for equation in jaxpr.eqns:
-        for leaf in jax.tree.leaves(list(equation.params.values()), is_leaf=lambda node: hasattr(node, "eqns")):
-            if hasattr(leaf, "eqns"):
-                yield from _constants(leaf)
-
-
-def what_moves_the_yardstick_is_declared(case: Case) -> None:
-    """Each field that changes validation data, or what a metric makes of a model, is one of `yardstick_fields`."""
-    applied = {repr(case.config): _Applied(case, case.config)}
-    found: list[str] = []
-    for name in type(case.config).model_fields:
-        if name == "scored_on":
-            continue
-        for base, changed in changes(case.config, name)[:MOST_CHANGES]:
-            if repr(base) not in applied:
-                applied[repr(base)] = _Applied(case, base)
-            if undeclared := sorted(applied[repr(base)].undeclared(name, changed)):
-                new, old = getattr(changed, name), getattr(base, name)
-                found.append(f"{name} changes what {', '.join(undeclared)} is measured by ({new!r} instead of {old!r})")
-                break
-    ways = "declare it in yardstick_fields, or in predicts_by if the model predicts by it"
-    assert not found, "; ".join([*found, ways])
-
-
-MOST_CHANGES = 2
-"""Other values of a field that are held against its own."""
-
-
-class _Applied:
-    """An initial model of a config, its validation and its loss on one batch."""
-
-    def __init__(self, case: Case, config: MethodConfig) -> None:
-        self._case, self._config = case, config
-        self._store = DatasetStore(case.folder)
-        method, key, step = case.method, jax.random.key(0), jnp.zeros((), jnp.int32)
-        hyper, data = traced_numbers(config), method.data(config, self._store)
-        batch = method.batch(config, data.phases[0], key)
-        self._arrays, static = eqx.partition(method.init(config, hyper, key), eqx.is_array)
-        self._init, self._data = self._initial(config), data.validation
-        self._validate = lambda config: (
-            lambda arrays, data, hyper: method.validate(config, hyper, eqx.combine(arrays, static), data)
-        )
-        self._trace = _traced(self._validate(config), self._arrays, self._data, hyper)
-        self._compiled = jax.jit(self._validate(config))
-        self._loss = jax.jit(
-            lambda hyper: method.loss(config, hyper, eqx.combine(self._arrays, static), batch, key, step).value
-        )
-        self._metrics = self._compiled(self._arrays, self._data, hyper)
-        self._first_loss = self._loss(hyper)
-
-    def _initial(self, config: MethodConfig) -> str:
-        def made(hyper: Any) -> Any:
-            return eqx.filter(self._case.method.init(config, hyper, jax.random.key(0)), eqx.is_array)
-
-        return _traced(made, traced_numbers(config))
-
-    def undeclared(self, name: str, changed: MethodConfig) -> set[str]:
-        """Return the metrics that a config, which differs in one field, measures otherwise without saying so."""
-        measured = self._measured_otherwise(name, changed)
-        return {one for one in measured if self._config.measured_by(one) == changed.measured_by(one)}
-
-    def _measured_otherwise(self, name: str, changed: MethodConfig) -> set[str]:
-        if name in changed.predicts_by:
-            return set()
-        data, hyper = self._case.method.data(changed, self._store).validation, traced_numbers(changed)
-        other_data, everything = not _same(self._data, data), set(self._metrics)
-        if name not in numeric(changed) and self._initial(changed) != self._init:  # another model
-            return everything if other_data else set()
-        if name in numeric(changed):
-            of_loss = set() if _same(self._loss(hyper), self._first_loss) else {"train_loss"}
-            return self._differing(self._compiled(self._arrays, data, hyper)) | of_loss
-        if _traced(self._validate(changed), self._arrays, data, hyper) == self._trace and not other_data:
-            return set()
-        values = jax.jit(self._validate(changed))(self._arrays, data, hyper)
-        # Of an untrained model, metrics may happen to be the same.
-        return self._differing(values) or everything
-
-    def _differing(self, values: Any) -> set[str]:
-        return {name for name in {*values, *self._metrics} if not _same(values.get(name), self._metrics.get(name))}
-
-
-def a_task_is_the_same_for_all(case: Case) -> None:
-    """With `scored_on`, a config that trains on other data is validated on the same, by the same yardstick."""
-    store = DatasetStore(case.folder)
-    for name in case.config.scorable_fields():
-        for base, changed in changes(case.config, name)[:1]:
-            task = {name: base.model_dump(mode="json")[name]}
-            try:
-                pair = [one.of_values({**one.model_dump(mode="json"), "scored_on": task}) for one in (base, changed)]
-            except ValidationError:
-                continue  # no model of this config can be scored on the other's data
-            first, second = (case.method.trial_data(one, store).validation for one in pair)
-            assert _same(first, second), f"{name}: validation data differ, although scored_on says {task}"
-            for metric in base.reported_metrics:
-                same = metric.startswith("train_") or pair[0].measured_by(metric) == pair[1].measured_by(metric)
-                assert same, f"{name}: {metric} is measured otherwise, although scored_on says {task}"
 
 
 def branches_share_a_program(case: Case) -> None:
@@ -379,7 +232,7 @@ def branches_share_a_program(case: Case) -> None:
     assert program.compilations == compiled
     again = Training(program, case.config, case.data)
     assert again.advance() == report
-    assert _same(again.state, first.state)
+    assert same(again.state, first.state)
 
 
 def absurd_learning_rate_diverges(case: Case) -> None:
@@ -419,7 +272,7 @@ def saved_model_is_the_trained_one(case: Case) -> None:
     assert training.best is not None
     # Their leaves alone: what the model chooses among branches is no part of the parameters.
     arrays = eqx.filter(saved.model, eqx.is_array)
-    assert _same(jax.tree.leaves(arrays), jax.tree.leaves(training.best.params))
+    assert same(jax.tree.leaves(arrays), jax.tree.leaves(training.best.params))
     metric, _ = case.method.selection(case.config)
     again = case.method.validate(saved.config, training.hyper, saved.model, jax.device_put(case.data.validation))
     assert math.isclose(float(again[metric]), training.best.value, rel_tol=1e-4)
@@ -446,20 +299,20 @@ def training_starts_from_a_saved_model(case: Case) -> None:
     metric, _ = case.method.selection(case.config)
     assert float(values[metric]) == trained.best.value
     of_trained = _leaves_by_trained(case, trained.best.params)
-    assert _same(_leaves_by_trained(case, started.state.params)[0], of_trained[0])
-    assert _same(started.state.recovery.good, of_trained[0])
+    assert same(_leaves_by_trained(case, started.state.params)[0], of_trained[0])
+    assert same(started.state.recovery.good, of_trained[0])
     anew = fresh.state._replace(params=started.state.params, recovery=started.state.recovery)
-    assert _same(started.state, anew)
+    assert same(started.state, anew)
     report = started.advance()
     assert report.step == fresh.advance().step
-    assert not _same(started.state.params, fresh.state.params)
+    assert not same(started.state.params, fresh.state.params)
     assert case.program.compilations == compiled
     started.save(checkpoint)
     path.unlink()
     again = case.training(config)
     again.load(checkpoint)
     assert again.advance() == report
-    assert _same(again.state, started.state)
+    assert same(again.state, started.state)
     _refuses_other_shapes(case, trained, path)
 
 

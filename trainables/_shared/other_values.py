@@ -16,25 +16,28 @@ MOST_ITEMS = 4
 """Other items of which lists are made: those of a model are many."""
 
 
-def changes(config: MethodConfig, name: str) -> list[tuple[MethodConfig, MethodConfig]]:
-    """Return pairs of valid configs that differ in one field alone: the config, and the same with another value there.
+def changes(config: MethodConfig, name: str) -> Iterator[tuple[MethodConfig, MethodConfig]]:
+    """Yield pairs of valid configs that differ in one field alone: the config, and the same with another value there.
 
-    If no other value is valid beside the config's, both configs of a pair have one other field changed as well. Empty
-    if even so there is none.
+    If no other value is valid beside the config's, both configs of a pair have one other field changed as well. None
+    come if even so there is none.
     """
-    if found := [(config, changed) for changed in _valid(config, name)]:
-        return found
-    for beside in type(config).model_fields:
-        for base in _valid(config, beside) if beside != name else ():
-            if found := [(base, changed) for changed in _valid(base, name)]:
-                return found
-    return []
+    besides = (base for beside in type(config).model_fields if beside != name for base in _valid(config, beside))
+    for base in itertools.chain([config], besides):
+        any_valid = False
+        for changed in _valid(base, name):
+            any_valid = True
+            yield base, changed
+        if any_valid:
+            return
 
 
 def other_values(config: MethodConfig, name: str) -> list[Any]:
     """Return other values of a field, as JSON has them; those that its own annotation allows and some that it may not.
 
-    They come from the default, `examples`, the names of a Literal, bounds of numbers, and shorter and longer lists.
+    They come from the default, `examples`, the names of a Literal, bounds of numbers, and shorter and longer lists. A
+    default that is much larger than the present value comes last: two values are tried of many fields, and thousands
+    of samples in place of dozens take long and show no more than twice as many do.
     """
     schema = _schema(type(config))
     field, present = schema["properties"][name], config.model_dump(mode="json")[name]
@@ -64,15 +67,26 @@ def _made(schema: Schema, present: Any, defs: Schema, depth: int = 0) -> list[An
         return []
     if "$ref" in schema:
         schema = defs[schema["$ref"].removeprefix("#/$defs/")] | {k: v for k, v in schema.items() if k != "$ref"}
-    found = [*([schema["default"]] if "default" in schema else []), *schema.get("examples", [])]
+    default = [schema["default"]] if "default" in schema else []
+    last = default if default and _is_much_larger(default[0], present) else []
+    found = [*([] if last else default), *schema.get("examples", [])]
     found += [schema["const"]] if "const" in schema else schema.get("enum", [])
     for option in schema.get("anyOf", schema.get("oneOf", [])):
         found += _made(option, present, defs, depth + 1)
     if not {"const", "enum"} & set(schema):
         found += _of_kind(schema, present, defs, depth + 1)
-    different = {json.dumps(value, sort_keys=True): value for value in found}
+    different = {json.dumps(value, sort_keys=True): value for value in [*found, *last]}
     different.pop(json.dumps(present, sort_keys=True), None)
     return list(different.values())
+
+
+def _is_much_larger(value: Any, present: Any) -> bool:
+    """Return whether a number is more than twice the present one, or a list is longer or has such a number."""
+    if isinstance(value, list) and isinstance(present, list):
+        pairs = zip(value, present, strict=False)
+        return len(value) > len(present) + 1 or any(itertools.starmap(_is_much_larger, pairs))
+    both = all(isinstance(each, int | float) and not isinstance(each, bool) for each in (value, present))
+    return both and abs(value) > 2 * abs(present)
 
 
 def _of_kind(schema: Schema, present: Any, defs: Schema, depth: int) -> list[Any]:

@@ -17,7 +17,8 @@ from cluster.state.outcomes import Outcome
 from cluster.state.paths import SearchPaths
 from cluster.state.records import TrialRecord
 from tests.waiting import wait_for
-from trainables._shared.conformance import CHECKS, Case
+from trainables._shared.conformance import CHECKS
+from trainables._shared.conformance_case import Case
 
 ROOT = Path(__file__).parents[3]
 

@@ -45,6 +45,20 @@ def loss_and_gradient(config, data, step=10**6, **numbers):
     return loss, gradient
 
 
+@functools.lru_cache(maxsize=64)
+def _compiled(config, name):
+    """Return `predict` or `validate` compiled as a whole: an operation at a time, each would be compiled alone."""
+    return jax.jit(functools.partial(getattr(method, name), config))
+
+
+def predicted(config, model, tests):
+    return _compiled(config, "predict")(traced_numbers(config), model, tests)
+
+
+def validated(config, model, series, **numbers):
+    return _compiled(config, "validate")(traced_numbers(config) | numbers, model, series)
+
+
 def as_test(series, statistics):
     return {"series": series, "statistics": statistics, "shift": np.zeros_like(statistics.mean)}
 
@@ -104,10 +118,7 @@ def test_a_masked_series_is_encoded_and_predicted_like_the_series_of_its_samples
     y = np.where(holes[:, None], series.observed.y, np.nan)
     masked = series._replace(observed=Span(y, times, np.tile(holes, (len(times), 1)), series.observed.noise))
     name = "spirals_test"
-    one, other = (
-        method.predict(config, traced_numbers(config), model, {name: as_test(each, each.statistics)})[name]
-        for each in (alone, masked)
-    )
+    one, other = (predicted(config, model, {name: as_test(each, each.statistics)})[name] for each in (alone, masked))
     np.testing.assert_allclose(one["later"], other["later"], rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(one["observed"], other["observed"][:, kept], rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(one["kl"], other["kl"], rtol=1e-5)
@@ -153,8 +164,7 @@ def test_a_series_is_predicted_the_same_beside_longer_ones(store):
     num = int(series.observed.mask[few].sum())
     assert num < series.observed.mask.shape[1]
     own = Series(Span(*(a[few : few + 1, :num] for a in series[0])), Span(*(a[few : few + 1] for a in series[1])))
-    predict = functools.partial(method.predict, config, traced_numbers(config), model)
-    alone, among = (predict({"x": as_test(each, series.statistics)})["x"] for each in (own, series))
+    alone, among = (predicted(config, model, {"x": as_test(each, series.statistics)})["x"] for each in (own, series))
     np.testing.assert_allclose(alone["later"][0], among["later"][few], rtol=1e-5, atol=1e-6)
 
 
@@ -178,8 +188,8 @@ def test_the_reconstruction_is_summed_over_a_series_and_averaged_over_the_batch(
     loss, _ = loss_and_gradient(config, data)
     model, stats = method.init(config, {}, jax.random.key(0)), data["statistics"]
     model = eqx.tree_at(lambda m: (m.mean, m.scale, m.time_scale), model, tuple(map(jnp.asarray, stats)))
-    predicted = method.predict(config, traced_numbers(config), model, {"x": as_test(**data)})["x"]["observed"]
-    error = (np.asarray(predicted) - data["series"].observed.y) / stats.scale
+    found = predicted(config, model, {"x": as_test(**data)})["x"]["observed"]
+    error = (np.asarray(found) - data["series"].observed.y) / stats.scale
     np.testing.assert_allclose(loss.value, 0.5 * (error**2).sum() / 48, rtol=1e-4)
 
 
@@ -198,8 +208,8 @@ def test_deterministic_means_no_sampling_and_no_kl(store):
     assert loss.value == loss.components["reconstruction"]
     model = method.init(config, {}, jax.random.key(0))
     batch = method.batch(config, data, jax.random.key(0))
-    again = method.loss(config, traced_numbers(config), model, batch, jax.random.key(7), 0)  # another key
-    assert float(again.value) == pytest.approx(float(loss.value), rel=1e-5)
+    loss_of = jax.jit(lambda key: method.loss(config, traced_numbers(config), model, batch, key, 0).value)
+    assert float(loss_of(jax.random.key(7))) == pytest.approx(float(loss.value), rel=1e-5)
 
 
 def test_noise_is_on_what_is_read_and_not_on_what_is_scored(store):
@@ -213,8 +223,7 @@ def test_noise_is_on_what_is_read_and_not_on_what_is_scored(store):
     stats = data.phases[0]["statistics"]
     model = eqx.tree_at(lambda m: (m.mean, m.scale, m.time_scale), model, tuple(map(jnp.asarray, stats)))
     for noise in (0.0, 3.0):
-        hyper = traced_numbers(config) | {"noise": jnp.asarray(noise)}
-        metrics = method.validate(config, hyper, model, data.validation)
+        metrics = validated(config, model, data.validation, noise=jnp.asarray(noise))
         assert float(metrics["val_extrapolation_error_pct"]) == pytest.approx(100, rel=1e-4)
 
 
@@ -249,7 +258,7 @@ def test_a_failed_solve_has_no_validation_error(store):
         lambda m: m.field.layers[-1].bias, method.init(config, {}, jax.random.key(0)), jnp.full(3, 1e38)
     )
     data = method.data(config, store)
-    metrics = method.validate(config, traced_numbers(config), model, data.validation)
+    metrics = validated(config, model, data.validation)
     assert np.isnan(metrics["val_extrapolation_error_pct"])
     batch = method.batch(config, data.phases[0], jax.random.key(2))
     (_, loss), _ = _loss(config)(model, traced_numbers(config), batch, jnp.asarray(0))
@@ -313,8 +322,8 @@ def test_the_floor_is_that_of_spirals_alone(store, tmp_path):
     other = method.test_set(config, store, str(tmp_path / "own.npz"))
     assert not other["is_spirals"]
     model = method.init(config, {}, jax.random.key(0))
-    predicted = method.predict(config, traced_numbers(config), model, {"own": other})
-    result = method.score(config, {"own": other}, jax.tree.map(np.asarray, predicted))["own"]
+    found = predicted(config, model, {"own": other})
+    result = method.score(config, {"own": other}, jax.tree.map(np.asarray, found))["own"]
     assert "test_true_law_error_pct" not in result.metrics
     assert "true_law_rmse" not in result.table
 
@@ -357,8 +366,7 @@ def test_one_task_scores_what_is_trained_on_other_data_by_the_same_yardstick(sto
         zero = (0.0 - origin(config) - kept.mean) / kept.scale
         model = eqx.tree_at(lambda m: (m.mean, m.scale, m.time_scale), model, tuple(map(jnp.asarray, kept)))
         model = eqx.tree_at(lambda m: m.decoder.layers[-1].bias, model, jnp.asarray(zero, jnp.float32))
-        found.append({k: float(v) for k, v in method.validate(
-            config.task(), traced_numbers(config.task()), model, data.validation).items()})  # fmt: skip
+        found.append({k: float(v) for k, v in validated(config.task(), model, data.validation).items()})
     for name in ("val_extrapolation_error_pct", "val_extrapolation_mse", "val_reconstruction_error_pct"):
         values = [one[name] for one in found[1:]]
         assert values == pytest.approx([values[0]] * 2, rel=1e-4), name
