@@ -3,6 +3,7 @@
 import argparse
 import importlib.util
 import json
+import re
 import shlex
 import subprocess
 import sys
@@ -48,21 +49,43 @@ class ParsedError(Exception):
     """A command's options are ones that it has."""
 
 
-@pytest.mark.parametrize("part", bench.PARTS.values(), ids=bench.PARTS)
-def test_the_options_of_every_part_are_its_commands(part, monkeypatch):
+def documented():
+    """Return the commands that the docs give for benchmarks, each once."""
+    files = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    found = [line for file in files for line in re.findall(r"python -m (benchmarks\.[^`\n|]*)", file.read_text())]
+    return sorted({line.partition(" > ")[0].strip() for line in found})
+
+
+@pytest.fixture
+def parse_only(monkeypatch):
+    """Return what runs a command until its options are read."""
     parse = argparse.ArgumentParser.parse_args
 
-    def parse_only(parser, *arguments):
+    def parsed(parser, *arguments):
         parse(parser, *arguments)
         raise ParsedError
 
-    monkeypatch.setattr(argparse.ArgumentParser, "parse_args", parse_only)
-    for command in filter(None, (part.reduced, part.full)):
-        module, *options = shlex.split(command)
+    monkeypatch.setattr(argparse.ArgumentParser, "parse_args", parsed)
+
+    def run(command):
+        module, *options = shlex.split(command, comments=True)
         name = f"{module}.__main__" if module == "benchmarks.rivals" else module
         monkeypatch.setattr(sys, "argv", [module, *options])
         with pytest.raises(ParsedError):
             importlib.import_module(name).main()
+
+    return run
+
+
+@pytest.mark.parametrize("part", bench.PARTS.values(), ids=bench.PARTS)
+def test_the_options_of_every_part_are_its_commands(part, parse_only):
+    for command in filter(None, (part.reduced, part.full)):
+        parse_only(command)
+
+
+@pytest.mark.parametrize("command", documented())
+def test_the_docs_commands_have_options_that_there_are(command, parse_only):
+    parse_only(command)
 
 
 def test_swell_asks_the_configurations_that_its_rivals_are_given(spec_file, task, tmp_path):

@@ -1,4 +1,4 @@
-"""Holds a double cart-pole upright in MuJoCo by sampling with a learnt model: cart_pole_mpc.py MODEL [SECONDS]."""
+"""Holds a double cart-pole up in MuJoCo, sampling with a learnt model: cart_pole_mpc.py MODEL [SECONDS [START]]."""
 
 import sys
 from pathlib import Path
@@ -16,7 +16,8 @@ HORIZON, KNOTS, SAMPLES, WIDTHS = 50, 6, 128, (0.4, 0.15, 0.05)
 learnt = dynamics(load_model(Path(sys.argv[1])))
 system = mujoco.MjModel.from_xml_string(MODEL)
 data = mujoco.MjData(system)
-data.qpos[:] = 0.0, np.pi - 0.05, 0.05  # both poles nearly up
+lean, second = np.random.default_rng(int((sys.argv[3:] or [0])[0])).uniform(-0.05, 0.05, 2)  # of poles nearly up
+data.qpos[:] = 0.0, np.pi + lean, second - lean
 knot, line = jnp.arange(KNOTS), jnp.linspace(0, KNOTS - 1, HORIZON)
 
 

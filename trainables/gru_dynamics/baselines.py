@@ -1,14 +1,15 @@
 """What a sceptic would try first: persistence, constant velocity, and a linear model (NumPy, on the host)."""
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Float64
+from jaxtyping import Bool, Float, Float64
 
 from trainables.gru_dynamics.layout import Layout
 
-RIDGES = (1e-9, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2)
+RIDGES = (1e-9, 1e-7, 1e-6, 2e-6, 5e-6, 1e-5, 2e-5, 5e-5, 1e-4, 1e-3, 1e-2)
 """Of the largest singular value of the linear model's features: how strongly its fit may be damped."""
 FARTHEST = 10.0
 """A linear model's free run is kept within so many of the largest known value: one that explodes is not worse yet."""
@@ -38,13 +39,17 @@ def fit_best(
     states: Float64[np.ndarray, "n history states"],
     controls: Float64[np.ndarray, "n history controls"],
     moves: Float64[np.ndarray, "n moves"],
+    known: Bool[np.ndarray, " n"],
     error: Callable[[LinearModel], float],
 ) -> LinearModel:
-    """Return the linear model, of those with one of the RIDGES, that has the least error.
+    """Return the linear model, fitted with one of the RIDGES to all histories or to those known whole, of least error.
 
     Undamped, a fit to many rows that hardly differ predicts one step well, and explodes in a free run.
     """
-    return min(_fits(layout, states, controls, moves, RIDGES), key=error)
+    fits = [_fits(layout, states, controls, moves, RIDGES)]
+    if known.any() and not known.all():
+        fits.append(_fits(layout, states[known], controls[known], moves[known], RIDGES))
+    return min(itertools.chain(*fits), key=error)
 
 
 def _fits(

@@ -52,7 +52,7 @@ class Config(MethodConfig):
         "loss_units": TRAINING,
         "loss_space": ("train_loss",),
     }
-    predicts_by: ClassVar[Collection[str]] = ("history", "base_step")
+    predicts_by: ClassVar[Collection[str]] = ("history", "base_step", "linear_base")
 
     learning_rate: Annotated[float, Field(gt=0), NUMERIC] = 1e-3
     """AdamW's peak learning rate."""
@@ -101,6 +101,10 @@ class Config(MethodConfig):
     base_step: Annotated[Literal["constant_velocity", "persistence"], Branching()] = "constant_velocity"
     """What the network's output is added to: the state that goes on at its rates, or the last state itself. Untrained,
     the model predicts just that."""
+    linear_base: bool = False
+    """Whether the network's output is added, instead, to what a linear map of the history predicts: by least squares on
+    the training data, with the ridge that validates best, as the baseline `linear`. Untrained, the model is that
+    baseline, whose map stays as it is."""
     normalise: bool = True
     """Whether inputs are standardised and outputs in units of the training data's changes; false leaves both as they
     are."""
@@ -226,7 +230,10 @@ class Config(MethodConfig):
                 raise ConfigError("horizons", list(self.horizons), why, f"at most {longest - 1}")
 
     def data_warnings(self) -> tuple[str, ...]:
-        """Return what a user must know of the folders' files; raises ConfigError as `check_data` does."""
+        """Return what a user must know of the folders' files; raises ConfigError if one cannot be read.
+
+        Unlike `check_data` it takes each folder by itself, and any number of trajectories: models are evaluated on it.
+        """
         found: list[str] = []
         for folder in self.folders:
             read = read_folder(folder, self.layout)
@@ -251,6 +258,8 @@ class Config(MethodConfig):
             unused["folder_draws"] = "there is one data set"
         if len(self.horizons) < 2:
             unused["shares"] = "there is one phase"
-        if all(place < 0 for place in self.layout.rates):
+        if self.linear_base:
+            unused["base_step"] = "the linear map (linear_base) is what the output is added to"
+        elif all(place < 0 for place in self.layout.rates):
             unused["base_step"] = "no velocity is the rate of a position: both are the same"
         return unused

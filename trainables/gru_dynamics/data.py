@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float32, Float64, Int, Int32
 from trainables._shared.data_files import Source
 from trainables._shared.datasets import DatasetStore
 from trainables.gru_dynamics import simulator
-from trainables.gru_dynamics.baselines import LinearModel, fit_best, linear
+from trainables.gru_dynamics.baselines import LinearModel, features, fit_best, linear
 from trainables.gru_dynamics.config import GENERATED, SHORTEST, Config
 from trainables.gru_dynamics.layout import Layout
 from trainables.gru_dynamics.metric_names import HORIZON
@@ -32,7 +32,7 @@ LAG = 10
 """Rows over which a coordinate's change sets the scale of what the network sees of it."""
 MAX_FITTED = 20_000
 """Training windows that the linear model is fitted to, evenly chosen."""
-_FIT_VERSION = 2
+_FIT_VERSION = 3
 
 Rows = Sequence[Float64[np.ndarray, "rows components"]]
 
@@ -52,7 +52,7 @@ class Statistics(NamedTuple):
     """Of states and actions; 0 of coordinates, which are relative to the window's first row, of cosines and sines."""
     scale: Float32[np.ndarray, " inputs"]
     move: Float32[np.ndarray, " moves"]
-    """Root mean square of how coordinates, angles and velocities change in a step beyond the base step."""
+    """Root mean square of how coordinates, angles and velocities change in a step beyond what outputs are added to."""
 
 
 class Training(NamedTuple):
@@ -74,6 +74,8 @@ class Training(NamedTuple):
     delta_weights: Float32[np.ndarray, " states"]
     state_weights: Float32[np.ndarray, " states"]
     """What squared errors of changes and of states are multiplied by in the loss."""
+    linear: LinearModel | None
+    """What the model's outputs are added to, if it is no base step; float32."""
 
 
 class Runs(NamedTuple):
@@ -167,8 +169,26 @@ def base_moves(
     return found
 
 
-def statistics(config: Config, tasks: Sequence[Task]) -> Statistics:
-    """Return what the training trajectories normalise by; nothing, if the config says so."""
+def _beyond(
+    config: Config,
+    one: Task,
+    states: Float64[np.ndarray, "rows states"],
+    controls: Float64[np.ndarray, "rows controls"],
+    fitted: LinearModel | None,
+) -> Float64[np.ndarray, "steps moves"]:
+    """Return the changes of a trajectory beyond what the model's outputs are added to."""
+    layout, found = config.layout, moves(config.layout, states)
+    if fitted is None:
+        return found - base_moves(layout, states[:-1], one.dt, config.base_step)
+    past, acted = _windows(states, controls, np.arange(len(found)), config.history)
+    return found - features(layout, past, acted) @ fitted.weight.T - fitted.offset
+
+
+def statistics(config: Config, tasks: Sequence[Task], fitted: LinearModel | None = None) -> Statistics:
+    """Return what the training trajectories normalise by; nothing, if the config says so.
+
+    `fitted` is the linear map that the model's outputs are added to, if it is no base step.
+    """
     layout = config.layout
     num, end = len(layout.coordinates), len(layout.coordinates) + 2 * len(layout.angles)
     mean, scale = np.zeros(layout.num_states + layout.num_controls), np.ones(layout.num_states + layout.num_controls)
@@ -178,9 +198,7 @@ def statistics(config: Config, tasks: Sequence[Task]) -> Statistics:
     far = [x[min(LAG, len(x) - 1) :, :num] - x[: -min(LAG, len(x) - 1), :num] for one in tasks for x in one.states]
     mean[end:], scale[end:] = rows[:, end:].mean(0), rows[:, end:].std(0)
     scale[:num] = _rms(np.concatenate(far))
-    beyond = [
-        moves(layout, x) - base_moves(layout, x[:-1], one.dt, config.base_step) for one in tasks for x in one.states
-    ]
+    beyond = [_beyond(config, one, *pair, fitted) for one in tasks for pair in zip(*one[:2], strict=True)]
     move = _rms(np.concatenate(beyond))
     return Statistics(*(np.asarray(x, np.float32) for x in (mean, _positive(scale), _positive(move))))
 
@@ -210,15 +228,22 @@ def _positive(scale: Float64[np.ndarray, " components"]) -> Float64[np.ndarray, 
     return np.where(scale > 1e-12, scale, 1.0)
 
 
-def phases(config: Config, tasks: Sequence[Task]) -> list[Training]:
-    """Return the training data of each phase: they differ in their horizon, and thereby in their windows."""
+def phases(config: Config, tasks: Sequence[Task], fitted: LinearModel | None = None) -> list[Training]:
+    """Return the training data of each phase: they differ in their horizon, and thereby in their windows.
+
+    `fitted` is the linear model of these tasks, which a config with `linear_base` needs.
+    """
     lengths = [len(x) for one in tasks for x in one.states]
     starts = np.cumsum([0, *lengths[:-1]])
     folder_of = np.repeat(np.arange(len(tasks)), [len(one.states) for one in tasks])
     first = np.repeat(starts, lengths).astype(np.int32)
     states = np.concatenate([x for one in tasks for x in one.states]).astype(np.float32)
     controls = np.concatenate([x for one in tasks for x in one.controls]).astype(np.float32)
-    stats, weights = statistics(config, tasks), loss_weights(config, tasks)
+    base = None
+    if config.linear_base:
+        assert fitted is not None
+        base = LinearModel(*(np.asarray(x, np.float32) for x in fitted))
+    stats, weights = statistics(config, tasks, base), loss_weights(config, tasks)
     found = []
     for horizon in config.horizons:
         bases = [start + np.arange(max(length - horizon, 0)) for start, length in zip(starts, lengths, strict=True)]
@@ -227,7 +252,7 @@ def phases(config: Config, tasks: Sequence[Task]) -> list[Training]:
         found.append(
             Training(
                 states, controls, first, np.concatenate(bases).astype(np.int32), ends - sizes, sizes,
-                np.ones(horizon, bool), np.asarray(tasks[0].dt, np.float32), stats, *weights,
+                np.ones(horizon, bool), np.asarray(tasks[0].dt, np.float32), stats, *weights, base,
             )
         )  # fmt: skip
     return found
@@ -243,6 +268,17 @@ def history_of(
     wanted = rows[:, None] - np.arange(history - 1, -1, -1)
     there = (wanted >= 0)[..., None]
     return states[np.maximum(wanted, 0)], np.where(there, controls[np.maximum(wanted, 0)], 0.0)[:, :-1]
+
+
+def _windows(
+    states: Float64[np.ndarray, "rows states"],
+    controls: Float64[np.ndarray, "rows controls"],
+    rows: Int[np.ndarray, " runs"],
+    history: int,
+) -> tuple[Float64[np.ndarray, "runs history states"], Float64[np.ndarray, "runs history controls"]]:
+    """Return the states and actions of a trajectory up to each row."""
+    past, earlier = history_of(states, controls, rows, history)
+    return past, np.concatenate([earlier, controls[rows][:, None]], axis=1)
 
 
 def run_rows(length: int, horizon: int = HORIZON) -> Int[np.ndarray, " runs"]:
@@ -281,19 +317,20 @@ def together(each: Sequence[Runs]) -> Runs:
 def linear_model(config: Config, tasks: Sequence[Task], held_out: Runs, store: DatasetStore) -> LinearModel:
     """Return the linear baseline, of as long a history as the model's, fitted to the training data, from the cache.
 
-    Its ridge is the one with the least error of the free runs that validate models, too.
+    Its ridge is the one with the least error of the free runs that validate models, too; likewise whether it is fitted
+    to windows whose history is not known whole.
     """
-    history, changes = [], []
+    history, changes, whole = [], [], []
     num = sum(len(x) - 1 for one in tasks for x in one.states)
     stride = max(1, -(-num // MAX_FITTED))
     for one in tasks:
         for states, controls in zip(one.states, one.controls, strict=True):
             rows = np.arange(0, len(states) - 1, stride)
-            past, earlier = history_of(states, controls, rows, config.history)
-            history.append((past, np.concatenate([earlier, controls[rows][:, None]], axis=1)))
+            history.append(_windows(states, controls, rows, config.history))
             changes.append(moves(config.layout, np.asarray(states))[rows])
+            whole.append(rows >= config.history - 1)
     past, acted = (np.concatenate(part) for part in zip(*history, strict=True))
-    target = np.concatenate(changes)
+    target, known = np.concatenate(changes), np.concatenate(whole)
     arrays = (past, acted, target, *held_out)
     digest = hashlib.sha256(b"".join(np.ascontiguousarray(a).tobytes() for a in arrays)).hexdigest()
 
@@ -302,7 +339,7 @@ def linear_model(config: Config, tasks: Sequence[Task], held_out: Runs, store: D
         return float(held_out.weight @ ((predicted - held_out.future) ** 2).mean((1, 2)))
 
     def fit() -> dict[str, np.ndarray]:
-        return fit_best(config.layout, past, acted, target, error)._asdict()
+        return fit_best(config.layout, past, acted, target, known, error)._asdict()
 
     found = store.get("gru_dynamics_linear", f"{_FIT_VERSION} {digest} {config.layout}", fit)
     return LinearModel(np.asarray(found["weight"]), np.asarray(found["offset"]))

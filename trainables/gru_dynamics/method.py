@@ -32,7 +32,7 @@ from trainables.gru_dynamics.data import (
 from trainables.gru_dynamics.layout import Layout
 from trainables.gru_dynamics.metric_names import metric_prefix, steps
 from trainables.gru_dynamics.metrics import baseline_predictions, run_table, score_metrics
-from trainables.gru_dynamics.model import GRUDynamics, Scales, changes_between, circle, rotated
+from trainables.gru_dynamics.model import GRUDynamics, Linear, Scales, changes_between, circle, rotated
 
 
 class GRUDynamicsMethod(Method[Config]):
@@ -63,7 +63,7 @@ class GRUDynamicsMethod(Method[Config]):
         tests = {
             name: Test(*runs(config, one, MAX_TESTED), fitted) for name, one in zip(config.test_sets, test, strict=True)
         }
-        return TrialData(phases(config, training), held_out, tests)
+        return TrialData(phases(config, training, fitted), held_out, tests)
 
     def task_data(self, config: Config, task: Config, store: DatasetStore) -> TrialData:
         """Return the data of a task, on which the linear model of a config's own training data is tested.
@@ -110,10 +110,9 @@ class GRUDynamicsMethod(Method[Config]):
         return GRUDynamics(config, key)
 
     def trained(self, model: Any) -> PyTree[bool]:
-        """Return all but the scales and the step of time, which are the data's."""
+        """Return all but the scales, the linear map and the step of time, which are the data's."""
         all_ = jax.tree.map(lambda _: True, model)
-        none = jax.tree.map(lambda _: False, (model.scales, model.dt, model.is_fitted))
-        return eqx.tree_at(lambda m: (m.scales, m.dt, m.is_fitted), all_, none)
+        return eqx.tree_at(_of_data, all_, jax.tree.map(lambda _: False, _of_data(model)))
 
     def batch(self, config: Config, data: PyTree[Array], key: PRNGKeyArray) -> PyTree[Array]:
         """Return windows drawn at random, all of them where the batch holds them, and what they are measured by."""
@@ -128,15 +127,20 @@ class GRUDynamicsMethod(Method[Config]):
         controls = jnp.where((earlier >= first)[..., None], data.controls[jnp.maximum(earlier, first)], 0.0)
         after = bases[:, None] + jnp.arange(len(data.horizon))
         window = (states, controls, data.controls[after], data.states[after + 1])
-        return window, (data.dt, Scales(*data.statistics), data.delta_weights, data.state_weights)
+        linear = None if data.linear is None else Linear(*data.linear)
+        fresh = (Scales(*data.statistics), linear)
+        return window, (data.dt, fresh, data.delta_weights, data.state_weights)
 
     def loss(
         self, config: Config, hyper: Hyper, model: Any, batch: PyTree[Array], key: PRNGKeyArray, step: Int[Array, ""]
     ) -> Loss:
         """Return the mean squared error over the horizon of a free run, of changes or of states."""
-        (states, controls, actions, future), (dt, scales, delta_weights, state_weights) = batch
-        kept = jax.tree.map(lambda own, new: jnp.where(model.is_fitted > 0, own, new), model.scales, Scales(*scales))
-        model = eqx.tree_at(lambda m: (m.scales, m.dt, m.is_fitted), model, (kept, dt, jnp.ones(())))
+        (states, controls, actions, future), (dt, fresh, delta_weights, state_weights) = batch
+        scales, linear = jax.tree.map(
+            lambda own, new: jnp.where(model.is_fitted > 0, own, new), (model.scales, model.linear), fresh
+        )
+        fitted = (scales, dt, jnp.ones(()), *(() if linear is None else (linear,)))
+        model = eqx.tree_at(_of_data, model, fitted)
         found, changes = model.run(hyper["base_step"], states, controls, actions)
         before = jnp.concatenate([states[:, -1:], future[:, :-1]], axis=1)
         delta = jnp.mean(delta_weights * (changes - changes_between(model.layout, future, before)) ** 2)
@@ -185,6 +189,11 @@ class GRUDynamicsMethod(Method[Config]):
                 run_table(test, prediction[name], baselines),
             )
         return results
+
+
+def _of_data(model: GRUDynamics) -> tuple[Any, ...]:
+    """Return what the data sets in a model, and no gradient changes."""
+    return (model.scales, model.dt, model.is_fitted, *(() if model.linear is None else (model.linear,)))
 
 
 def _drawn(config: Config, data: Training, key: PRNGKeyArray) -> Int[Array, " batch"]:

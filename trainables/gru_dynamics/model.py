@@ -27,6 +27,13 @@ class Scales(NamedTuple):
     move: Float[Array, " moves"]
 
 
+class Linear(NamedTuple):
+    """A linear map from states and actions of a history, row by row, to the next change; not trained, likewise."""
+
+    weight: Float[Array, "moves features"]
+    offset: Float[Array, " moves"]
+
+
 class GRU(eqx.Module):
     """A gated recurrent unit (Cho et al. 2014), with the inputs' products of all rows at once."""
 
@@ -64,19 +71,21 @@ class GRUDynamics(eqx.Module):
     """A controlled mechanical system, one step at a time.
 
     To predict a step the GRU reads the last rows of states and actions from a zero hidden state, coordinates relative
-    to the first of these rows. Its output is a change of state on top of a base step: coordinates and velocities by
-    addition, angles by rotation, (c, s) -> (c c' - s s', s c' + c s'), normalised to unit length. The output layer
-    starts at the identity: zeros, and (1, 0) for the rotations.
+    to the first of these rows. Its output is a change of state on top of a base step or a linear map of these rows:
+    coordinates and velocities by addition, angles by rotation, (c, s) -> (c c' - s s', s c' + c s'), normalised to unit
+    length. The output layer starts at the identity: zeros, and (1, 0) for the rotations.
     """
 
     gru: GRU
     weight: Float[Array, "states hidden"]
     bias: Float[Array, " states"]
     scales: Scales
+    linear: Linear | None
+    """What the output is added to, if it is no base step."""
     dt: Float[Array, ""]
     """Time between two rows."""
     is_fitted: Float[Array, ""]
-    """1 once a training has set the scales: one that starts from this model keeps them."""
+    """1 once a training has set the scales and the linear map: one that starts from this model keeps them."""
     layout: Layout = eqx.field(static=True)
 
     def __init__(self, config: Config, key: PRNGKeyArray) -> None:
@@ -87,30 +96,39 @@ class GRUDynamics(eqx.Module):
         self.weight = jnp.zeros((layout.num_states, config.hidden))
         self.bias = jnp.zeros(layout.num_states)
         self.scales = Scales(jnp.zeros(num_inputs), jnp.ones(num_inputs), jnp.ones(layout.num_moves))
+        num_features = config.history * num_inputs
+        zeros = Linear(jnp.zeros((layout.num_moves, num_features)), jnp.zeros(layout.num_moves))
+        self.linear = zeros if config.linear_base else None
         self.dt, self.is_fitted = jnp.zeros(()), jnp.zeros(())
 
-    def outputs(self, states: History, controls: Float[Array, "n history controls"]) -> States:
-        """Return what the network adds, before it is scaled: zeros where it has not been trained."""
+    def rows(self, states: History, controls: Float[Array, "n history controls"]) -> Float[Array, "n history inputs"]:
+        """Return what is read: states and actions, coordinates relative to the first row."""
         num = len(self.layout.coordinates)
-        shifted = states.at[..., :num].add(-states[:, :1, :num])
-        rows = (jnp.concatenate([shifted, controls], axis=-1) - self.scales.mean) / self.scales.scale
-        return self.gru(rows) @ self.weight.T + self.bias
+        return jnp.concatenate([states.at[..., :num].add(-states[:, :1, :num]), controls], axis=-1)
+
+    def outputs(self, rows: Float[Array, "n history inputs"]) -> States:
+        """Return what the network adds, before it is scaled: zeros where it has not been trained."""
+        return self.gru((rows - self.scales.mean) / self.scales.scale) @ self.weight.T + self.bias
 
     def __call__(
         self, base_step: Choice, states: History, controls: Float[Array, "n history controls"]
     ) -> tuple[States, States]:
         """Return the next states, and how they differ from the last ones (an angle's change as cosine and sine)."""
         num, num_angles = len(self.layout.coordinates), len(self.layout.angles)
-        last, out, move = states[:, -1], self.outputs(states, controls), self.scales.move
-        base = base_step.select(
-            {"constant_velocity": self._at_rates(last), "persistence": jnp.zeros((len(last), len(move)))}
-        )
+        rows = self.rows(states, controls)
+        last, out, move = states[:, -1], self.outputs(rows), self.scales.move
+        if self.linear is not None:
+            base = rows.reshape(len(rows), -1) @ self.linear.weight.T + self.linear.offset
+        else:
+            base = base_step.select(
+                {"constant_velocity": self._at_rates(last), "persistence": jnp.zeros((len(last), len(move)))}
+            )
         angles = slice(num, num + num_angles)
         of_angles = _pairs(out, num, num_angles) * move[angles, None]
         turn = rotated(circle(base[..., angles]), _unit(of_angles + jnp.asarray([1.0, 0.0])))
         turned = _unit(rotated(_pairs(last, num, num_angles), turn))
         shift = base[..., :num] + out[:, :num] * move[:num]
-        faster = out[:, num + 2 * num_angles :] * move[num + num_angles :]
+        faster = base[..., num + num_angles :] + out[:, num + 2 * num_angles :] * move[num + num_angles :]
         changes = [shift, turn.reshape(len(out), -1), faster]
         following = [last[:, :num] + shift, turned.reshape(len(out), -1), last[:, num + 2 * num_angles :] + faster]
         return jnp.concatenate(following, axis=-1), jnp.concatenate(changes, axis=-1)

@@ -209,6 +209,11 @@ def test_bad_folders_are_refused(tmp_path):
     slow = folder(tmp_path / "slow", dt=0.02)
     assert "is sampled every 0.02, and" in problem(of(folder(tmp_path / "fast"), slow))
     assert "at most 39" in problem(of(tmp_path / "fast", horizons=(40,)))
+    for one in ("nowhere", "empty", "pictures"):
+        with pytest.raises(ConfigError) as caught:
+            of(tmp_path / one).data_warnings()
+        assert str(caught.value) == problem(of(tmp_path / one))
+    assert of(tmp_path / "few", tmp_path / "fast", slow).data_warnings() == ()  # each can be evaluated on
 
 
 def degrees(cell):

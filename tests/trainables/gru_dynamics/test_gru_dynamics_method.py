@@ -16,9 +16,10 @@ from trainables._shared.training import Training
 from trainables.gru_dynamics.baselines import constant_velocity
 from trainables.gru_dynamics.config import Config
 from trainables.gru_dynamics.controller import dynamics, followed
-from trainables.gru_dynamics.data import Runs, Task, phases
+from trainables.gru_dynamics.data import Runs, Task, moves, phases, task
 from trainables.gru_dynamics.method import method
 from trainables.gru_dynamics.metric_names import BASELINES, steps
+from trainables.gru_dynamics.metrics import baseline_predictions
 from trainables.gru_dynamics.model import changes_between, circle, rotated
 from trainables.gru_dynamics.simulator import STEP_S, simulate, write_csv
 
@@ -128,6 +129,30 @@ def test_the_identity_start_is_the_base_step_itself():
     np.testing.assert_allclose(changes, np.broadcast_to([0, 1, 0, 1, 0, 0, 0, 0], changes.shape), atol=1e-6)
     found, _ = run(steady, untrained(steady), states, controls, actions)
     np.testing.assert_allclose(found, constant_velocity(LAYOUT, states[:, -1], STEP_S, 9), atol=2e-5)
+
+
+@pytest.mark.parametrize("history", [1, 3])
+def test_on_a_linear_base_the_start_is_the_linear_baseline_which_training_does_not_change(store, history):
+    config = Config(**{**SMALL, "history": history}, linear_base=True, learning_rate=1e-2)
+    data = method.data(config, store)
+    (phase,), test = data.phases, data.tests["double_cart_pole"]
+    _, loss, gradient = loss_and_gradient(config, random_outputs(untrained(config, dt=0.0), 0.1), phase)
+    np.testing.assert_allclose(loss.model.linear.weight, test.linear.weight, rtol=1e-6)
+    mask = method.trained(gradient)
+    assert not mask.linear.weight
+    assert not mask.linear.offset
+    assert mask.weight
+    start = eqx.tree_at(
+        lambda m: (m.weight, m.bias), loss.model, tuple(map(jnp.zeros_like, (gradient.weight, gradient.bias)))
+    )
+    found, _ = run(config, start, *test.runs[:3])
+    expected = baseline_predictions(LAYOUT, test)["linear"]
+    within = np.abs(expected).max((1, 2)) < 30  # that of the baseline does not go beyond a bound
+    assert within.mean() > 0.5
+    np.testing.assert_allclose(found[within], expected[within], rtol=1e-3, atol=1e-3)
+    # What is left to the network is in units of what the linear map leaves.
+    beyond = [moves(LAYOUT, x) for x in task(config, None, "train", store).states]
+    assert (phase.statistics.move[1:] < np.sqrt(np.mean(np.concatenate(beyond) ** 2, axis=0))[1:]).all()
 
 
 def test_the_network_sees_coordinates_only_as_they_differ_within_a_window():
