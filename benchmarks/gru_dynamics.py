@@ -6,7 +6,8 @@
 seed the training trajectories; of each training the step with the least validation error is tested (free runs of 9
 steps). `--keep FILE` has one line for each training, and what is there is not trained again; `--save FOLDER` writes the
 models. The linear baseline reads as many rows as the model, with the ridge that validates best; `--rows` are further
-numbers of rows for which it is shown. Exits 1 if the mean over the trainings is not below each baseline at each step.
+numbers of rows for which it is shown; `--ridges` shows only these, with each ridge, and trains nothing. Exits 1 if the
+mean over the trainings is not below each baseline at each step.
 """
 
 import argparse
@@ -25,7 +26,9 @@ import yaml
 from trainables._shared.datasets import DatasetStore
 from trainables._shared.program import ProgramCache
 from trainables._shared.training import Training
+from trainables.gru_dynamics.baselines import fits, linear
 from trainables.gru_dynamics.config import Config
+from trainables.gru_dynamics.data import MAX_TESTED, MAX_VALIDATED, linear_windows, runs, task
 from trainables.gru_dynamics.method import method
 from trainables.gru_dynamics.metric_names import steps
 from trainables.gru_dynamics.metrics import baseline_predictions, by_step
@@ -65,6 +68,25 @@ def baseline_errors(config: Config, data_seeds: Sequence[int], rows: Sequence[in
     return {label: np.mean(errors, axis=0) for label, errors in found.items()}
 
 
+def ridge_table(config: Config, rows: Sequence[int]) -> str:
+    """Return the errors of linear models of so many rows with each ridge."""
+    lines = ["| rows | fitted to | ridge | validation | step 1 | step 3 | step 9 |", "|---" * 7 + "|"]
+    for num in rows:
+        values = config.model_copy(update={"history": num, "linear_base": False})
+        parts = [task(values, None, split, DatasetStore()) for split in ("train", "val", "test")]
+        validation, test = (
+            runs(values, one, most)[0] for one, most in zip(parts[1:], (MAX_VALIDATED, MAX_TESTED), strict=True)
+        )
+        for fit in fits(config.layout, linear_windows(values, parts[:1])):
+            own, theirs = (
+                by_step(one, linear(config.layout, fit.model, one.states, one.controls, one.actions))
+                for one in (validation, test)
+            )
+            shown = " | ".join(f"{value:.3g}" for value in (own.mean(), *theirs[[0, 2, 8]]))
+            lines.append(f"| {num} | {'whole' if fit.to_whole else 'all'} | {fit.ridge:g} | {shown} |")
+    return "\n".join(lines)
+
+
 def table(found: list[dict[str, float]], errors: dict[str, np.ndarray]) -> str:
     """Return the mean square errors by step: the model's mean over the seeds and their range, and the baselines'."""
     own = np.array([[one[f"test_mse_step_{k}"] for k in steps()] for one in found])
@@ -92,10 +114,14 @@ def main() -> int:
     parser.add_argument("--save", type=Path)
     parser.add_argument("--rows", type=int, nargs="*", default=[11])
     parser.add_argument("--set", nargs="*", default=[], metavar="FIELD=VALUE", help="fields unlike the search's base")
+    parser.add_argument("--ridges", action="store_true")
     args = parser.parse_args()
     base: dict[str, Any] = yaml.safe_load(SEARCH.read_text())["base"]
     base |= {name: _value(text) for name, _, text in (field.partition("=") for field in args.set)}
     programs, found, config = ProgramCache(), [], Config.of_values(base)
+    if args.ridges:
+        print(ridge_table(config, args.rows))
+        return 0
     for data_seed, seed in itertools.product(args.data_seeds, args.seeds):
         config = Config.of_values({**base, "seed": seed, "data_seed": data_seed})
         key = config.model_dump_json(exclude_defaults=True)

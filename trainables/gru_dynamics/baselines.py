@@ -1,7 +1,6 @@
 """What a sceptic would try first: persistence, constant velocity, and a linear model (NumPy, on the host)."""
 
-import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -9,7 +8,7 @@ from jaxtyping import Bool, Float, Float64
 
 from trainables.gru_dynamics.layout import Layout
 
-RIDGES = (1e-9, 1e-7, 1e-6, 2e-6, 5e-6, 1e-5, 2e-5, 5e-5, 1e-4, 1e-3, 1e-2)
+RIDGES = (1e-9, 1e-7, 1e-6, 2e-6, 3e-6, 5e-6, 7e-6, 1e-5, 2e-5, 5e-5, 1e-4, 1e-3, 1e-2)
 """Of the largest singular value of the linear model's features: how strongly its fit may be damped."""
 FARTHEST = 10.0
 """A linear model's free run is kept within so many of the largest known value: one that explodes is not worse yet."""
@@ -34,40 +33,41 @@ def features(
     return np.concatenate([states, controls], axis=2).reshape(len(states), -1)
 
 
-def fit_best(
-    layout: Layout,
-    states: Float64[np.ndarray, "n history states"],
-    controls: Float64[np.ndarray, "n history controls"],
-    moves: Float64[np.ndarray, "n moves"],
-    known: Bool[np.ndarray, " n"],
-    error: Callable[[LinearModel], float],
-) -> LinearModel:
-    """Return the linear model, fitted with one of the RIDGES to all histories or to those known whole, of least error.
+class Windows(NamedTuple):
+    """What a linear model is fitted to: histories of states and actions, and the changes that followed."""
+
+    states: Float64[np.ndarray, "n history states"]
+    controls: Float64[np.ndarray, "n history controls"]
+    moves: Float64[np.ndarray, "n moves"]
+    is_whole: Bool[np.ndarray, " n"]
+    """Whether all rows of the history are known: none is the first state repeated."""
+
+
+class Fit(NamedTuple):
+    """A linear model, and how it was fitted."""
+
+    ridge: float
+    to_whole: bool
+    """Whether only to histories that are known whole."""
+    model: LinearModel
+
+
+def fits(layout: Layout, windows: Windows) -> Iterator[Fit]:
+    """Yield the linear models of least squares with each of the RIDGES, to all windows and to those known whole.
 
     Undamped, a fit to many rows that hardly differ predicts one step well, and explodes in a free run.
     """
-    fits = [_fits(layout, states, controls, moves, RIDGES)]
-    if known.any() and not known.all():
-        fits.append(_fits(layout, states[known], controls[known], moves[known], RIDGES))
-    return min(itertools.chain(*fits), key=error)
-
-
-def _fits(
-    layout: Layout,
-    states: Float64[np.ndarray, "n history states"],
-    controls: Float64[np.ndarray, "n history controls"],
-    moves: Float64[np.ndarray, "n moves"],
-    ridges: Sequence[float],
-) -> Iterator[LinearModel]:
-    x = features(layout, states, controls)
-    center, scale = x.mean(0), x.std(0)
-    scale = np.where(scale > 0, scale, 1.0)
-    u, singular, v = np.linalg.svd((x - center) / scale, full_matrices=False)
-    projected = u.T @ (moves - moves.mean(0))
-    for ridge in ridges:
-        damping = (ridge * max(singular[0], 1e-300)) ** 2
-        weight = (v.T @ ((singular / (singular**2 + damping))[:, None] * projected)).T / scale
-        yield LinearModel(weight, moves.mean(0) - weight @ center)
+    whole = windows.is_whole
+    for part in [windows] + ([Windows(*(x[whole] for x in windows))] if whole.any() and not whole.all() else []):
+        x, moves = features(layout, part.states, part.controls), part.moves
+        center, scale = x.mean(0), x.std(0)
+        scale = np.where(scale > 0, scale, 1.0)
+        u, singular, v = np.linalg.svd((x - center) / scale, full_matrices=False)
+        projected = u.T @ (moves - moves.mean(0))
+        for ridge in RIDGES:
+            damping = (ridge * max(singular[0], 1e-300)) ** 2
+            weight = (v.T @ ((singular / (singular**2 + damping))[:, None] * projected)).T / scale
+            yield Fit(ridge, part is not windows, LinearModel(weight, moves.mean(0) - weight @ center))
 
 
 def moved(

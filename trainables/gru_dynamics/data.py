@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float32, Float64, Int, Int32
 from trainables._shared.data_files import Source
 from trainables._shared.datasets import DatasetStore
 from trainables.gru_dynamics import simulator
-from trainables.gru_dynamics.baselines import LinearModel, features, fit_best, linear
+from trainables.gru_dynamics.baselines import LinearModel, Windows, features, fits, linear
 from trainables.gru_dynamics.config import GENERATED, SHORTEST, Config
 from trainables.gru_dynamics.layout import Layout
 from trainables.gru_dynamics.metric_names import HORIZON
@@ -314,24 +314,27 @@ def together(each: Sequence[Runs]) -> Runs:
     return Runs(past, earlier, actions, future, weight.astype(np.float32), first.dt)
 
 
+def linear_windows(config: Config, tasks: Sequence[Task]) -> Windows:
+    """Return the windows of the training trajectories that the linear baseline is fitted to, evenly chosen."""
+    found = []
+    num = sum(len(x) - 1 for one in tasks for x in one.states)
+    stride = max(1, -(-num // MAX_FITTED))
+    for one in tasks:
+        for states, controls in zip(one.states, one.controls, strict=True):
+            rows = np.arange(0, len(states) - 1, stride)
+            changes = moves(config.layout, np.asarray(states))[rows]
+            found.append((*_windows(states, controls, rows, config.history), changes, rows >= config.history - 1))
+    return Windows(*(np.concatenate(part) for part in zip(*found, strict=True)))
+
+
 def linear_model(config: Config, tasks: Sequence[Task], held_out: Runs, store: DatasetStore) -> LinearModel:
     """Return the linear baseline, of as long a history as the model's, fitted to the training data, from the cache.
 
     Its ridge is the one with the least error of the free runs that validate models, too; likewise whether it is fitted
     to windows whose history is not known whole.
     """
-    history, changes, whole = [], [], []
-    num = sum(len(x) - 1 for one in tasks for x in one.states)
-    stride = max(1, -(-num // MAX_FITTED))
-    for one in tasks:
-        for states, controls in zip(one.states, one.controls, strict=True):
-            rows = np.arange(0, len(states) - 1, stride)
-            history.append(_windows(states, controls, rows, config.history))
-            changes.append(moves(config.layout, np.asarray(states))[rows])
-            whole.append(rows >= config.history - 1)
-    past, acted = (np.concatenate(part) for part in zip(*history, strict=True))
-    target, known = np.concatenate(changes), np.concatenate(whole)
-    arrays = (past, acted, target, *held_out)
+    windows = linear_windows(config, tasks)
+    arrays = (*windows, *held_out)
     digest = hashlib.sha256(b"".join(np.ascontiguousarray(a).tobytes() for a in arrays)).hexdigest()
 
     def error(model: LinearModel) -> float:
@@ -339,7 +342,7 @@ def linear_model(config: Config, tasks: Sequence[Task], held_out: Runs, store: D
         return float(held_out.weight @ ((predicted - held_out.future) ** 2).mean((1, 2)))
 
     def fit() -> dict[str, np.ndarray]:
-        return fit_best(config.layout, past, acted, target, known, error)._asdict()
+        return min((one.model for one in fits(config.layout, windows)), key=error)._asdict()
 
     found = store.get("gru_dynamics_linear", f"{_FIT_VERSION} {digest} {config.layout}", fit)
     return LinearModel(np.asarray(found["weight"]), np.asarray(found["offset"]))
