@@ -248,13 +248,18 @@ def _ruled_out_problems(spec: Spec, ruled_out: Sequence[_RuledOut], chosen: Conf
     problems = []
     of_all = f"{len(chosen.points)} {'sampled ' if chosen.sampled else ''}configurations"
     for group in groups.values():
-        shown = ", ".join(show_value(one.params, 160) for one in group[:NUM_EXAMPLES])
-        more = ", ..." if len(group) > NUM_EXAMPLES else ""
         first = group[0].problem
         if any(one.problem.value != first.value for one in group):
             first = replace(first, value=MISSING)
-        message = f"{first.message}; this rules out {len(group)} of {of_all}: {shown}{more}"
-        problems.append(replace(first, message=message))
+        # A configuration may break one rule twice.
+        params = list({id(one.params): one.params for one in group}.values())
+        if len(params) == len(chosen.points):  # to list some of them would say nothing
+            which = f"all {of_all}" if len(params) > 1 else "the only configuration"
+        else:
+            shown = ", ".join(show_value(one, 160) for one in params[:NUM_EXAMPLES])
+            more = ", ..." if len(params) > NUM_EXAMPLES else ""
+            which = f"{len(params)} of {of_all}: {shown}{more}"
+        problems.append(replace(first, message=f"{first.message}; this rules out {which}"))
     return problems
 
 

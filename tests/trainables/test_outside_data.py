@@ -429,7 +429,7 @@ def test_what_is_no_file_that_can_be_read_is_said_to_be_none(tmp_path, config_of
     (tmp_path / "folder.csv").mkdir()
     assert said(jacobian(tmp_path / "folder.csv")).startswith("is a folder")
     (tmp_path / "zipped.csv").write_bytes(gzip.compress(b"t,u\n0,1\n"))
-    assert said(jacobian(tmp_path / "zipped.csv")).startswith("cannot be read: 'utf-8' codec")
+    assert said(jacobian(tmp_path / "zipped.csv")).startswith("is no text in UTF-8 (byte 0x8b)")
 
 
 def test_wrong_names_are_shown_with_what_is_wanted(tmp_path):

@@ -11,6 +11,9 @@ from jaxtyping import Float64
 from trainables._shared.config import ConfigError
 from trainables._shared.data_files import Source, regular_file
 
+SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
+"""What stands between the columns of files that are called CSV and have no commas."""
+
 
 class Table(NamedTuple):
     """A CSV file's rows under its header; empty lines are left out."""
@@ -38,8 +41,14 @@ def read_table(source: Source, allowed: str) -> Table:
         raise
     except OSError as error:
         raise source.error(f"cannot be read: {error.strerror or error}", allowed) from None
+    except UnicodeDecodeError as error:
+        raise source.error(f"is no text in UTF-8 (byte 0x{error.object[error.start]:02x})", allowed) from None
     except (ValueError, csv.Error) as error:
         raise source.error(f"cannot be read: {error}", allowed) from None
+    if not any(header):
+        raise source.error("has an empty line 1, where its header belongs" if numbered else "is empty", allowed)
+    if len(header) == 1 and (between := next((name for mark, name in SEPARATORS.items() if mark in header[0]), None)):
+        raise source.error(f"has {between} between its columns, where commas belong", allowed)
     names = tuple(name.strip() for name in header)
     return Table(names, tuple(line for line, _ in numbered), tuple(row for _, row in numbered))
 

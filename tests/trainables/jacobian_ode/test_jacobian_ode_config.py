@@ -211,7 +211,11 @@ HEADER = "trajectory,t,u,v\n"
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("", "has the header '' and 0 rows"),
+        ("", "is empty"),
+        ("\n\n", "is empty"),
+        ("\n" + HEADER + "a,0,1,2\n", "has an empty line 1, where its header belongs"),
+        ("t;u;v\n0,0;1;2\n", "has semicolons between its columns, where commas belong"),
+        ("t\tu\tv\n", "has tabs between its columns"),
         (HEADER, "and 0 rows"),
         ("u,v\n1,2\n", "has the header 'u,v'"),
         ("trajectory,t\na,0\n", "has the header 'trajectory,t'"),
