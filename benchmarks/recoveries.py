@@ -1,10 +1,11 @@
-"""How many trainings of default settings are lost, and how many recover from bad steps; many seeds at once.
+"""How many trainings of a plain setting are lost, and how many recover from bad steps; many seeds at once.
 
     python -m benchmarks.recoveries --seeds 20 --out after.json
     python -m benchmarks.recoveries --seeds 20 --skip-only --out before.json
     python -m benchmarks.recoveries --compare before.json after.json
 
-A cell is one two_body head with one activation on `complex_TBP_planar_10_train`, or with `--spec` what a search has as
+A cell is one two_body head with one activation on `complex_TBP_planar_10_train`, at the source's constant rate without
+warm-up or clipping, or with `--spec` what a search has as
 `base`. Its seeds are lanes of one program. `--skip-only` is the rule of before: a bad step is skipped and nothing taken
 back. Exits 1 if over 1 % of all trainings were lost, or if a comparison finds a training without a bad step changed.
 """
@@ -31,7 +32,7 @@ from trainables._shared.datasets import DatasetStore
 from trainables._shared.discovery import load_method
 from trainables._shared.program import FAILURES, Program, Span, traced_numbers
 from trainables._shared.training import phase_numbers
-from trainables.two_body.config import HeadName
+from trainables.two_body.config import Config, HeadName
 
 MOST_LOST = 0.01
 
@@ -57,7 +58,8 @@ def cells(options: argparse.Namespace) -> Iterator[tuple[str, str, dict[str, Any
         return
     for head in options.heads:
         for activation in options.activations:
-            values = {"dataset": options.dataset, "head": head, "activation": activation, "loss": options.loss}
+            chosen = {"dataset": options.dataset, "head": head, "activation": activation, "loss": options.loss}
+            values = {**Config.presets["source"], **chosen}
             name = f"{head.removeprefix('mlp_4D_')}, {activation}"
             yield name, "two_body", {**values, "steps": options.steps or 100, "report_every": 10}
 

@@ -5,11 +5,13 @@
 `source`: the settings of the source's tables, its values beside ours. `tuned`: the source's setting, the same with a
 cosine, and preset cosine, each at every rate of RATES; the one with the least mean validation error is marked, test
 errors choose nothing. `schedule`: activations and heads by schedule. `curve`: by the number of training orbits.
+`changes`: preset cosine with one change each.
 
 All errors are mean pointwise acceleration errors in percent, on validation orbits and on the sets of 1, 10 and 100 test
 orbits, of the best model by validation error. A seed draws initialisation and batches, a data seed the training orbits.
-`--keep FILE` has one line per training, and what is there is not trained again. Exits 1 if leaky_relu + signed exceeds
-4 % in the source's setting of 100 orbits, or is not better than tanh there.
+`--keep FILE` has one line per training, and what is there is not trained again. With `--screen 2`, a rate of `tuned`
+whose validation error is above twice the setting's least one, both of the first seed, gets no further seeds. Exits 1
+if leaky_relu + signed exceeds 4 % in the source's setting of 100 orbits, or is not better than tanh there.
 """
 
 import argparse
@@ -34,7 +36,20 @@ LIMIT_PCT = 4.0
 TEST_SETS = (1, 10, 100)
 STEPS = {1: 2000, 4: 2000, 10: 2000, 16: 2000, 100: 1000}
 """Optimiser steps by the number of training orbits: the source's for 10 and 100."""
-RATES = (3e-4, 1e-3, 3e-3, 1e-2, 3e-2)
+RATES = (3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
+ACTIVATIONS = ("silu", "tanh", "leaky_relu")
+HEADS = tuple(f"mlp_4D_{name}" for name in ("signed", "unit", "unit_softplus", "softplus", "logmag_unit_exp"))
+CHANGES: Mapping[str, Mapping[str, Any]] = {
+    "none": {},
+    "rate 2e-2": {"learning_rate": 2e-2},
+    "segments of 10": {"segment_length": 10},
+    "segments of 36": {"segment_length": 36},
+    "segments of 36, unit_softplus": {"segment_length": 36, "head": "mlp_4D_unit_softplus"},
+    "width 128": {"width": 128},
+    "gelu": {"activation": "gelu"},
+    "features _rt": {"features": "sph_4D_rinv_vel_rt"},
+}
+"""What is tried beside the preset cosine."""
 SOURCE, COSINE = ({"test_datasets": ["auto"], **Config.presets[name]} for name in ("source", "cosine"))
 
 
@@ -45,6 +60,8 @@ class Setting(NamedTuple):
     label: str
     values: Mapping[str, Any]
     source: tuple[float, float, float] | None = None
+    searched: Mapping[str, tuple[str, ...]] = {}
+    """Values by field that share a compiled program, which takes longer to make than a training."""
 
 
 class Measured(NamedTuple):
@@ -76,13 +93,12 @@ def tuned_table() -> Iterator[Setting]:
 
 
 def schedule_table() -> Iterator[Setting]:
-    """Yield activations and heads at the source's constant rate, and with the preset cosine."""
-    for activation, head in itertools.product(
-        ("tanh", "leaky_relu", "silu"), ("signed", "unit", "unit_softplus", "softplus", "logmag_unit_exp")
-    ):
-        chosen = {"activation": activation, "head": f"mlp_4D_{head}"}
-        yield Setting(100, f"{activation}, {head}, constant 1e-3", {**SOURCE, **chosen})
-        yield Setting(100, f"{activation}, {head}, cosine 1e-2", {**COSINE, **chosen})
+    """Yield activations and heads with the preset cosine, and at the source's constant rate."""
+    searched = {"activation": ACTIVATIONS, "head": HEADS}
+    schedules = {"cosine 1e-2": COSINE, "constant 1e-3": SOURCE}
+    for (schedule, values), activation, head in itertools.product(schedules.items(), ACTIVATIONS, HEADS):
+        label = f"{schedule}, {activation}, {head.removeprefix('mlp_4D_')}"
+        yield Setting(100, label, {**values, "activation": activation, "head": head}, searched=searched)
 
 
 def curve_table() -> Iterator[Setting]:
@@ -91,11 +107,18 @@ def curve_table() -> Iterator[Setting]:
         yield Setting(num_orbits, name, values)
 
 
+def changes_table() -> Iterator[Setting]:
+    """Yield the preset cosine with one change each."""
+    for label, change in CHANGES.items():
+        yield Setting(100, label, {**COSINE, **change})
+
+
 TABLES: Mapping[str, Callable[[], Iterator[Setting]]] = {
     "source": source_table,
     "tuned": tuned_table,
     "schedule": schedule_table,
     "curve": curve_table,
+    "changes": changes_table,
 }
 
 
@@ -118,22 +141,24 @@ class Trainings:
         config = Config.of_values({**given, **setting.values})
         key = config.model_dump_json()
         if key not in self._known:
-            self._known[key] = found = self._train(config, f"{setting.num_orbits} orbits, {setting.label}")
+            self._known[key] = found = self._train(config, setting)
             if self._keep is not None:
                 with self._keep.open("a") as file:
                     print(json.dumps([key, *found]), file=file)
         return self._known[key]
 
-    def _train(self, config: Config, label: str) -> Measured:
+    def _train(self, config: Config, setting: Setting) -> Measured:
         start = time.process_time()
-        training = Training(self._programs.get(method, config), config, method.data(config, self._store))
+        program = self._programs.get(method, config, searched=setting.searched)
+        training = Training(program, config, method.data(config, self._store))
         while not (report := training.advance()).ending:
             pass
         metrics = {name: value for result in training.test().values() for name, value in result.metrics.items()}
         tests = tuple(metrics.get(f"test_{number}_accel_error_mean_pct", float("nan")) for number in TEST_SETS)
         validation = training.best.value if training.best is not None else float("nan")
         seconds = time.process_time() - start
-        words = f"{label}, seeds {config.seed} {config.data_seed}: {report.ending}, {tests[-1]:.2f} %, {seconds:.0f} s"
+        label = f"{setting.num_orbits} orbits, {setting.label}, seeds {config.seed} {config.data_seed}"
+        words = f"{label}: {report.ending}, {validation:.2f} %, {tests[-1]:.2f} %, {seconds:.0f} s"
         print(words, file=sys.stderr)
         return Measured(validation, tests)
 
@@ -155,20 +180,37 @@ def row(setting: Setting, found: np.ndarray, is_least: bool) -> str:
         "/".join(f"{value:.2f}" for value in mean[1:]),
         f"{over_seeds.min():.2f} to {over_seeds.max():.2f}",
         f"{draws.min():.2f} to {draws.max():.2f}" if len(draws) > 1 else "",
+        len(found),
     )
     return "| " + " | ".join(map(str, columns)) + " |"
 
 
-def least(table: str, rows: Sequence[Setting], errors: Sequence[np.ndarray]) -> set[int]:
-    """Return the rows that a table marks: of each setting that was tuned, the one with the least validation error."""
-    if table != "tuned":
-        return set()
+def tuned_groups(rows: Sequence[Setting]) -> list[list[int]]:
+    """Return the places of the rows that differ in their rate alone."""
     groups: dict[tuple[int, str], list[int]] = {}
     for place, setting in enumerate(rows):
         groups.setdefault((setting.num_orbits, setting.label.rpartition(",")[0]), []).append(place)
+    return list(groups.values())
+
+
+def mean_validation(errors: np.ndarray) -> float:
+    """Return the mean validation error of errors (seeds, data seeds, sets), infinite if one of them is not known."""
+    return float(np.nan_to_num(errors[..., 0].mean(), nan=np.inf))
+
+
+def least(rows: Sequence[Setting], errors: Sequence[np.ndarray]) -> set[int]:
+    """Return the rows to mark: of each setting that was tuned, the one with the least mean validation error."""
+    return {min(places, key=lambda place: mean_validation(errors[place])) for places in tuned_groups(rows)}
+
+
+def screened(rows: Sequence[Setting], errors: Sequence[np.ndarray], factor: float) -> set[int]:
+    """Return the rows whose validation error is at most `factor` times the least of their setting."""
+    found = [mean_validation(each) for each in errors]
     return {
-        min(places, key=lambda place: np.nan_to_num(errors[place][..., 0].mean(), nan=np.inf))
-        for places in groups.values()
+        place
+        for places in tuned_groups(rows)
+        for place in places
+        if found[place] <= factor * min(found[other] for other in places)
     }
 
 
@@ -179,6 +221,9 @@ def main() -> int:
     parser.add_argument("--settings", nargs="+", metavar="NAME", help="rows whose setting begins so; all by default")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], metavar="SEED")
     parser.add_argument("--data-seeds", type=int, nargs="+", default=[0], metavar="SEED")
+    parser.add_argument(
+        "--screen", type=float, metavar="FACTOR", help="rates of `tuned` that get all seeds; all by default"
+    )
     parser.add_argument("--solver", choices=("adaptive", "per_sample", "mesh"), default="mesh")
     parser.add_argument("--keep", type=Path, metavar="FILE", help="trainings of before; new ones are added")
     options = parser.parse_args()
@@ -187,15 +232,33 @@ def main() -> int:
         for setting in TABLES[options.table]()
         if setting.num_orbits in options.only and setting.label.startswith(tuple(options.settings or [""]))
     ]
-    errors = []
     with tempfile.TemporaryDirectory() as folder:
         trainings = Trainings(DatasetStore(Path(folder)), options.keep)
-        for setting in rows:
-            found = [[trainings.errors(setting, seed, draw) for draw in options.data_seeds] for seed in options.seeds]
-            errors.append(np.array([[[one.validation, *one.tests] for one in draws] for draws in found]))
-    columns = ("orbits", "steps", "setting", "source, 1/10/100", "validation", "1/10/100", "100, seeds", "100, draws")
+
+        def measured(setting: Setting, seeds: Sequence[int]) -> np.ndarray:
+            found = [[trainings.errors(setting, seed, draw) for draw in options.data_seeds] for seed in seeds]
+            return np.array([[[one.validation, *one.tests] for one in draws] for draws in found])
+
+        going_on = set(range(len(rows)))
+        if options.table == "tuned" and options.screen is not None:
+            going_on = screened(rows, [measured(setting, options.seeds[:1]) for setting in rows], options.screen)
+        errors = [
+            measured(setting, options.seeds if place in going_on else options.seeds[:1])
+            for place, setting in enumerate(rows)
+        ]
+    columns = (
+        "orbits",
+        "steps",
+        "setting",
+        "source, 1/10/100",
+        "validation",
+        "1/10/100",
+        "100, seeds",
+        "100, draws",
+        "seeds",
+    )
     print(f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}")
-    marked = least(options.table, rows, errors)
+    marked = least(rows, errors) if options.table == "tuned" else set()
     for place, (setting, found) in enumerate(zip(rows, errors, strict=True)):
         print(row(setting, found, place in marked))
     if options.table != "source":

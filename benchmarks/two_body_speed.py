@@ -3,9 +3,10 @@
     PJRT_NPROC=1 OMP_NUM_THREADS=1 python -m benchmarks.two_body_speed
     PJRT_NPROC=1 OMP_NUM_THREADS=1 python -m benchmarks.two_body_speed --in-turn
 
-200 segments of 18 samples, all in each batch, MLP 64x2, one core. Every variant runs in a process of its own, one
-after the other: first without, then with what the first left in a persistent compilation cache. `diffrax` is the
-same training through a vmapped `diffrax.diffeqsolve` at the tolerances of `adaptive`.
+200 segments of 18 samples, all in each batch, MLP 64x2, the source's setting (`preset: source`), one core. Every
+variant runs in a process of its own, one after the other: first without, then with what the first left in a persistent
+compilation cache. `diffrax` is the same training through a vmapped `diffrax.diffeqsolve` at the tolerances of
+`adaptive`.
 
 With `--in-turn`, per_sample, mesh, and mesh in a program that the quick start's heads and activations share train in
 one process, a few steps each, again and again, and CPU seconds are counted: their ratios hold on a machine that other
@@ -89,7 +90,7 @@ def measure(variant: str, num_steps: int) -> dict[str, float]:
         use_diffrax()
     config = Config(
         dataset="complex_TBP_planar_10_train", batch_size=200, report_every=num_steps, steps=3 * num_steps,
-        **VARIANTS[variant],
+        **{**Config.presets["source"], **VARIANTS[variant]},
     )  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
         data = method.data(config, DatasetStore(Path(folder)))
@@ -144,7 +145,8 @@ def trained_in_turn(name: str, num_steps: int, rounds: int) -> str:
 
     class Runner:
         def __init__(self, solver: str, store: DatasetStore, searched: dict[str, list[str]]) -> None:
-            config = Config(solver=solver, test_datasets=(), **IN_TURN[name])  # pyright: ignore[reportArgumentType]
+            values = {**Config.presets["source"], "solver": solver, "test_datasets": [], **IN_TURN[name]}
+            config = Config.of_values(values)
             self.data = jax.device_put(method.data(config, store).phases[0])
             self.program = Program(method, config, searched)
             self.hyper = self.program.hyper(config)

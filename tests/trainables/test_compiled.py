@@ -188,9 +188,9 @@ def test_branches_are_the_values_that_a_search_gives_and_that_have_equal_arrays(
     assert [{HEADS[name][0] for name in group} for group in HEAD_GROUPS] == [{3}, {4}, {6}]
     assert {name for group in HEAD_GROUPS for name in group} == set(HEADS)
     assert branches_of(Config(), {}) == {}
-    assert branches_of(Config(), {"head": ["mlp_4D_signed"], "width": [8, 16]}) == {}
+    assert branches_of(Config(), {"head": [Config().head], "width": [8, 16]}) == {}
     both = {"head": HEAD_NAMES, "activation": ["tanh", "leaky_relu"]}
-    four = branches_of(Config(head="mlp_4D_softplus"), both)
+    four = branches_of(Config(head="mlp_4D_softplus", activation="tanh"), both)
     assert four == {"head": ("mlp_4D_signed", "mlp_4D_softplus"), "activation": ("leaky_relu", "tanh")}
     assert branches_of(Config(head="mlp_rtn"), both)["head"] == ("mlp_cartesian", "mlp_rtn")
     keys = {structural_key(Config(head=head), branches_of(Config(head=head), both)) for head in HEAD_NAMES}
@@ -199,14 +199,14 @@ def test_branches_are_the_values_that_a_search_gives_and_that_have_equal_arrays(
 
 
 def test_programs_are_shared_by_what_a_search_varies_and_evaluations_by_what_only_training_reads():
-    programs, searched = ProgramCache(), {"activation": ["tanh", "leaky_relu"]}
+    programs, searched = ProgramCache(), {"activation": ["tanh", Config().activation]}
     small = {"width": 4, "depth": 1}
 
     def program(searched=searched, **fields):
         return programs.get(method, Config(**small, **fields), searched=searched)
 
     first = program(activation="tanh")
-    assert program(activation="leaky_relu", dataset="complex_TBP_planar_1_train", steps=7) is first
+    assert program(activation=Config().activation, dataset="complex_TBP_planar_1_train", steps=7) is first
     assert program(activation="tanh", searched={}) is not first
     assert program(dataset="complex_TBP_3D_10_train") is not first
     other = program(segment_length=4, loss="mse")
@@ -218,10 +218,10 @@ def test_programs_are_shared_by_what_a_search_varies_and_evaluations_by_what_onl
 def test_a_search_says_which_values_its_fields_get():
     space = {
         "head": ["mlp_4D_signed", "mlp_4D_softplus"],
-        "activation": {"choices": ["tanh", "silu"], "when": {"head": "mlp_4D_signed"}},
+        "activation": {"choices": ["tanh", "gelu"], "when": {"head": "mlp_4D_signed"}},
         "width": [8, 16],
     }
     values = {"name": "s", "trainable": "two_body", "objective": {"metric": "val_accel_error_pct"}, "space": space}
     spec = Spec.model_validate({**values, "sampler": {"name": "grid"}})
-    found = {"head": ["mlp_4D_signed", "mlp_4D_softplus"], "activation": ["tanh", "silu", "leaky_relu"]}
+    found = {"head": ["mlp_4D_signed", "mlp_4D_softplus"], "activation": ["tanh", "gelu", Config().activation]}
     assert searched_branches(spec, Config) == found

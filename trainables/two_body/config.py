@@ -132,6 +132,7 @@ class Config(MethodConfig):
             "learning_rate": 1e-3,
             "schedule": "constant",
             "warmup_steps": 0,
+            "clip_norm": None,
         },
         # The rate needs the warm-up and the clipping: docs/two_body.md.
         "cosine": {

@@ -9,6 +9,7 @@ import pytest
 import search_spaces
 from analysis.report.origin import origin
 from analysis.sources.directory import load_search
+from benchmarks.rivals.task import QUICKSTART, spec_values
 from cluster.commands.check import check
 from cluster.commands.check_output import check_command
 from cluster.commands.run import new_search
@@ -77,9 +78,25 @@ def test_the_heads_sweep_is_the_288_configurations_of_the_source():
         values = config.model_dump()
         fixed = ("width", "batch_size", "loss", "solver", "nmse_weight")
         assert [values[name] for name in fixed] == [64, 256, "percent_error_plus_nmse", "mesh", 1.0]
+        assert [values[name] for name in ("schedule", "warmup_steps", "clip_norm")] == ["constant", 0, None]
         phases = [(phase["steps"], phase["learning_rate"], phase["window"]) for phase in values["curriculum"]]
         assert phases == [(1000, 1e-3, (0.0, 0.1)), (1000, 1e-3, (0.0, 1.0)), (1000, 1e-4, (0.0, 1.0))]
         assert {phase["segment_length"] for phase in values["curriculum"]} == {None}
+
+
+def test_the_quick_start_and_what_it_is_compared_with_train_as_they_did_before_the_method_s_cosine():
+    quickstart = load_spec(QUICKSTART).spec
+    rivals = spec_values(12, 300, stops_early=False)
+    assert quickstart.space.keys() == {"head", "activation", "learning_rate", "segment_length"}
+    assert rivals["space"].keys() == quickstart.space.keys() - {"segment_length"}
+    source = load_config_type("two_body").presets["source"]
+    for base in (quickstart.base, rivals["base"]):
+        assert {name: base[name] for name in source.keys() - quickstart.space.keys()} == {
+            "schedule": "constant",
+            "warmup_steps": 0,
+            "clip_norm": None,
+        }
+    assert check(load_spec(QUICKSTART)).num_programs == 2
 
 
 def test_a_list_of_one_overrides_the_default(check_text):
@@ -440,8 +457,8 @@ def test_a_preset_is_what_it_stands_for(check_text, refused):
     curriculum = "curriculum: [{learning_rate: 1e-4}]"
     found = check_text(f"base: {{preset: source, activation: silu, {curriculum}}}\n{rest}")
     config = found.programs[0].config
-    chosen = ("activation", "head", "learning_rate", "schedule", "warmup_steps")
-    assert [config[name] for name in chosen] == ["silu", "mlp_rtn", 1e-3, "constant", 0]
+    chosen = ("activation", "head", "learning_rate", "schedule", "warmup_steps", "clip_norm")
+    assert [config[name] for name in chosen] == ["silu", "mlp_rtn", 1e-3, "constant", 0, None]
     assert "preset" not in found.spec.base
     assert found.notes[0].startswith("preset source: learning_rate: 0.001, schedule: constant")
     assert found.warnings == ()  # of a learning rate that the preset has and every phase replaces

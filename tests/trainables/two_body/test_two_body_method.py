@@ -200,7 +200,8 @@ def test_sets_tested_together_score_as_each_alone(store):
 def test_leaky_relu_learns_the_field_and_beats_tanh(store):
     found = {}
     for activation in ("leaky_relu", "tanh"):
-        config = Config(dataset="complex_TBP_planar_100_train", activation=activation, steps=400)
+        chosen = {"dataset": "complex_TBP_planar_100_train", "activation": activation, "steps": 400}
+        config = Config.of_values({**Config.presets["source"], **chosen})
         training = Training(Program(method, config), config, method.data(config, store))
         while not training.advance().ending:
             pass
