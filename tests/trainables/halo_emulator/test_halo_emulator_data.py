@@ -90,6 +90,10 @@ def test_no_two_splits_share_a_simulation_and_another_draw_is_held_out_on_the_sa
     assert not rows[0] & {tuple(row) for row in second.phases[0]["params"].tolist()}
     for name, array in first.validation.items():
         np.testing.assert_array_equal(array, second.validation[name])
+    # Not from the store alone, which another node does not have.
+    for split, held_out in (("train", False), ("val", True), ("test", True)):
+        params = [design(Config(data_seed=seed), split, 3).params for seed in (0, 1)]
+        assert np.array_equal(*params) == held_out
 
 
 def test_what_colossus_computes_is_kept(store, monkeypatch):

@@ -160,6 +160,13 @@ def test_an_infinite_gradient_of_a_clipped_member_stays_one_that_is_skipped():
     assert not np.isfinite(bad["a"]).all()
 
 
+def test_members_have_the_gradients_that_they_would_have_alone_and_their_mean_is_reported():
+    # AdamW would hide a factor that all gradients share.
+    value, gradient = jax.value_and_grad(losses.sum_gradient)(jnp.asarray([1.0, 2.0, 6.0]))
+    assert value.item() == pytest.approx(3.0)
+    np.testing.assert_allclose(gradient, 1.0)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("model", ["mlp", "grouped"])
 def test_each_member_of_an_ensemble_equals_the_same_member_trained_alone(store, model):
