@@ -274,7 +274,8 @@ def saved_model_is_the_trained_one(case: Case) -> None:
     arrays = eqx.filter(saved.model, eqx.is_array)
     assert same(jax.tree.leaves(arrays), jax.tree.leaves(training.best.params))
     metric, _ = case.method.selection(case.config)
-    again = case.method.validate(saved.config, training.hyper, saved.model, jax.device_put(case.data.validation))
+    validate = eqx.filter_jit(lambda model, data: case.method.validate(saved.config, training.hyper, model, data))
+    again = validate(saved.model, jax.device_put(case.data.validation))
     assert math.isclose(float(again[metric]), training.best.value, rel_tol=1e-4)
 
 

@@ -41,8 +41,10 @@ class _Applied:
         self._store = DatasetStore(case.folder)
         method, key, step = case.method, jax.random.key(0), jnp.zeros((), jnp.int32)
         hyper, data = traced_numbers(config), method.data(config, self._store)
-        batch = method.batch(config, data.phases[0], key)
-        self._arrays, static = eqx.partition(method.init(config, hyper, key), eqx.is_array)
+        # Compiled as a whole: one operation after the other, each would be compiled alone.
+        begin = eqx.filter_jit(lambda hyper, data: (method.init(config, hyper, key), method.batch(config, data, key)))
+        model, batch = begin(hyper, data.phases[0])
+        self._arrays, static = eqx.partition(model, eqx.is_array)
         self._init, self._data = self._initial(config), data.validation
         self._validate = lambda config: (
             lambda arrays, data, hyper: method.validate(config, hyper, eqx.combine(arrays, static), data)

@@ -261,7 +261,8 @@ def test_validation_is_of_nine_steps_and_its_parts_are_the_errors(store):
     hyper, held_out = traced_numbers(config), Runs(*data.validation)
     assert held_out.future.shape[1] == 9
     model = untrained(config)
-    found = {k: float(v) for k, v in method.validate(config, hyper, model, data.validation).items()}
+    validate = jax.jit(lambda data: method.validate(config, hyper, model, data))
+    found = {k: float(v) for k, v in validate(data.validation).items()}
     predicted = constant_velocity(LAYOUT, held_out.states[:, -1], STEP_S, 9)
     error = predicted - held_out.future
     np.testing.assert_allclose(found["val_free_running_mse"], np.mean(error**2), rtol=1e-4)

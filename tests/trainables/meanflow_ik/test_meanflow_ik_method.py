@@ -109,8 +109,11 @@ def test_the_average_follows_the_network_slower_the_later_it_is():
     limits = Limits(model.low, model.high)
     q = jnp.zeros((64, 7))
     batch = (q, *forward_kinematics(ROBOTS["panda"], q), limits)
+    loss_at = jax.jit(
+        lambda model, step: method.loss(config, traced_numbers(config), model, batch, jax.random.key(0), step)
+    )
     for step, decay in ((0, 0.1), (10, 0.55), (1000, 0.9)):
-        loss = method.loss(config, traced_numbers(config), model, batch, jax.random.key(0), jnp.asarray(step))
+        loss = loss_at(model, jnp.asarray(step))
         assert np.allclose(loss.model.average.last.bias, decay, atol=1e-6)
         assert np.array_equal(loss.model.network.last.bias, model.network.last.bias)
         assert np.array_equal(loss.model.low, model.low)
@@ -125,7 +128,9 @@ def test_the_parts_of_the_loss_are_those_of_the_batch(objective):
     model = _model(config)
     q = jax.random.uniform(jax.random.key(3), (64, 7), minval=-1, maxval=0)
     batch = (q, *forward_kinematics(ROBOTS["panda"], q), Limits(model.low, model.high))
-    loss = method.loss(config, traced_numbers(config), model, batch, jax.random.key(0), jnp.asarray(0))
+    loss = jax.jit(
+        lambda batch: method.loss(config, traced_numbers(config), model, batch, jax.random.key(0), jnp.asarray(0))
+    )(batch)
     parts = {name: float(value) for name, value in loss.components.items()}
     assert float(loss.value) == pytest.approx(parts["residual"], rel=1e-5)  # power 0: all weigh the same
     share = 1.0 if objective == "flow_matching" else 0.25

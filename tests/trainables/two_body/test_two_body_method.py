@@ -148,7 +148,8 @@ def test_failed_solves_are_reported_in_the_loss(store):
 
 def test_validation_of_the_exact_field_is_zero(store):
     config = Config(dataset="complex_TBP_planar_1_train", missing_tail=0.5, val_dataset="training", **SMALL)
-    metrics = method.validate(config, {}, exact_acceleration, method.data(config, store).validation)
+    validate = jax.jit(lambda data: method.validate(config, {}, exact_acceleration, data))
+    metrics = validate(method.data(config, store).validation)
     assert {name: round(float(value), 3) for name, value in metrics.items()} == {
         "val_accel_error_pct": 0.0,
         "val_accel_angle_deg": 0.0,
@@ -173,7 +174,7 @@ def test_an_orbit_that_cannot_be_propagated_is_counted_as_failed(store):
     config = Config(solver="adaptive", max_steps=1, segment_length=360, **SMALL)
     tests = dict(method.data(config, store).tests)
     model = method.init(config, traced_numbers(config), jax.random.key(0))
-    prediction = method.predict(config, traced_numbers(config), model, tests)
+    prediction = jax.jit(lambda data: method.predict(config, traced_numbers(config), model, data))(tests)
     (result,) = method.score(config, tests, jax.tree.map(np.asarray, prediction)).values()
     metrics = result.metrics
     assert metrics["test_1_propagated_failed_pct"] > 90
@@ -187,8 +188,10 @@ def test_sets_tested_together_score_as_each_alone(store):
     hyper, model = traced_numbers(config), method.init(config, traced_numbers(config), jax.random.key(0))
     tests = dict(method.data(config, store).tests)
 
+    predict = jax.jit(lambda sets: method.predict(config, hyper, model, sets))
+
     def scores(sets):
-        return method.score(config, sets, jax.tree.map(np.asarray, method.predict(config, hyper, model, sets)))
+        return method.score(config, sets, jax.tree.map(np.asarray, predict(sets)))
 
     together = scores(tests)
     for name, data in tests.items():
