@@ -34,18 +34,23 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 
 LONGEST = (
     "test_bundle.py",
-    "test_searches.py",
     "test_chaos_faults.py",
-    "test_chaos_kills.py",
     "test_search_runs.py",
-    "test_several_nodes.py",
-    "test_testbed.py",
-    "test_code.py",
-    "test_shared_study.py",
+    "test_searches.py",
     "test_rerun_process.py",
-    "test_sync.py",
+    "test_chaos_kills.py",
+    "test_several_nodes.py",
+    "test_scored_on.py",
+    "test_shared_study.py",
     "test_*_method.py",
+    "test_report*.py",
+    "test_code.py",
+    "test_testbed.py",
     "test_conformance.py",
+    "test_method_figures.py",
+    "test_sync.py",
+    "test_pages.py",
+    "test_command_line.py",
 )
 """Of the files, by pattern, those that take longest, for a machine on which none has been timed yet."""
 GROWTH = Growth()
