@@ -32,27 +32,33 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 
 
-LONGEST = (
-    "test_bundle.py",
-    "test_chaos_faults.py",
-    "test_search_runs.py",
-    "test_searches.py",
-    "test_rerun_process.py",
-    "test_chaos_kills.py",
-    "test_several_nodes.py",
-    "test_scored_on.py",
-    "test_shared_study.py",
-    "test_*_method.py",
-    "test_report*.py",
-    "test_code.py",
-    "test_testbed.py",
-    "test_conformance.py",
-    "test_method_figures.py",
-    "test_sync.py",
-    "test_pages.py",
-    "test_command_line.py",
-)
-"""Of the files, by pattern, those that take longest, for a machine on which none has been timed yet."""
+LONGEST = {
+    "test_chaos_faults.py": 980,
+    "test_search_runs.py": 950,
+    "test_searches.py": 730,
+    "test_bundle.py": 600,
+    "test_conformance.py": 550,
+    "test_rerun_process.py": 530,
+    "test_chaos_kills.py": 510,
+    "test_several_nodes.py": 440,
+    "test_scored_on.py": 350,
+    "test_shared_study.py": 230,
+    "test_*_method.py": 180,
+    "test_report.py": 170,
+    "test_report_page.py": 160,
+    "test_code.py": 150,
+    "test_testbed.py": 150,
+    "test_method_figures.py": 130,
+    "test_sync.py": 120,
+    "test_pages.py": 120,
+    "test_command_line.py": 100,
+    "test_actor.py": 100,
+}
+"""Seconds of the files that take longest, by pattern, for a machine on which none has been timed yet."""
+SHORT = 10
+"""Seconds of any other file there."""
+COMPUTING = ("tests/trainables/", "tests/analysis/")
+"""Where files lie that compute; the others mostly wait, for searches in processes of their own."""
 GROWTH = Growth()
 SECONDS = "swell/seconds"
 """In pytest's cache: how long each file took when it was last run."""
@@ -85,16 +91,30 @@ def pytest_configure(config):
 
 
 def pytest_collection_modifyitems(config, items):
-    """Put the longest files first."""
+    """Put the longest files first; of those that compute and those that wait, each kind at an even pace.
+
+    Searches of four files at once leave the cores idle again and again, and four files that compute share two cores.
+    """
     cache = getattr(config, "cache", None)
-    seconds = cache.get(SECONDS, {}) if cache is not None else {}
+    timed = cache.get(SECONDS, {}) if cache is not None else {}
 
     def length(item):
-        place = next((place for place, name in enumerate(LONGEST) if item.path.match(name)), None)
-        guessed = 600.0 - place if place is not None else 0.0
-        return seconds.get(item.nodeid.split("::")[0], guessed)
+        guessed = next((seconds for name, seconds in LONGEST.items() if item.path.match(name)), SHORT)
+        return max(timed.get(_file(item), guessed), 0.1)
 
-    items.sort(key=length, reverse=True)
+    lengths = {_file(item): length(item) for item in items}
+    places = {}
+    for computes in (True, False):
+        files = [file for file in lengths if file.startswith(COMPUTING) == computes]
+        whole, before = sum(map(lengths.get, files)), 0.0
+        for file in sorted(files, key=lengths.get, reverse=True):
+            places[file] = (before / whole, -lengths[file])
+            before += lengths[file]
+    items.sort(key=lambda item: places[_file(item)])
+
+
+def _file(item):
+    return item.nodeid.split("::")[0]
 
 
 @pytest.hookimpl(optionalhook=True)
