@@ -41,13 +41,14 @@ ACTIVATIONS = ("silu", "tanh", "leaky_relu")
 HEADS = tuple(f"mlp_4D_{name}" for name in ("signed", "unit", "unit_softplus", "softplus", "logmag_unit_exp"))
 CHANGES: Mapping[str, Mapping[str, Any]] = {
     "none": {},
+    "head unit": {"head": "mlp_4D_unit"},
+    "head signed": {"head": "mlp_4D_signed"},
+    "rate 5e-3": {"learning_rate": 5e-3},
     "rate 2e-2": {"learning_rate": 2e-2},
+    "warm-up of 400": {"warmup_steps": 400},
     "segments of 10": {"segment_length": 10},
     "segments of 36": {"segment_length": 36},
-    "segments of 36, unit_softplus": {"segment_length": 36, "head": "mlp_4D_unit_softplus"},
     "width 128": {"width": 128},
-    "gelu": {"activation": "gelu"},
-    "features _rt": {"features": "sph_4D_rinv_vel_rt"},
 }
 """What is tried beside the preset cosine."""
 SOURCE, COSINE = ({"test_datasets": ["auto"], **Config.presets[name]} for name in ("source", "cosine"))
@@ -109,8 +110,8 @@ def curve_table() -> Iterator[Setting]:
 
 def changes_table() -> Iterator[Setting]:
     """Yield the preset cosine with one change each."""
-    for label, change in CHANGES.items():
-        yield Setting(100, label, {**COSINE, **change})
+    for num_orbits, (label, change) in itertools.product((100, 10), CHANGES.items()):
+        yield Setting(num_orbits, label, {**COSINE, **change})
 
 
 TABLES: Mapping[str, Callable[[], Iterator[Setting]]] = {
