@@ -24,6 +24,8 @@ def kept(search: Search, trials: Sequence[int] | None, most: int = NUM_BEST) -> 
     paths = search.paths
     if paths is None:
         raise NothingToShowError(f"{search.name} is no search directory: it holds no models")
+    if trials is None and search.completed.empty:
+        raise NothingToShowError("no trial has completed yet")
     numbers = [int(one) for one in (search.completed["trial"] if trials is None else trials)]
     found = [number for number in numbers if paths.checkpoint(number).exists()]
     missing = [number for number in numbers if number not in found]

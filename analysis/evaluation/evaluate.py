@@ -78,6 +78,8 @@ def _with_models(search: Search, trials: Sequence[int] | None) -> list[int]:
                     f"the checkpoint of trial {number} was not kept (keep: in the spec); there are those of: {some}"
                 )
         return list(dict.fromkeys(trials))
+    if search.completed.empty:
+        raise EvaluationError(f"no trial of {search.name} has completed yet; --trials names one that has a checkpoint")
     best = [int(number) for number in search.completed["trial"] if checkpoint(int(number)).exists()][:NUM_BEST]
     if not best:
         raise EvaluationError(f"{search.name} has no completed trial whose checkpoint was kept (keep: in the spec)")

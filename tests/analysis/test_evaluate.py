@@ -8,6 +8,8 @@ from typer.testing import CliRunner
 
 import analysis
 import swell
+from analysis.drawing.figure import NothingToShowError
+from analysis.drawing.models import pictures
 from analysis.evaluation import evaluate as evaluation
 from analysis.evaluation.apply import EvaluationError
 from analysis.evaluation.evaluate import chosen_columns, evaluate
@@ -132,6 +134,18 @@ def test_a_trial_without_a_checkpoint_is_said(make_search):
     with pytest.raises(EvaluationError, match="has no completed trial whose checkpoint was kept"):
         evaluate(bare, ["x"])
     assert len(bare.evaluations()) == 0
+
+
+def test_before_a_trial_has_completed_that_is_what_is_said(make_search):
+    search = make_search(name="begun")
+    wave = search.wave(search.open())
+    wave.next()
+    begun = analysis.load("begun")
+    with pytest.raises(EvaluationError, match="no trial of begun has completed yet; --trials names one"):
+        evaluate(begun, ["x"])
+    with pytest.raises(NothingToShowError, match=r"^no trial has completed yet$"):
+        pictures(begun, None, "series")
+    wave.close()
 
 
 def test_what_is_kept_is_read_back_with_what_is_not_finite(tmp_path):
