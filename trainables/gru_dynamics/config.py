@@ -104,7 +104,7 @@ class Config(MethodConfig):
     linear_base: bool = False
     """Whether the network's output is added, instead, to what a linear map of the history predicts: by least squares on
     the training data, with the ridge that validates best, as the baseline `linear`. Untrained, the model is that
-    baseline, whose map stays as it is."""
+    baseline, whose map stays as it is. It is trained from rows alone before which the history is known whole."""
     normalise: bool = True
     """Whether inputs are standardised and outputs in units of the training data's changes; false leaves both as they
     are."""

@@ -180,8 +180,18 @@ def _beyond(
     layout, found = config.layout, moves(config.layout, states)
     if fitted is None:
         return found - base_moves(layout, states[:-1], one.dt, config.base_step)
-    past, acted = _windows(states, controls, np.arange(len(found)), config.history)
-    return found - features(layout, past, acted) @ fitted.weight.T - fitted.offset
+    rows = np.arange(_first_base(config, len(found)), len(found))
+    past, acted = _windows(states, controls, rows, config.history)
+    return found[rows] - features(layout, past, acted) @ fitted.weight.T - fitted.offset
+
+
+def _first_base(config: Config, num: int) -> int:
+    """Return the first of so many rows of a trajectory from which training predicts.
+
+    A linear map's free run explodes if it starts from a first state that is repeated, which says nothing of how the
+    state changes.
+    """
+    return min(config.history - 1, max(num - 1, 0)) if config.linear_base else 0
 
 
 def statistics(config: Config, tasks: Sequence[Task], fitted: LinearModel | None = None) -> Statistics:
@@ -246,7 +256,8 @@ def phases(config: Config, tasks: Sequence[Task], fitted: LinearModel | None = N
     stats, weights = statistics(config, tasks, base), loss_weights(config, tasks)
     found = []
     for horizon in config.horizons:
-        bases = [start + np.arange(max(length - horizon, 0)) for start, length in zip(starts, lengths, strict=True)]
+        nums = [max(length - horizon, 0) for length in lengths]
+        bases = [start + np.arange(_first_base(config, num), num) for start, num in zip(starts, nums, strict=True)]
         sizes = np.bincount(folder_of, [len(one) for one in bases], len(tasks)).astype(np.int32)
         ends = np.cumsum(sizes).astype(np.int32)
         found.append(

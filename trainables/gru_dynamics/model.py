@@ -63,8 +63,9 @@ class GRU(eqx.Module):
             new = jnp.tanh(new + jax.nn.sigmoid(r + of_r) * (of_new + self.state_bias))
             return (1 - u) * new + u * h, None
 
-        start = jnp.zeros((x.shape[0], self.from_state.shape[1]))
-        return jax.lax.scan(read, start, of_x)[0]
+        r, u, new = jnp.split(of_x[0], 3, axis=-1)  # of a zero state, the product with which is most of the work
+        h = (1 - jax.nn.sigmoid(u)) * jnp.tanh(new + jax.nn.sigmoid(r) * self.state_bias)
+        return jax.lax.scan(read, h, of_x[1:])[0] if len(of_x) > 1 else h
 
 
 class GRUDynamics(eqx.Module):

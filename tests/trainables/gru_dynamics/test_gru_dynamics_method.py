@@ -20,7 +20,7 @@ from trainables.gru_dynamics.data import Runs, Task, moves, phases, task
 from trainables.gru_dynamics.method import method
 from trainables.gru_dynamics.metric_names import BASELINES, steps
 from trainables.gru_dynamics.metrics import baseline_predictions
-from trainables.gru_dynamics.model import changes_between, circle, rotated
+from trainables.gru_dynamics.model import GRU, changes_between, circle, rotated
 from trainables.gru_dynamics.simulator import STEP_S, simulate, write_csv
 
 LAYOUT = Config().layout
@@ -188,6 +188,23 @@ def test_each_step_reads_the_last_rows_from_a_zero_hidden_state():
     again, _ = run(config, model, moved, acted, actions[:, 1:])
     np.testing.assert_allclose(again, found[:, 1:], rtol=1e-5, atol=1e-5)
     assert np.abs(run(config, model, moved, acted[::-1], actions[:, 1:])[0] - again).max() > 1e-4
+
+
+@pytest.mark.parametrize("rows", [1, 3])
+def test_the_unit_is_that_of_cho_et_al_from_a_zero_state(rows):
+    gru = jax.jit(lambda key: GRU(2, 4, key))(jax.random.key(3))
+    x = np.random.default_rng(0).normal(size=(5, rows, 2))
+    of_x, of_h, bias, state_bias = (
+        np.asarray(one, float) for one in (gru.from_input, gru.from_state, gru.bias, gru.state_bias)
+    )
+    h = np.zeros((5, 4))
+    for k in range(rows):
+        r, u, new = np.split(x[:, k] @ of_x.T + bias, 3, axis=1)
+        back_r, back_u, back = np.split(h @ of_h.T, 3, axis=1)
+        update = 1 / (1 + np.exp(-(u + back_u)))
+        new = np.tanh(new + (back + state_bias) / (1 + np.exp(-(r + back_r))))
+        h = (1 - update) * new + update * h
+    np.testing.assert_allclose(eqx.filter_jit(gru)(jnp.asarray(x, jnp.float32)), h, rtol=1e-5, atol=1e-6)
 
 
 @functools.lru_cache(maxsize=16)
