@@ -22,7 +22,8 @@ STYLES = {
     "model": {"color": COLORS[0], "linewidth": 2.2},
     "linear": {"color": COLORS[1], "linestyle": "--"},
     "constant_velocity": {"color": GREY, "linestyle": "--"},
-    "persistence": {"color": GREY, "linestyle": ":"},
+    # Broad and pale, beneath: it is often as wrong as constant velocity, whose line would hide it.
+    "persistence": {"color": GREY, "linewidth": 5, "alpha": 0.35, "zorder": 1},
 }
 
 
