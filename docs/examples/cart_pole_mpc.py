@@ -16,8 +16,8 @@ HORIZON, KNOTS, SAMPLES, WIDTHS = 50, 6, 128, (0.4, 0.15, 0.05)
 learnt = dynamics(load_model(Path(sys.argv[1])))
 system = mujoco.MjModel.from_xml_string(MODEL)
 data = mujoco.MjData(system)
-lean, second = np.random.default_rng(int((sys.argv[3:] or [0])[0])).uniform(-0.05, 0.05, 2)  # of poles nearly up
-data.qpos[:] = 0.0, np.pi + lean, second - lean
+leans = np.random.default_rng(int(sys.argv[3])).uniform(-0.05, 0.05, 2) if sys.argv[3:] else (-0.05, 0.0)
+data.qpos[:] = 0.0, np.pi + leans[0], leans[1] - leans[0]  # both poles nearly up
 knot, line = jnp.arange(KNOTS), jnp.linspace(0, KNOTS - 1, HORIZON)
 
 
