@@ -4,7 +4,7 @@ import functools
 import itertools
 import json
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TypeGuard
 
 from trainables._shared.config import MethodConfig
 
@@ -85,8 +85,11 @@ def _is_much_larger(value: Any, present: Any) -> bool:
     if isinstance(value, list) and isinstance(present, list):
         pairs = zip(value, present, strict=False)
         return len(value) > len(present) + 1 or any(itertools.starmap(_is_much_larger, pairs))
-    both = all(isinstance(each, int | float) and not isinstance(each, bool) for each in (value, present))
-    return both and abs(value) > 2 * abs(present)
+    return _is_number(value) and _is_number(present) and abs(value) > 2 * abs(present)
+
+
+def _is_number(value: Any) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _of_kind(schema: Schema, present: Any, defs: Schema, depth: int) -> list[Any]:
