@@ -4,6 +4,7 @@
     PJRT_NPROC=1 OMP_NUM_THREADS=1 python -m benchmarks.latent_ode --errors
     PJRT_NPROC=1 OMP_NUM_THREADS=1 python -m benchmarks.latent_ode --tutorial
     python -m benchmarks.latent_ode --floors
+    python -m benchmarks.latent_ode --farthest MODEL
 
 The cases are those of `python -m benchmarks.step_speed --method latent_ode`, which says what a step costs against
 another checkout or solver. A part is measured alone, in a compiled loop: forward, and with its gradient less that.
@@ -31,6 +32,7 @@ import numpy as np
 from benchmarks.step_speed import CASES
 from trainables._shared.datasets import DatasetStore
 from trainables._shared.program import ProgramCache, Span, traced_numbers
+from trainables._shared.saved import load_model
 from trainables.latent_ode import losses
 from trainables.latent_ode.config import Config
 from trainables.latent_ode.data import load, statistics
@@ -206,17 +208,51 @@ def tutorial(num_seeds: int) -> None:
 
 
 def floors() -> None:
-    """Print what the pooled law and the true one reach on the spirals with 10 % noise, by the number of series."""
-    print("| training series | pooled linear dynamics, % | true law, % |\n|---|---|---|")
+    """Print what the pooled law and the true one reach on the spirals with 10 % noise, by the number of series.
+
+    Beside them, how far from 0 the farthest series begins: a model that is no linear one goes beyond what it has seen.
+    """
+    laws = ("pooled_linear_dynamics", FLOOR)
+    columns = [f"{law.replace('_', ' ')}, {split}, %" for split in ("validation", "test") for law in laws]
+    columns += [f"farthest start, {split}" for split in ("training", "validation", "test")]
+    print(f"| training series | {' | '.join(columns)} |\n|{'---|' * (len(columns) + 1)}")
     for num in (256, 2048, 10_000):
         config = Config(noise=0.1, num_series=num)
         with tempfile.TemporaryDirectory() as folder:
-            training, test = (load(config, split, DatasetStore(Path(folder))) for split in ("train", "test"))
+            training, *held_out = (
+                load(config, split, DatasetStore(Path(folder))) for split in ("train", "val", "test")
+            )
         stats = statistics(training)
         pooled = pooled_law(training.observed, stats, config.noise)
-        laws = baseline_predictions(test, pooled, stats, config.noise) | floor_prediction(test, stats, config.noise)
-        found = [errors_of(test.later, stats, laws[name])[0] for name in ("pooled_linear_dynamics", FLOOR)]
-        print(f"| {num} | {found[0]:.2f} | {found[1]:.2f} |", flush=True)
+        found = []
+        for series in held_out:
+            predicted = baseline_predictions(series, pooled, stats, config.noise)
+            predicted |= floor_prediction(series, stats, config.noise)
+            found += [errors_of(series.later, stats, predicted[law])[0] for law in laws]
+        found += [float(np.linalg.norm(series.observed.y[:, 0], axis=1).max()) for series in (training, *held_out)]
+        print(f"| {num} | {' | '.join(f'{value:.2f}' for value in found)} |", flush=True)
+
+
+def farthest(path: Path) -> None:
+    """Print a saved model's validation error, with and without the series that begins farthest from 0."""
+    saved = load_model(path)
+    config: Any = saved.config
+    data = method.data(config, DatasetStore())
+    ((name, test),) = data.tests.items()
+    held_out = data.validation
+    tests = jax.tree.map(jnp.asarray, {name: {**test, "series": held_out[:2]}})
+    predict = jax.jit(lambda tests: method.predict(config, traced_numbers(config), saved.model, tests))
+    predicted = np.asarray(predict(tests)[name]["later"])
+    start = np.linalg.norm(held_out.observed.y[:, 0], axis=1)
+    far, others = (
+        held_out.later._replace(mask=held_out.later.mask & chosen[:, None])
+        for chosen in (start == start.max(), start < start.max())
+    )
+    errors = [errors_of(span, held_out.statistics, predicted)[0] for span in (held_out.later, far, others)]
+    print(
+        f"validation error {errors[0]:.2f} %; of the series that begins at {start.max():.2f}, {errors[1]:.2f} %; "
+        f"of all others, {errors[2]:.2f} %"
+    )
 
 
 def main() -> None:
@@ -227,6 +263,9 @@ def main() -> None:
     parser.add_argument("--errors", action="store_true", help="errors of every solver, not the profile")
     parser.add_argument("--tutorial", action="store_true", help="losses of the preset, beside Diffrax's example's")
     parser.add_argument("--floors", action="store_true", help="the pooled and the true law on the spirals")
+    parser.add_argument(
+        "--farthest", type=Path, metavar="MODEL", help="what the farthest validation series costs a model"
+    )
     parser.add_argument("--seeds", type=int, default=3, help="of the preset")
     parser.add_argument("--trained", type=int, default=600, help="optimiser steps before the errors")
     parser.add_argument("--turns", type=int, default=5)
@@ -234,6 +273,9 @@ def main() -> None:
     options = parser.parse_args()
     if options.floors:
         floors()
+        return
+    if options.farthest:
+        farthest(options.farthest)
         return
     if options.tutorial:
         tutorial(options.seeds)

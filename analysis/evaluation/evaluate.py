@@ -79,7 +79,7 @@ def _with_models(search: Search, trials: Sequence[int] | None) -> list[int]:
                 )
         return list(dict.fromkeys(trials))
     if search.completed.empty:
-        raise EvaluationError(f"no trial of {search.name} has completed yet; --trials names one that has a checkpoint")
+        raise EvaluationError(f"no trial of {search.name} has completed yet")
     best = [int(number) for number in search.completed["trial"] if checkpoint(int(number)).exists()][:NUM_BEST]
     if not best:
         raise EvaluationError(f"{search.name} has no completed trial whose checkpoint was kept (keep: in the spec)")

@@ -141,7 +141,7 @@ def test_before_a_trial_has_completed_that_is_what_is_said(make_search):
     wave = search.wave(search.open())
     wave.next()
     begun = analysis.load("begun")
-    with pytest.raises(EvaluationError, match="no trial of begun has completed yet; --trials names one"):
+    with pytest.raises(EvaluationError, match=r"^no trial of begun has completed yet$"):
         evaluate(begun, ["x"])
     with pytest.raises(NothingToShowError, match=r"^no trial has completed yet$"):
         pictures(begun, None, "series")
