@@ -1,15 +1,20 @@
 """Writes a canvas as SVG in one drawing; matplotlib's `savefig` draws twice what has a constrained layout."""
 
+import copy
 import io
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
+from matplotlib.axis import Tick, XTick, YTick
 from matplotlib.backends.backend_mixed import MixedModeRenderer
-from matplotlib.backends.backend_svg import FigureCanvasSVG, RendererSVG
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure as Canvas
+from matplotlib.text import Text
 from matplotlib.ticker import NullLocator
+
+from analysis.drawing.texts import TextRenderer
 
 POINTS_PER_INCH = 72
 CLOSE = 1e-10
@@ -25,7 +30,7 @@ def as_svg(canvas: Canvas, pixels_per_inch: int) -> str:
     """
     width, height = canvas.get_size_inches()
     canvas.dpi, out = POINTS_PER_INCH, io.StringIO()
-    points = RendererSVG(
+    points = TextRenderer(
         POINTS_PER_INCH * width, POINTS_PER_INCH * height, out, image_dpi=pixels_per_inch, metadata=NO_METADATA
     )
     renderer: Any = MixedModeRenderer(canvas, width, height, pixels_per_inch, points)
@@ -63,11 +68,12 @@ def _ticks_known(canvas: Canvas) -> Iterator[None]:
     for axis in axes:
         axis._update_ticks = _kept(axis, _with_one_minor_tick(axis, axis._update_ticks))
         axis._get_ticklabel_bboxes = _kept(axis, axis._get_ticklabel_bboxes)
+        axis.get_major_ticks = _with_shared_lines(axis, axis.get_major_ticks)
     try:
         yield
     finally:
         for axis in axes:
-            del axis._update_ticks, axis._get_ticklabel_bboxes
+            del axis._update_ticks, axis._get_ticklabel_bboxes, axis.get_major_ticks
 
 
 def _kept(axis: Any, find: Callable[..., Any]) -> Callable[..., Any]:
@@ -116,3 +122,59 @@ def _with_one_minor_tick(axis: Any, update: Callable[[], list[Any]]) -> Callable
         return [*ticks, tick]
 
     return updated
+
+
+class _Light(Tick):
+    """A tick whose lines are those of others too: they are where it is as long as it is drawn."""
+
+    def update_position(self, loc: float) -> None:
+        """Set the location, in data coordinates."""
+        self._at(self.label1, loc)
+        self._loc = loc
+
+    def draw(self, renderer: Any) -> None:
+        """Draw the lines and the label."""
+        for line in (self.tick1line, self.gridline):
+            self._at(line, self._loc)
+        super().draw(renderer)
+
+    @staticmethod
+    def _at(artist: Any, loc: float) -> None:
+        raise NotImplementedError
+
+
+class _LightX(_Light, XTick):
+    @staticmethod
+    def _at(artist: Any, loc: float) -> None:
+        artist.set_x(loc) if isinstance(artist, Text) else artist.set_xdata((loc,))
+
+
+class _LightY(_Light, YTick):
+    @staticmethod
+    def _at(artist: Any, loc: float) -> None:
+        artist.set_y(loc) if isinstance(artist, Text) else artist.set_ydata((loc,))
+
+
+_LIGHT = {XTick: _LightX, YTick: _LightY, _LightX: _LightX, _LightY: _LightY}
+
+
+def _with_shared_lines(axis: Any, find: Callable[..., list[Tick]]) -> Callable[..., list[Tick]]:
+    """Return a function for an axis's major ticks that makes further ones of the first one's lines.
+
+    matplotlib makes three lines and two texts for each, of which two are hardly ever seen.
+    """
+
+    def found(num: int | None = None) -> list[Tick]:
+        ticks = axis.majorTicks
+        num = len(axis.get_majorticklocs()) if num is None else num
+        if len(ticks) < num and (light := _LIGHT.get(type(ticks[0]))):
+            first = ticks[0]
+            if not (first.tick2line.get_visible() or first.label2.get_visible()):
+                first.__class__ = light
+                while len(ticks) < num:
+                    tick = copy.copy(first)
+                    tick.label1 = copy.copy(first.label1)
+                    ticks.append(tick)
+        return find(num)
+
+    return found

@@ -1,36 +1,35 @@
-"""How much each factor mattered, by Optuna's evaluators, with an interval that says how well the trials support it.
+"""How much each factor mattered, with an interval that says how well the trials support it.
 
 fANOVA (Hutter et al., 2014): the share of the objective's variance over the searched space that a factor explains by
 itself. PED-ANOVA (Watanabe et al., 2023): how much the best tenth of the trials differs in the factor from all of them.
+Both are what Optuna's evaluators compute.
 """
 
 import hashlib
-import warnings
-from collections.abc import Container, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 
 from analysis.mattered.comparable import VALUE, Comparable, is_active, numbers
+from analysis.mattered.fanova import shares_of_variance
 from analysis.mattered.levels import level_labels
+from analysis.mattered.ped_anova import Gridded, divergences, gridded
+from analysis.mattered.trees import bagged, grow
 from analysis.mattered.words import too_few
 from analysis.search import Factor, Search
-
-if TYPE_CHECKING:  # Optuna takes half a second to import, and a search of few trials needs none
-    from optuna.distributions import BaseDistribution
-    from optuna.study import Study
-    from optuna.trial import FrozenTrial, TrialState
 
 FEWEST = 10
 """Results below which no importance is computed."""
 FEWEST_FOR_TENTH = 50
 """Results below which the best tenth, which PED-ANOVA looks at, is fewer than five trials."""
 MOST_FOR_FULL_TREES = 300
-"""Results up to which fANOVA has Optuna's own settings; beyond them its trees are bounded, or it would take minutes."""
-DEPTH = 6
+"""Results up to which fANOVA's trees have Optuna's depth; beyond them they are bounded, or it would take minutes."""
+FULL_DEPTH, FULL_TREES = 64, 256
+"""Optuna has 64 trees; with four times as many the values depend half as much on the forest's seed."""
+DEPTH, TREES = 6, 64
 MOST_EVALUATED = 2000
 RESAMPLES = 25
 MOST_RESAMPLED = 300
@@ -40,8 +39,8 @@ much. Of 40 to 100 results with planted effects of choices the intervals cover t
 (of 96), of ranges of numbers in 56 %, which forests of so few results flatten: they are about chance, not about the
 evaluator."""
 RESAMPLED_TREES, RESAMPLED_DEPTH = 16, 6
-LARGEST_INPUT = 1e37
-"""Of factors: forests hold them in 32 bits."""
+LARGEST_INPUT = 1e300
+"""Of factors: the width of a range must be a number."""
 FANOVA, PED_ANOVA = "fANOVA", "PED-ANOVA"
 
 
@@ -60,7 +59,7 @@ class Importance:
 
 def importance(search: Search, among: Comparable, seed: int = 0) -> Importance:
     """Return how much each factor mattered among the feasible comparable trials."""
-    # in the order in which Optuna has them: which results a tree's resample has depends on it
+    # in their order: which results a resample has depends on it
     units = among.feasible.sort_values("trial", ignore_index=True)
     factors = [one for one in search.factors if _num_levels(search, one, units) > 1 and _is_moderate(one, units)]
     if len(units) < FEWEST:
@@ -70,20 +69,20 @@ def importance(search: Search, among: Comparable, seed: int = 0) -> Importance:
     values = units[VALUE].to_numpy(dtype=float)
     if values.min() == values.max():
         return Importance(None, "all results are equal")
-    trials = optuna_trials(search, factors, units)
-    always = [one for one in factors if all(one.column in trial.params for trial in trials)]
+    found = dict(zip([one.column for one in factors], values_of(search, factors, units), strict=True))
+    scores = values * search.objective.sign
+    is_there = {name: ~np.isnan(one.found) for name, one in found.items()}
+    always = [one for one in factors if is_there[one.column].all()]
     groups = [(always, "")] if always else []
     groups += [([*always, one], _condition(one)) for one in factors if one not in always]
     rows: list[dict[str, object]] = []
     for members, where in groups:
         names = [one.column for one in members]
-        there = [trial for trial in trials if all(name in trial.params for name in names)]
+        there = np.flatnonzero(np.all([is_there[name] for name in names], axis=0))
         if len(there) >= FEWEST:
-            found = _with_interval(search, there, names, FANOVA, seed)
-            rows += [{**row, "where": where} for row in found if not where or row["factor"] == names[-1]]
-    rows += [
-        {**row, "where": ""} for row in _with_interval(search, trials, [one.column for one in factors], PED_ANOVA, seed)
-    ]
+            told = _with_interval([found[name].taken(there) for name in names], scores[there], FANOVA, seed)
+            rows += [{**row, "where": where} for row in told if not where or row["factor"] == names[-1]]
+    rows += [{**row, "where": ""} for row in _with_interval([*found.values()], scores, PED_ANOVA, seed)]
     table = pd.DataFrame(rows).sort_values(["evaluator", "value"], ascending=[False, False], ignore_index=True)
     return Importance(table, remarks=tuple(_remarks(len(units), among)))
 
@@ -119,121 +118,122 @@ def _condition(factor: Factor) -> str:
     return " and ".join(texts) or f"{factor.column} is given"
 
 
-def optuna_study(search: Search, trials: Sequence["FrozenTrial"]) -> "Study":
-    """Return an Optuna study of some trials, of which one may be there several times."""
-    import optuna
+@dataclass(frozen=True)
+class Values:
+    """A factor's values in some results, as the evaluators see them."""
 
-    class Given(optuna.Study):
-        """A study that has the trials it was given: to add thousands to a storage takes longer than to judge them."""
+    name: str
+    found: np.ndarray
+    """Numbers, or places among the levels; NaN where the factor was not searched."""
+    num_levels: int
+    """0 for a number."""
+    low: float = 0.0
+    high: float = 1.0
+    is_log: bool = False
+    is_whole: bool = False
+    step: float | None = None
 
-        def get_trials(
-            self, deepcopy: bool = True, states: Container["TrialState"] | None = None
-        ) -> list["FrozenTrial"]:
-            return numbered
+    @property
+    def is_single(self) -> bool:
+        """Whether it was searched over a single value."""
+        if self.num_levels:
+            return self.num_levels == 1
+        return self.low == self.high or (self.step is not None and not self.is_log and self.high - self.low < self.step)
 
-    direction = "minimize" if search.objective.mode == "min" else "maximize"
-    storage = optuna.storages.InMemoryStorage()
-    with _quiet():
-        name = optuna.create_study(direction=direction, storage=storage).study_name
-        study = Given(name, storage)
-    numbered = [_numbered(trial, number) for number, trial in enumerate(trials)]
-    return study
-
-
-def _numbered(trial: "FrozenTrial", number: int) -> "FrozenTrial":
-    from optuna.trial import FrozenTrial
-
-    return FrozenTrial(
-        number=number,
-        state=trial.state,
-        value=trial.value,
-        datetime_start=trial.datetime_start,
-        datetime_complete=trial.datetime_complete,
-        params=trial.params,
-        distributions=trial.distributions,
-        user_attrs={},
-        system_attrs={},
-        intermediate_values={},
-        trial_id=number,
-    )
+    def taken(self, places: np.ndarray) -> "Values":
+        """Return the values in some of the results, of which one may be there several times."""
+        return replace(self, found=self.found[places])
 
 
-def optuna_trials(search: Search, factors: Sequence[Factor], units: pd.DataFrame) -> list["FrozenTrial"]:
-    """Return the units as Optuna's trials: a choice by its level's name, a number as itself."""
-    from optuna.trial import create_trial
-
-    columns: dict[str, tuple[BaseDistribution, list[object]]] = {}
+def values_of(search: Search, factors: Sequence[Factor], units: pd.DataFrame) -> list[Values]:
+    """Return the factors' values in the units."""
+    values = []
     for factor in factors:
         active = is_active(search, factor, units).to_numpy()
         labels = level_labels(search, factor, units)
-        found = numbers(units, factor.column).to_numpy() if factor.is_number else labels.to_numpy(dtype=object)
-        known = active & ~pd.isna(found)
-        distribution = _distribution(factor, found[known], list(labels.cat.categories))
-        columns[factor.column] = (distribution, [value if on else None for value, on in zip(found, known, strict=True)])
-    trials = []
-    for place, value in enumerate(units[VALUE]):
-        params = {name: found[place] for name, (_, found) in columns.items() if found[place] is not None}
-        params = {name: _plain(value, columns[name][0]) for name, value in params.items()}
-        distributions = {name: columns[name][0] for name in params}
-        trials.append(create_trial(params=params, distributions=distributions, value=float(value)))
-    return trials
+        if not factor.is_number:
+            found = np.where(active & labels.notna().to_numpy(), labels.cat.codes.to_numpy(), np.nan)
+            values.append(Values(factor.column, found, len(labels.cat.categories)))
+            continue
+        given = numbers(units, factor.column).to_numpy(dtype=float)
+        values.append(_ranged(factor, np.where(active, given, np.nan)))
+    return values
 
 
-def _plain(value: object, distribution: object) -> object:
-    from optuna.distributions import FloatDistribution, IntDistribution
-
-    if isinstance(distribution, IntDistribution):
-        return int(value)  # pyright: ignore[reportArgumentType]
-    return float(value) if isinstance(distribution, FloatDistribution) else value  # pyright: ignore[reportArgumentType]
-
-
-def _distribution(factor: Factor, values: np.ndarray, levels: list[str]) -> "BaseDistribution":
-    """Return what the factor was searched over; the range of what was tried if the source does not know."""
-    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
-
-    if not factor.is_number:
-        return CategoricalDistribution(levels)
-    tried = (float(values.min()), float(values.max()))
+def _ranged(factor: Factor, found: np.ndarray) -> Values:
+    """Return a number's values with the range that was searched; the range of what was tried if nobody knows it."""
+    tried = (float(np.nanmin(found)), float(np.nanmax(found)))
     low = tried[0] if factor.low is None else min(factor.low, tried[0])
     high = tried[1] if factor.high is None else max(factor.high, tried[1])
-    if factor.is_whole and all(value == round(value) for value in values):
-        return IntDistribution(round(low), round(high), log=factor.is_log, step=round(factor.step or 1))
-    step = factor.step if (low, high) == (factor.low, factor.high) else None
-    return FloatDistribution(low, high, log=factor.is_log and low > 0, step=step)
+    known = found[~np.isnan(found)]
+    if factor.is_whole and (known == np.round(known)).all():
+        low, high, step = float(round(low)), float(round(high)), float(round(factor.step or 1))
+        is_whole, is_log = True, factor.is_log
+    else:
+        is_whole, is_log = False, factor.is_log and low > 0
+        step = factor.step if (low, high) == (factor.low, factor.high) and not is_log else None
+    if step is not None and not is_log:  # the last value that steps reach
+        high = low + step * math.floor(round((high - low) / step, 9))
+    return Values(factor.column, found, 0, low, high, is_log, is_whole, step)
 
 
-def evaluate(study: "Study", names: Sequence[str], evaluator: str, **settings: int) -> dict[str, float]:
-    """Return Optuna's importance of each parameter by one of its evaluators, of all 1 together."""
-    from optuna.importance import FanovaImportanceEvaluator, PedAnovaImportanceEvaluator, get_param_importances
+def evaluate(
+    values: Sequence[Values],
+    scores: np.ndarray,
+    evaluator: str,
+    drawn: np.ndarray,
+    seed: int,
+    *,
+    trees: int,
+    depth: int,
+) -> np.ndarray:
+    """Return each factor's importance, of all 1 together, in each of some resamples; axes resample, factor.
 
-    made = PedAnovaImportanceEvaluator() if evaluator == PED_ANOVA else FanovaImportanceEvaluator(**settings)
-    # a resample may have no trial in which a conditional factor was searched
-    there = [name for name in names if any(name in trial.params for trial in study.get_trials(deepcopy=False))]
-    with _quiet():
-        try:
-            found = get_param_importances(study, evaluator=made, params=there)
-        except (
-            RuntimeError
-        ) as error:  # in a resample a factor may have a single level, so that nothing splits its trees
-            if "zero total variance" not in str(error):
-                raise
-            found = {}
-    return {name: float(found.get(name, 0.0)) for name in names}
+    `drawn` are the resamples' results, axes resample, result. Forests have so many trees of so many levels of splits.
+    """
+    if evaluator == PED_ANOVA:
+        found = np.stack([_divergences([one.taken(places) for one in values], scores[places]) for places in drawn])
+    else:
+        found = _fanova(values, scores, drawn, np.random.default_rng(seed), trees, depth)
+    # a resample may have no result in which a conditional factor was searched
+    there = np.stack([(~np.isnan(one.found))[drawn].any(axis=1) for one in values], axis=1)
+    found = np.where(there, found, 0.0)
+    total = found.sum(axis=1, keepdims=True)
+    alike = there / np.maximum(there.sum(axis=1, keepdims=True), 1)
+    return np.divide(found, total, out=alike, where=total > 0)
 
 
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep Optuna's warnings of few trials and its messages of new studies quiet: our remarks say it, and once."""
-    from optuna import logging
+def _divergences(values: Sequence[Values], scores: np.ndarray) -> np.ndarray:
+    return divergences(scores, [_on_grid(one) for one in values])
 
-    before = logging.get_verbosity()
-    logging.set_verbosity(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.set_verbosity(before)
+
+def _on_grid(one: Values) -> Gridded:
+    if one.num_levels:
+        return Gridded(np.where(np.isnan(one.found), -1, one.found).astype(int), one.num_levels, is_number=False)
+    if one.is_single:
+        return Gridded(np.zeros(len(one.found), dtype=int), 1, is_number=True)
+    return gridded(one.found, one.low, one.high, one.is_log, one.is_whole, one.step)
+
+
+def _fanova(
+    values: Sequence[Values], scores: np.ndarray, drawn: np.ndarray, rng: np.random.Generator, trees: int, depth: int
+) -> np.ndarray:
+    columns, bounds, groups = [], [], []
+    for one in values:
+        start = len(columns)
+        if one.num_levels > 1:
+            columns += [(one.found == level).astype(float) for level in range(one.num_levels)]
+        elif not one.is_single:
+            columns.append(one.found)
+        bounds += [(0.0, 1.0) if one.num_levels else (one.low, one.high)] * (len(columns) - start)
+        groups.append(range(start, len(columns)))
+    if not columns:
+        return np.zeros((len(drawn), len(values)))
+    samples = bagged(drawn, trees, drawn.shape[1], rng)
+    grown = grow(np.stack(columns, axis=1), scores, samples, rng, depth=depth)
+    shares = shares_of_variance(grown, np.array(bounds), groups).reshape(len(drawn), trees, len(values))
+    known = ~np.isnan(shares)
+    return np.where(known, shares, 0.0).sum(axis=1) / np.maximum(known.sum(axis=1), 1)
 
 
 _KNOWN: dict[tuple[object, ...], list[dict[str, object]]] = {}
@@ -241,36 +241,28 @@ _KNOWN: dict[tuple[object, ...], list[dict[str, object]]] = {}
 MOST_KNOWN = 64
 
 
-def _with_interval(
-    search: Search, trials: Sequence["FrozenTrial"], names: Sequence[str], evaluator: str, seed: int
-) -> list[dict[str, object]]:
-    distributions = {name: repr(one) for trial in trials for name, one in trial.distributions.items()}
-    content = repr((distributions, [(trial.value, trial.params) for trial in trials]))
-    key = (search.objective.mode, tuple(names), evaluator, seed, hashlib.blake2b(content.encode()).digest())
-    found = _KNOWN.pop(key, None) or _compute(search, trials, names, evaluator, seed)
+def _with_interval(values: Sequence[Values], scores: np.ndarray, evaluator: str, seed: int) -> list[dict[str, object]]:
+    content = repr([(one.name, replace(one, found=np.empty(0)), one.found.tobytes()) for one in values])
+    key = (evaluator, seed, hashlib.blake2b(content.encode() + scores.tobytes()).digest())
+    found = _KNOWN.pop(key, None) or _compute(values, scores, evaluator, seed)
     _KNOWN[key] = found
     while len(_KNOWN) > MOST_KNOWN:
         del _KNOWN[next(iter(_KNOWN))]
     return [dict(row) for row in found]
 
 
-def _compute(
-    search: Search, trials: Sequence["FrozenTrial"], names: Sequence[str], evaluator: str, seed: int
-) -> list[dict[str, object]]:
-    rng = np.random.default_rng(seed)
-    if len(trials) > MOST_EVALUATED:
-        trials = [trials[place] for place in np.sort(rng.choice(len(trials), MOST_EVALUATED, replace=False))]
-    num = len(trials)
-    full = {} if num <= MOST_FOR_FULL_TREES else {"max_depth": DEPTH}
-    value = evaluate(optuna_study(search, trials), names, evaluator, seed=seed, **full)
+def _compute(values: Sequence[Values], scores: np.ndarray, evaluator: str, seed: int) -> list[dict[str, object]]:
+    rng, names = np.random.default_rng(seed), [one.name for one in values]
+    if len(scores) > MOST_EVALUATED:
+        chosen = np.sort(rng.choice(len(scores), MOST_EVALUATED, replace=False))
+        values, scores = [one.taken(chosen) for one in values], scores[chosen]
+    num = len(scores)
+    trees, depth = (FULL_TREES, FULL_DEPTH) if num <= MOST_FOR_FULL_TREES else (TREES, DEPTH)
+    (found,) = evaluate(values, scores, evaluator, np.arange(num)[None], seed, trees=trees, depth=depth)
+    value = dict(zip(names, found.tolist(), strict=True))
     size = min(num, MOST_RESAMPLED)
-    resamples = []
-    for number in range(RESAMPLES):
-        drawn = [trials[place] for place in rng.integers(num, size=size)]
-        bounds = {"seed": seed + number, "n_trees": RESAMPLED_TREES, "max_depth": RESAMPLED_DEPTH}
-        found = evaluate(optuna_study(search, drawn), names, evaluator, **bounds)
-        resamples.append([found[name] for name in names])
-    spread = np.array(resamples)
+    drawn = rng.integers(num, size=(RESAMPLES, size))
+    spread = evaluate(values, scores, evaluator, drawn, seed + 1, trees=RESAMPLED_TREES, depth=RESAMPLED_DEPTH)
     order = sorted(names, key=lambda name: -value[name])
     # Around the value, not around the resamples' mean: with fewer and smaller trees that is another one.
     around = (spread - np.median(spread, axis=0)) * np.sqrt(size / num)

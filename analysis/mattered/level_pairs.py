@@ -12,11 +12,13 @@ from analysis.mattered import permutation
 from analysis.mattered.bootstrap import interval_of_difference, interval_of_mean, interval_within
 from analysis.mattered.ranks import ranked, t_tail
 from analysis.mattered.seed_table import SeedTable
+from analysis.mattered.trees import bagged, grow
 from analysis.mattered.verdict import LEVEL
 
 SHARE_IN_SETTINGS = 0.5
 """Levels are paired if at least this share of the settings of the rarer one has both."""
 FEWEST_FOR_FOREST = 12
+TREES, LEAF = 100, 2
 MOST_FITTED = 1_000
 
 
@@ -267,16 +269,20 @@ class Forest:
         expected = np.zeros(self._table.scores.shape[:2])
         if not self.is_used:
             return expected
-        from sklearn.ensemble import RandomForestRegressor
-
-        forest = RandomForestRegressor(
-            100,
-            min_samples_leaf=2,
-            oob_score=True,
-            random_state=0,
-            max_samples=min(len(self._level), MOST_FITTED),
-        )
+        inputs = _apart(self._table.features)[self._setting]
         scores = np.nanmean(self._table.scores[self._level, self._setting], axis=1)
-        forest.fit(self._table.features[self._setting], scores)
-        expected[self._level, self._setting] = forest.oob_prediction_
+        rng, num = np.random.default_rng(0), len(self._level)
+        samples = bagged(np.arange(num)[None], TREES, min(num, MOST_FITTED), rng)
+        trees = grow(inputs, scores, samples, rng, leaf=LEAF)
+        is_seen = np.zeros((TREES, num), dtype=bool)
+        is_seen[samples.tree, samples.row] = True
+        tree, row = np.nonzero(~is_seen)
+        told = np.bincount(row, trees.predict(tree, inputs[row]), num)
+        expected[self._level, self._setting] = told / np.maximum(np.bincount(row, minlength=num), 1)
         return expected
+
+
+def _apart(features: np.ndarray) -> np.ndarray:
+    """Return features in which what was not searched, NaN, lies below all that was: a tree can split it off."""
+    lowest = np.where(np.isnan(features), np.inf, features).min(axis=0, initial=np.inf)
+    return np.where(np.isnan(features), np.where(np.isfinite(lowest), lowest, 0.0) - 1.0, features)

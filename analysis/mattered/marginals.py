@@ -2,17 +2,14 @@
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from analysis.mattered.comparable import numbers
 from analysis.mattered.crossed import Crossed, depends
+from analysis.mattered.trees import Trees, bagged, grow
 from cluster.wording import count
-
-if TYPE_CHECKING:
-    from sklearn.ensemble import RandomForestRegressor
 
 FEWEST_SETTINGS = 3
 SHARE_IN_SETTINGS = 0.5
@@ -20,6 +17,7 @@ SHARE_IN_SETTINGS = 0.5
 FEWEST_FOR_FOREST = 12
 RESAMPLES = 1000
 FORESTS, TREES, LEAF = 30, 6, 3
+SHARE_OF_INPUTS = 0.8
 MOST_FITTED = 600
 MOST_BACKGROUND = 100
 PAIRED, FOREST = "paired", "forest"
@@ -66,17 +64,13 @@ class Forests:
         return _inputs(self.units)
 
     @cached_property
-    def _fitted(self) -> list[tuple["RandomForestRegressor", np.ndarray]]:
-        from sklearn.ensemble import RandomForestRegressor
-
+    def _fitted(self) -> tuple[Trees, np.ndarray]:
+        """The trees, those of a forest one after the other; and each forest's resample, a row per forest."""
         inputs, _ = self._inputs
         scores, rng = self.units.scores, np.random.default_rng(self.seed)
-        fitted = []
-        for number in range(FORESTS):
-            drawn = rng.integers(len(scores), size=min(len(scores), MOST_FITTED))
-            forest = RandomForestRegressor(TREES, min_samples_leaf=LEAF, max_features=0.8, random_state=number)
-            fitted.append((forest.fit(inputs[drawn], scores[drawn]), drawn))
-        return fitted
+        drawn = rng.integers(len(scores), size=(FORESTS, min(len(scores), MOST_FITTED)))
+        samples = bagged(drawn, TREES, drawn.shape[1], rng)
+        return grow(inputs, scores, samples, rng, leaf=LEAF, share=SHARE_OF_INPUTS), drawn
 
     def dependence(self, name: str) -> np.ndarray:
         """Return the mean prediction for each level of a factor (columns) by each of the forests (rows).
@@ -87,13 +81,16 @@ class Forests:
         codes, own = self.units.codes[name], columns[name]
         levels = range(len(self.units.names[name]))
         settings = [np.median(inputs[codes == level][:, own], axis=0) for level in levels]
+        trees, resamples = self._fitted
         draws = np.empty((FORESTS, len(settings)))
-        for row, (forest, drawn) in enumerate(self._fitted):
+        for row, drawn in enumerate(resamples):
             background = inputs[drawn[codes[drawn] >= 0][:MOST_BACKGROUND]]
             if not len(background):
                 background = inputs[codes >= 0][:MOST_BACKGROUND]
             stacked = np.concatenate([_held(background, own, setting) for setting in settings])
-            draws[row] = forest.predict(stacked).reshape(len(settings), -1).mean(axis=1)
+            of_forest = np.repeat(np.arange(row * TREES, (row + 1) * TREES), len(stacked))
+            told = trees.predict(of_forest, np.tile(stacked, (TREES, 1)))
+            draws[row] = told.reshape(TREES, len(settings), -1).mean(axis=(0, 2))
         # resamples smaller than the results spread more than the results do
         shrunk = np.sqrt(min(len(codes), MOST_FITTED) / len(codes))
         return draws.mean(axis=0) + (draws - draws.mean(axis=0)) * shrunk

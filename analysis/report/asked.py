@@ -141,13 +141,13 @@ _WORDS = {
 def _best(search: Search, among: Comparable | None) -> list[str]:
     column = search.objective.column
     if search.seed is not None and among is not None and len(among.units):
-        unit = among.units.to_dict("records")[0]
+        unit = among.units.head(1).to_dict("records")[0]
         spread = "" if unit["seed_std"] != unit["seed_std"] else f", standard deviation {text_of(unit['seed_std'])}"
         return [
             f"The best configuration (trials {listed(map(str, unit['trials']))}) has a mean {column} of "
             f"{text_of(unit['value'])} over its seeds{spread}: {_setting(search, unit)}."
         ]
-    best = search.completed.to_dict("records")[0]
+    best = search.completed.head(1).to_dict("records")[0]
     reached = listed(f"{one.column} {text_of(best.get(one.column)) or 'not measured'}" for one in search.objectives)
     what = "Ranked first is trial" if search.is_multi_objective else "The best trial is"
     sentence = f"{what} {best['trial']}, with {reached}: {_setting(search, best)}."

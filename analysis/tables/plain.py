@@ -19,15 +19,19 @@ from cluster.state.paths import SearchPaths
 from cluster.state.records import load_spec, load_trials
 
 
-def show_plain(paths: SearchPaths, top: int | None) -> bool:
+def show_plain(paths: SearchPaths, top: int | None, *, is_of_ranked: bool = False) -> bool:
     """Print the trials of a search, best first, at most `top` of them; return False if it has none.
 
-    Raises DamagedFileError if its spec cannot be read.
+    With `is_of_ranked` those without a rank are left out if any has one. Raises DamagedFileError if the spec cannot be
+    read.
     """
     spec, records = load_spec(paths), load_trials(paths)
     if not records:
         return False
     rows = trial_rows(spec, records)
+    if is_of_ranked:
+        num_ranked = sum(row.get("rank") is not None for row in rows)
+        top = num_ranked if num_ranked and (top is None or num_ranked < top) else top
     there = dict.fromkeys(name for row in rows for name in row)
     metrics = columns_judged(spec, there)
     judged = [metrics.get(one.metric, one.metric) for one in (*spec.objectives, *spec.constraints)]

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.collections import LineCollection, PolyCollection
 
 from analysis.drawing.figure import NothingToShowError
 from analysis.drawing.models import pictures
@@ -20,6 +21,7 @@ SENTENCE = (
 )
 NUM_TRIALS = 8
 NUM_BOXES = 24
+WIDTH = 0.6
 """Boxes along the orbit, and orbits that get one: a regular choice if there are more."""
 MARKS = (5, 25, 50, 75, 95)
 
@@ -85,16 +87,7 @@ def draw(data: ErrorBoxes, axes: Any) -> None:
     }
     for axis, (kind, label) in zip(axes, labels.items(), strict=True):
         part = data.boxes.loc[data.boxes["kind"] == kind]
-        stats = [
-            {"whislo": one.p5, "q1": one.p25, "med": one.p50, "q3": one.p75, "whishi": one.p95}
-            for one in part.itertuples()
-        ]
-        line = {"color": GREY}
-        axis.bxp(
-            stats, showfliers=False, widths=0.6, patch_artist=True, whiskerprops=line, capprops=line,
-            boxprops={"facecolor": COLORS[0], "alpha": 0.55, "edgecolor": GREY},
-            medianprops={"color": COLORS[1], "linewidth": 2},
-        )  # fmt: skip
+        _boxes(axis, part)
         names = [f"{place:.0f}" for place in part["place"]]
         every = 1 if len(names) <= 12 else 3
         axis.set_xticks(range(1, len(names) + 1)[::every], names[::every])
@@ -103,3 +96,25 @@ def draw(data: ErrorBoxes, axes: Any) -> None:
         axis.set_title("" if kind == "trial" else f"trial {data.trial}")
     if data.remark:
         axes[2].set_title(data.remark)
+
+
+def _boxes(axis: Any, part: pd.DataFrame) -> None:
+    """Draw what `Axes.bxp` draws, which makes a line of each of a box's seven: drawing them takes ten times as long."""
+    low, first, middle, third, high = (part[f"p{mark}"].to_numpy() for mark in MARKS)
+    at = np.arange(1.0, len(part) + 1)
+    whiskers = [_lines(at, at, low, first), _lines(at, at, third, high)]
+    caps = [_lines(at - WIDTH / 4, at + WIDTH / 4, ends, ends) for ends in (low, high)]
+    left, right = at - WIDTH / 2, at + WIDTH / 2
+    corners = [(left, first), (right, first), (right, third), (left, third)]
+    boxes = np.stack([np.stack(corner, axis=-1) for corner in corners], axis=1)
+    axis.add_collection(LineCollection(np.concatenate(whiskers + caps), colors=GREY, linewidths=1.0, zorder=2))
+    axis.add_collection(
+        PolyCollection(boxes, facecolors=COLORS[0], edgecolors=GREY, alpha=0.55, linewidths=1.0, zorder=2)
+    )
+    axis.add_collection(LineCollection(_lines(left, right, middle, middle), colors=COLORS[1], linewidths=2, zorder=2.1))
+    axis.set_xlim(0.5, len(part) + 0.5)
+
+
+def _lines(x0: np.ndarray, x1: np.ndarray, y0: np.ndarray, y1: np.ndarray) -> np.ndarray:
+    """Return lines as a collection has them: axes line, end, coordinate."""
+    return np.stack([np.stack([x0, y0], axis=-1), np.stack([x1, y1], axis=-1)], axis=1)
