@@ -14,7 +14,7 @@ from matplotlib.figure import Figure as Canvas
 from matplotlib.text import Text
 from matplotlib.ticker import NullLocator
 
-from analysis.drawing.texts import TextRenderer
+from analysis.drawing.texts import PlacedText, TextRenderer
 
 POINTS_PER_INCH = 72
 CLOSE = 1e-10
@@ -66,6 +66,8 @@ def _ticks_known(canvas: Canvas) -> Iterator[None]:
     """
     axes: list[Any] = [axis for one in canvas.axes for axis in (one.xaxis, one.yaxis)]
     for axis in axes:
+        if isinstance(axis.minor.locator, NullLocator) and "minorTicks" not in vars(axis):
+            axis.minorTicks = []  # else one is made as soon as anybody counts them
         axis._update_ticks = _kept(axis, _with_one_minor_tick(axis, axis._update_ticks))
         axis._get_ticklabel_bboxes = _kept(axis, axis._get_ticklabel_bboxes)
         axis.get_major_ticks = _with_shared_lines(axis, axis.get_major_ticks)
@@ -171,6 +173,8 @@ def _with_shared_lines(axis: Any, find: Callable[..., list[Tick]]) -> Callable[.
             first = ticks[0]
             if not (first.tick2line.get_visible() or first.label2.get_visible()):
                 first.__class__ = light
+                if type(first.label1) is Text:
+                    first.label1.__class__ = PlacedText
                 while len(ticks) < num:
                     tick = copy.copy(first)
                     tick.label1 = copy.copy(first.label1)

@@ -58,9 +58,19 @@ def svg(figure: Figure, data: Data) -> str:
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>", "", text, count=1, flags=re.DOTALL)
     text = re.sub(r' d="[^"]*"', lambda path: re.sub(r"(\.\d\d)\d+", r"\1", path[0]), text)
-    text = re.sub(r"#7a7a7a", "currentColor", text, flags=re.IGNORECASE)
+    text = text.replace(GREY, "currentColor").replace(GREY.upper(), "currentColor")
     text = re.sub(r'<svg [^>]*?(viewBox="[^"]*")[^>]*>', r'<svg \1 role="img">', text, count=1, flags=re.DOTALL)
-    return re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{figure.name}-", text)
+    return with_prefix(text, figure.name)
+
+
+def with_prefix(svg: str, prefix: str) -> str:
+    """Return an SVG whose ids, and what refers to them, begin with a prefix.
+
+    Not by a regular expression: it would take longer, by far, for the pictures within.
+    """
+    for before in (' id="', 'href="#', "url(#"):
+        svg = svg.replace(before, f"{before}{prefix}-")
+    return svg
 
 
 def _as_pixels(canvas: Canvas) -> None:

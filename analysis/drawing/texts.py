@@ -7,6 +7,7 @@ import matplotlib as mpl
 from matplotlib.backends.backend_svg import RendererSVG
 from matplotlib.font_manager import FontProperties, fontManager, get_font
 from matplotlib.mathtext import MathTextParser
+from matplotlib.text import Text
 from matplotlib.textpath import TextToPath
 
 MOST_FORMULAS = 2_000
@@ -58,6 +59,19 @@ class TextRenderer(RendererSVG):
         if key not in _SIZES:
             _SIZES[key] = _heights(prop)
         return _SIZES[key]
+
+
+class PlacedText(Text):
+    """A text that may be moved, but stays as it is otherwise: how its lines lie to its place is found out once."""
+
+    def _get_layout(self, renderer: Any) -> Any:
+        font, dpi = hash(self._fontproperties), self.get_figure(root=True).dpi
+        alignment = self._horizontalalignment, self._verticalalignment
+        state = (self._text, font, self.get_rotation(), alignment, dpi, id(renderer))
+        known = vars(self).get("_layout")
+        if known is None or known[0] != state:
+            known = self._layout = (state, super()._get_layout(renderer))
+        return known[1]
 
 
 def _heights(prop: FontProperties) -> Any:

@@ -37,7 +37,6 @@ FIRST = (
     "runtime_error",
 )
 """The figures that a reader wants before the others."""
-_ID = re.compile(r'(\bid="|href="#|url\(#)')
 _VIEW_BOX = re.compile(r'viewBox="[\d.]+ [\d.]+ ([\d.]+) [\d.]+"')
 WIDE = 650.0
 """Points: the text of a drawing that is wider would be too small beside another drawing."""
@@ -197,6 +196,8 @@ def _as_text(value: Any, key: str = "") -> Any:
 
 def _inline(svg: str, prefix: str) -> str:
     """Return an SVG as an element of a page with others, hidden from screen readers, which get its sentence."""
-    element, width = _ID.sub(rf"\g<1>{prefix}-", svg), _VIEW_BOX.search(svg)
+    from analysis.drawing.render import with_prefix
+
+    element, width = with_prefix(svg, prefix), _VIEW_BOX.search(svg)
     most = f' style="max-width:{LARGEST * float(width[1]):.0f}px"' if width else ""
     return element.replace(' role="img"', f' aria-hidden="true" focusable="false"{most}', 1)
