@@ -1,11 +1,15 @@
 """What starting costs: `swell status` and `swell table` on a small search, or a search until its first report.
 
     python -m benchmarks.start_up [FOLDER] [--trials 24] [--runs 10] [--against CHECKOUT]
+    python -m benchmarks.start_up FOLDER --report [--runs 3] [--against CHECKOUT]
     python -m benchmarks.start_up --first-report [SPEC] [--report-every 1] [--runs 3] [--against CHECKOUT]
 
 FOLDER is a search that `benchmarks/large_search.py` has made, or any other; it is made first if it is not there. With
 --against, the same commands of another checkout with a `.venv` of its own are run in turn, so that both meet the same
 machine; FOLDER must be one that both can read. Times are medians, the first run of each is not counted.
+
+With --report, the report is written anew instead, as a search does at its end: that of a search with trained models has
+their figures, whose programs the first run compiles.
 
 With --first-report, SPEC (search_spaces/quickstart.yaml) is run until its first report, all programs compiled before,
 and the CPU of its processes counted; with --report-every 1, the first report comes after the first step.
@@ -24,8 +28,9 @@ from rich.table import Table
 from benchmarks.analysis_at_scale import ROOT, Cost, measure
 from benchmarks.first_report import ORDER, FirstReport, Used, first_report, with_reports_every
 from benchmarks.large_search import make_large
+from cluster.worker.environment import program_cache
 
-COMMANDS = ("status", "table")
+LOOKS = ("status", "table")
 
 
 def _trees(against: Path | None) -> dict[str, tuple[str, Path]]:
@@ -44,6 +49,7 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=24)
     parser.add_argument("--runs", type=int)
     parser.add_argument("--against", type=Path, help="another checkout, with a .venv")
+    parser.add_argument("--report", action="store_true")
     parser.add_argument("--first-report", type=Path, nargs="?", const=ROOT / "search_spaces" / "quickstart.yaml")
     parser.add_argument("--report-every", type=int)
     options = parser.parse_args()
@@ -51,21 +57,26 @@ def main() -> None:
     if options.first_report:
         show_first_reports(options.first_report.resolve(), options.report_every, options.runs or 3, trees)
     else:
-        show_looks(options.folder, options.trials, options.runs or 10, trees)
+        runs = options.runs or (3 if options.report else 10)
+        show_looks(options.folder, options.trials, runs, trees, ("report",) if options.report else LOOKS)
 
 
-def show_looks(folder: Path | None, num_trials: int, runs: int, trees: dict[str, tuple[str, Path]]) -> None:
+def show_looks(
+    folder: Path | None, num_trials: int, runs: int, trees: dict[str, tuple[str, Path]], commands: tuple[str, ...]
+) -> None:
     """Print what looking at a search costs."""
     with tempfile.TemporaryDirectory(prefix="small") as scratch:
         search = (folder or Path(scratch, "small")).resolve()
         if not search.exists():
             make_large(search, num_trials, 30, 1, 30)
-        environment = {**os.environ, "SWELL_ROOT": str(search.parent), "COLUMNS": "200"}
+        environment = {**os.environ, "SWELL_ROOT": str(search.parent), "COLUMNS": "200", **program_cache()}
+        output = ("--output", str(Path(scratch, "report.html")))
         costs: dict[tuple[str, str], list[Cost]] = {}
         for _ in range(runs + 1):
-            for command in COMMANDS:
+            for command in commands:
                 for tree, (python, checkout) in trees.items():
-                    cost = measure((command, search.name), environment, python, checkout)
+                    asked = (command, search.name, *(output if command == "report" else ()))
+                    cost = measure(asked, environment, python, checkout)
                     costs.setdefault((command, tree), []).append(cost)
     shown = Table(title=f"{search.name}: {runs} runs in turn")
     for column in ("command", "checkout", "seconds", "CPU s", "peak MB"):

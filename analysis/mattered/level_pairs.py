@@ -269,7 +269,7 @@ class Forest:
         expected = np.zeros(self._table.scores.shape[:2])
         if not self.is_used:
             return expected
-        inputs = _apart(self._table.features)[self._setting]
+        inputs = apart(self._table.features)[self._setting]
         scores = np.nanmean(self._table.scores[self._level, self._setting], axis=1)
         rng, num = np.random.default_rng(0), len(self._level)
         samples = bagged(np.arange(num)[None], TREES, min(num, MOST_FITTED), rng)
@@ -282,7 +282,7 @@ class Forest:
         return expected
 
 
-def _apart(features: np.ndarray) -> np.ndarray:
+def apart(features: np.ndarray) -> np.ndarray:
     """Return features in which what was not searched, NaN, lies below all that was: a tree can split it off."""
     lowest = np.where(np.isnan(features), np.inf, features).min(axis=0, initial=np.inf)
     return np.where(np.isnan(features), np.where(np.isfinite(lowest), lowest, 0.0) - 1.0, features)

@@ -7,6 +7,7 @@ from sklearn.ensemble import RandomForestRegressor
 from sklearn.tree import DecisionTreeRegressor
 
 from analysis.mattered.fanova import shares_of_variance
+from analysis.mattered.level_pairs import apart
 from analysis.mattered.trees import Samples, Trees, bagged, grow
 
 
@@ -40,6 +41,20 @@ def test_a_tree_is_scikit_learns(num_inputs, depth, leaf):
     assert trees.predict(np.zeros(500, dtype=int), new) == pytest.approx(own.predict(new))
     own = DecisionTreeRegressor(max_depth=depth, min_samples_leaf=leaf, random_state=0).fit(inputs[:30], targets[:30])
     assert trees.predict(np.ones(500, dtype=int), new) == pytest.approx(own.predict(new))
+
+
+def test_values_may_be_tiny_or_huge():
+    inputs, targets = data(40, 2, 8)
+    expected = grow(inputs, targets, whole(40), np.random.default_rng(0), leaf=3).value
+    for scale in (1e-12, 1e200):
+        found = grow(scale * inputs, 1e-9 * targets, whole(40), np.random.default_rng(0), leaf=3).value
+        assert found == pytest.approx(1e-9 * expected, rel=1e-6, abs=0)
+
+
+def test_what_was_not_searched_lies_apart():
+    features = np.array([[0.5, np.nan, np.nan], [np.nan, 3.0, np.nan], [-2.0, 4.0, np.nan]])
+    found = apart(features)
+    assert found.tolist() == [[0.5, 2.0, -1.0], [-3.0, 3.0, -1.0], [-2.0, 4.0, -1.0]]
 
 
 def test_a_row_that_is_there_twice_counts_twice():
