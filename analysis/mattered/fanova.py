@@ -55,7 +55,7 @@ def _boxes(trees: Trees, bounds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         for ends in (low, high):
             ends[left] = ends[left + 1] = ends[node]
         at = (trees.threshold[node] - bounds[by, 0]) / (bounds[by, 1] - bounds[by, 0])
-        high[left, by] = low[left + 1, by] = at
+        high[left, by] = low[left + 1, by] = np.clip(at, 0.0, 1.0)  # a value may lie beside the steps of its range
     return low, high
 
 

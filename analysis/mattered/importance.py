@@ -168,7 +168,7 @@ def _ranged(factor: Factor, found: np.ndarray) -> Values:
     known = found[~np.isnan(found)]
     if factor.is_whole and (known == np.round(known)).all():
         low, high, step = float(round(low)), float(round(high)), float(round(factor.step or 1))
-        is_whole, is_log = True, factor.is_log
+        is_whole, is_log = True, factor.is_log and low > 0
     else:
         is_whole, is_log = False, factor.is_log and low > 0
         step = factor.step if (low, high) == (factor.low, factor.high) and not is_log else None
