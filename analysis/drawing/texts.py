@@ -1,7 +1,7 @@
 """Sizes of texts, which all drawings of a process share: measuring them anew is a fifth of a drawing's time."""
 
 import functools
-from typing import Any
+from typing import Any, cast
 
 import matplotlib as mpl
 from matplotlib.backends.backend_svg import RendererSVG
@@ -12,14 +12,17 @@ from matplotlib.textpath import TextToPath
 
 MOST_FORMULAS = 2_000
 MOST_TEXTS = 20_000
-_FONTS = tuple(name for name in mpl.rcParams if name.startswith(("font.", "mathtext.")))
+_FONTS: tuple[Any, ...] = tuple(name for name in mpl.rcParams if name.startswith(("font.", "mathtext.")))
 """The settings that say which font a text has."""
+
+
+_PARSER: Any = MathTextParser  # whose stubs have not all that it has
 
 
 class _Formulas(MathTextParser):
     """Keeps more formulas than matplotlib: a label of a logarithmic axis is one, and takes milliseconds to read."""
 
-    _parse_cached = functools.lru_cache(MOST_FORMULAS)(MathTextParser._parse_cached.__wrapped__)
+    _parse_cached = functools.lru_cache(MOST_FORMULAS)(_PARSER._parse_cached.__wrapped__)
 
 
 class _Texts(TextToPath):
@@ -65,24 +68,25 @@ class PlacedText(Text):
     """A text that may be moved, but stays as it is otherwise: how its lines lie to its place is found out once."""
 
     def _get_layout(self, renderer: Any) -> Any:
-        font, dpi = hash(self._fontproperties), self.get_figure(root=True).dpi
-        alignment = self._horizontalalignment, self._verticalalignment
-        state = (self._text, font, self.get_rotation(), alignment, dpi, id(renderer))
+        own, base = cast("Any", self), cast("Any", super())
+        font, dpi = hash(own._fontproperties), own.get_figure(root=True).dpi
+        alignment = own._horizontalalignment, own._verticalalignment
+        state = (own._text, font, self.get_rotation(), alignment, dpi, id(renderer))
         known = vars(self).get("_layout")
         if known is None or known[0] != state:
-            known = self._layout = (state, super()._get_layout(renderer))
+            known = self._layout = (state, base._get_layout(renderer))
         return known[1]
 
 
 def _heights(prop: FontProperties) -> Any:
-    font = get_font(fontManager._find_fonts_by_props(prop))
+    font: Any = get_font(fontManager._find_fonts_by_props(prop))
     for name, gap, ascent, descent in (
         ("OS/2", "sTypoLineGap", "sTypoAscender", "sTypoDescender"),
         ("hhea", "lineGap", "ascent", "descent"),
     ):
-        found: Any = font.get_sfnt_table(name)
+        found = font.get_sfnt_table(name)
         if found is not None:
-            head: Any = font.get_sfnt_table("head")
+            head = font.get_sfnt_table("head")
             scale = 1 / head["unitsPerEm"] * prop.get_size_in_points()
             return found[ascent] * scale, -found[descent] * scale, found[gap] * scale
     return None, None, None

@@ -36,7 +36,7 @@ def shares_of_variance(trees: Trees, bounds: np.ndarray, groups: Sequence[Sequen
         while end < trees.num and (end + 1 - begin) * counts[by_size[end]] ** 2 <= MOST_PAIRS:
             end += 1
         some = by_size[begin:end]
-        most = counts[some[-1]]
+        most = int(counts[some[-1]])
         inside = np.arange(most) < counts[some][:, None]
         at = leaves[np.minimum(starts[some][:, None] + np.arange(most), len(leaves) - 1)]
         below, above = (np.where(inside[..., None], box[at], 0.0) for box in (low, high))

@@ -107,11 +107,13 @@ def _boxes(axis: Any, part: pd.DataFrame) -> None:
     left, right = at - WIDTH / 2, at + WIDTH / 2
     corners = [(left, first), (right, first), (right, third), (left, third)]
     boxes = np.stack([np.stack(corner, axis=-1) for corner in corners], axis=1)
-    axis.add_collection(LineCollection(np.concatenate(whiskers + caps), colors=GREY, linewidths=1.0, zorder=2))
+    axis.add_collection(LineCollection([*np.concatenate(whiskers + caps)], colors=GREY, linewidths=1.0, zorder=2))
     axis.add_collection(
-        PolyCollection(boxes, facecolors=COLORS[0], edgecolors=GREY, alpha=0.55, linewidths=1.0, zorder=2)
+        PolyCollection([*boxes], facecolors=COLORS[0], edgecolors=GREY, alpha=0.55, linewidths=1.0, zorder=2)
     )
-    axis.add_collection(LineCollection(_lines(left, right, middle, middle), colors=COLORS[1], linewidths=2, zorder=2.1))
+    axis.add_collection(
+        LineCollection([*_lines(left, right, middle, middle)], colors=COLORS[1], linewidths=2, zorder=2.1)
+    )
     axis.set_xlim(0.5, len(part) + 0.5)
 
 
