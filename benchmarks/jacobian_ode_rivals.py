@@ -1,30 +1,42 @@
 """The learned Jacobian and the neural ODE after equal searches: winners trained with further seeds, and the table.
 
     swell run search_spaces/jacobian_ode_rivals_lorenz.yaml
-    python -m benchmarks.jacobian_ode_rivals jacobian-ode-rivals-lorenz [SEARCH ...] [--seeds 5] [--results FILE]
+    python -m benchmarks.jacobian_ode_rivals jacobian-ode-rivals-lorenz [SEARCH ...] [--seeds 5] [--data-seeds 4]
 
-Of each search, noise level and model the winner is the feasible trial with the least free-running error on validation
-trajectories: noisy ones, as recordings are, or clean ones, which only generated data have. Each winner is trained with
-`--seeds` seeds on the search's own data, and once on the data of each further data seed. A training is kept in the
-results file, and not made again. The table has the mean over seeds, and the range; with one row for each selection.
+Of each search, noise level and model (of the learned Jacobian also each anchor, if the search varies it) the winner is
+the feasible trial with the least free-running error on validation trajectories: noisy ones, as recordings are, or clean
+ones, which only generated data have. Each winner is trained with `--seeds` seeds on the search's own data, and once on
+the data of each further data seed. A training is kept in the results file, and not made again; the Jacobians that it
+learned are kept beside. The table has the mean over seeds, and the range, and the error of the mean of the seeds'
+Jacobians; with one row for each selection.
 """
 
 import argparse
+import hashlib
 import json
 import math
 import os
 import statistics
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
 
 if TYPE_CHECKING:
     from analysis.search import Search
 
 SELECTIONS: Mapping[str, str] = {"noisy": "val_noisy_free_running_mse", "clean": "val_free_running_mse"}
 """The metric that each selection chooses by."""
-MODELS: Mapping[str, str] = {"jacobian": "learned Jacobian", "neural_ode": "neural ODE"}
-SHOWN = ("learning_rate", "hidden", "weight_decay", "smoothing", "base_point", "loop_weight")
+MODELS: Mapping[str, str] = {
+    "jacobian": "learned Jacobian",
+    "neural_ode": "neural ODE",
+    "window": "learned J, field of each window",
+    "learned": "learned J, field at one anchor",
+}
+"""What is compared; where a search varies the anchor of the learned Jacobian, either is a model of its own."""
+SHOWN = ("learning_rate", "hidden", "weight_decay", "smoothing", "base_point", "loop_weight", "pair_weight")
 """Fields of a winner's row, where the search varies them."""
 HEAD = (
     "noise",
@@ -33,6 +45,7 @@ HEAD = (
     "feasible",
     "setting",
     "error of J, %",
+    "of the mean J, %",
     "on other data, %",
     "Lyapunov 1 (exact)",
     "along free runs",
@@ -59,7 +72,7 @@ def winners(search: "Search", selections: Sequence[str]) -> list[Winner]:
     groups: dict[tuple[float, str], list[dict[str, Any]]] = {}
     for trial in search.trials.to_dict("records"):
         if trial["outcome"] == "completed":
-            groups.setdefault((float(trial["noise"]), str(trial["model"])), []).append(dict(trial))
+            groups.setdefault((float(trial["noise"]), _model(trial, varied)), []).append(dict(trial))
     found = []
     for (noise, model), trials in sorted(groups.items()):
         feasible = [trial for trial in trials if trial["feasible"]]
@@ -75,28 +88,59 @@ def winners(search: "Search", selections: Sequence[str]) -> list[Winner]:
     return found
 
 
+def _model(trial: Mapping[str, Any], varied: Collection[str]) -> str:
+    model = str(trial["model"])
+    return str(trial["anchor"]) if model == "jacobian" and "anchor" in varied else model
+
+
 def _is_told(value: object) -> bool:
     return value is not None and value == value
 
 
-def runs_of(winner: Winner, seeds: int) -> list[tuple[str, dict[str, Any]]]:
+def runs_of(winner: Winner, seeds: int, data_seeds: int | None = None) -> list[tuple[str, dict[str, Any]]]:
     """Return the trainings of a winner: seeds of its own data, and one on the data of each further seed."""
+    further = seeds - 1 if data_seeds is None else data_seeds
     own = [("seed", winner.fields | {"seed": seed, "data_seed": 0}) for seed in range(seeds)]
-    return own + [("data", winner.fields | {"seed": seed, "data_seed": seed}) for seed in range(1, seeds)]
+    return own + [("data", winner.fields | {"seed": seed, "data_seed": seed}) for seed in range(1, further + 1)]
 
 
-def trained(fields: dict[str, Any], programs: Any, data: Path) -> dict[str, float]:
-    """Return what a training comes to; one that diverged has no metrics."""
+def trained(fields: dict[str, Any], programs: Any, data: Path, kept: Path) -> dict[str, float]:
+    """Return what a training comes to, and keep its J at the test states; one that diverged has no metrics."""
     from trainables._shared.datasets import DatasetStore
     from trainables._shared.training import Training
     from trainables.jacobian_ode.config import Config
-    from trainables.jacobian_ode.method import method
+    from trainables.jacobian_ode.method import TEST_SET, method
 
     config = Config.of_values(fields)
-    training = Training(programs.get(method, config), config, method.data(config, DatasetStore(data)))
+    given = method.data(config, DatasetStore(data))
+    training = Training(programs.get(method, config), config, given)
     while not (report := training.advance()).ending:
         pass
-    return training.results().metrics if report.ending == "completed" else {}
+    if report.ending != "completed":
+        return {}
+    assert training.best is not None
+    np.savez(kept, **jacobians(config, training.best.params, given.tests[TEST_SET]))
+    return training.results().metrics
+
+
+def jacobians(config: Any, model: Any, test: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """Return the learned and the exact J at the test states, (trajectories, states, n, n), in the data's units."""
+    import jax
+    import jax.numpy as jnp
+
+    model = jax.tree.map(jnp.asarray, model).in_units(*map(jnp.asarray, test["scaling"]))
+    z = jnp.asarray(test["test"].states)
+    x = (model.untrained.mean + model.untrained.std * z).reshape(-1, z.shape[-1])
+    exact = jax.vmap(jax.jacfwd(config.known_system.field))(x).reshape(*z.shape, z.shape[-1])
+    return {"learned": np.asarray(model.physical(model.jacobian(z))), "exact": np.asarray(exact)}
+
+
+def error_of_mean(found: Sequence[Mapping[str, np.ndarray]]) -> float:
+    """Return the error, in percent, of the mean of several trainings' J at the same states."""
+    from trainables.jacobian_ode.metrics import jacobian_errors
+
+    mean = np.mean([one["learned"] for one in found], 0)
+    return jacobian_errors(found[0]["exact"], mean)["frobenius_error_pct"]
 
 
 def spread(values: Sequence[float], digits: str = ".3g") -> str:
@@ -108,8 +152,8 @@ def spread(values: Sequence[float], digits: str = ".3g") -> str:
     return f"{statistics.mean(values):{digits}} ({min(values):{digits}} to {max(values):{digits}})"
 
 
-def row(winner: Winner, found: Sequence[tuple[str, Mapping[str, float]]]) -> str:
-    """Return a row of the table."""
+def row(winner: Winner, found: Sequence[tuple[str, Mapping[str, float]]], of_mean: float) -> str:
+    """Return a row of the table; `of_mean` is the error of the seeds' mean J, in percent."""
 
     def values(metric: str, kind: str = "seed") -> list[float]:
         return [metrics.get(metric, math.inf) for of, metrics in found if of == kind]
@@ -122,6 +166,7 @@ def row(winner: Winner, found: Sequence[tuple[str, Mapping[str, float]]]) -> str
         f"{winner.feasible} of {winner.of}",
         winner.setting,
         spread(values("test_frobenius_error_pct")),
+        f"{of_mean:.3g}" if math.isfinite(of_mean) else "",
         spread(values("test_frobenius_error_pct", "data")),
         spread(values("test_lyapunov_1"), ".2f") + (f" ({exact[0]:.2f})" if exact else ""),
         spread(values("test_free_lyapunov_1"), ".2f"),
@@ -134,6 +179,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("searches", nargs="+", metavar="SEARCH")
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--data-seeds", type=int, help="further data seeds; one less than seeds unless it is said")
+    parser.add_argument("--minutes", type=float, default=math.inf, help="start no training after these")
     parser.add_argument("--noise", type=float, nargs="+", help="these levels alone")
     parser.add_argument("--selection", nargs="+", choices=SELECTIONS, default=list(SELECTIONS))
     parser.add_argument("--results", type=Path, default=Path("jacobian_ode_rivals.jsonl"))
@@ -145,20 +192,32 @@ def main() -> None:
     lines = options.results.read_text().splitlines() if options.results.exists() else []
     known = {json.dumps(fields, sort_keys=True): metrics for fields, metrics in map(json.loads, lines)}
     programs = ProgramCache()
+    folder = options.results.parent / "jacobian_ode_rivals_data"
+    folder.mkdir(parents=True, exist_ok=True)
+    end = time.monotonic() + 60 * options.minutes
     for name in options.searches:
-        rows = []
+        rows, missing = [], 0
         for winner in winners(analysis.load(name), options.selection):
             if options.noise and winner.noise not in options.noise:
                 continue
-            found = []
-            for kind, fields in runs_of(winner, options.seeds):
+            found, matrices = [], []
+            for kind, fields in runs_of(winner, options.seeds, options.data_seeds):
                 key = json.dumps(fields, sort_keys=True)
+                kept = folder / f"{hashlib.sha256(key.encode()).hexdigest()[:16]}.npz"
+                if key not in known and time.monotonic() > end:
+                    missing += 1
+                    continue
                 if key not in known:
-                    known[key] = trained(fields, programs, options.results.parent / "jacobian_ode_rivals_data")
+                    known[key] = trained(fields, programs, folder, kept)
                     with options.results.open("a") as file:
                         file.write(json.dumps([fields, known[key]]) + "\n")
                 found.append((kind, known[key]))
-            rows.append(row(winner, found))
+                if kind == "seed" and kept.exists():
+                    with np.load(kept) as arrays:
+                        matrices.append(dict(arrays))
+            rows.append(row(winner, found, error_of_mean(matrices) if matrices else math.nan))
+        if missing:
+            print(f"{name}: {missing} trainings are still to be made: the same command goes on with them")
         print(f"\n{name}\n\n| {' | '.join(HEAD)} |\n|{'---|' * len(HEAD)}", *rows, sep="\n", flush=True)
 
 

@@ -1,6 +1,7 @@
 """`make bench`: its parts exist, its contenders get the same configurations, and all that they start is counted."""
 
 import argparse
+import dataclasses
 import importlib.util
 import json
 import re
@@ -8,6 +9,7 @@ import shlex
 import subprocess
 import sys
 
+import numpy as np
 import pandas as pd
 import pytest
 import yaml
@@ -22,6 +24,8 @@ from cluster.study.study import SearchStudy
 from search_spaces.spec import load_spec
 from tests.conftest import ROOT
 from trainables._shared.discovery import load_config_type
+from trainables._shared.program import ProgramCache
+from trainables.jacobian_ode.method import JacobianODE
 
 
 @pytest.fixture(scope="module")
@@ -254,6 +258,16 @@ def test_each_model_and_noise_has_a_feasible_winner_by_either_error(capsys):
     assert "at noise 0.2 no neural ODE of 1 is feasible" in capsys.readouterr().out
 
 
+def test_the_anchors_of_a_learned_jacobian_are_models_of_their_own_if_both_were_searched():
+    rows = [(0.1, "jacobian", 1e-3, "completed", True, value, 0.1) for value in (1.0, 2.0)]
+    search = rivals(*rows, (0.1, "neural_ode", 1e-3, "completed", True, 3.0, 0.3))
+    search.trials["anchor"] = ["window", "learned", None]
+    assert [one.model for one in jacobian_ode_rivals.winners(search, ["noisy"])] == ["jacobian", "neural_ode"]
+    both = dataclasses.replace(search, factors=(*search.factors, Factor("anchor", levels=())))
+    found = jacobian_ode_rivals.winners(both, ["noisy"])
+    assert [(one.model, one.of) for one in found] == [("learned", 1), ("neural_ode", 1), ("window", 1)]
+
+
 def test_a_winner_is_trained_on_its_own_data_and_on_others():
     (winner, _) = jacobian_ode_rivals.winners(
         rivals((0.1, "jacobian", 1e-3, "completed", True, 2.0, 0.1)), ["noisy", "clean"]
@@ -263,9 +277,27 @@ def test_a_winner_is_trained_on_its_own_data_and_on_others():
     errors = {"test_frobenius_error_pct": 20.0, "test_lyapunov_1": 0.8, "test_lyapunov_1_exact": 0.88}
     errors |= {"test_free_lyapunov_1": 0.9, "val_free_running_mse": 1e-3}
     found = [("seed", errors), ("seed", errors | {"test_frobenius_error_pct": 24.0}), ("data", {})]
-    cells = [cell.strip() for cell in jacobian_ode_rivals.row(winner, found).strip("|").split("|")]
+    cells = [cell.strip() for cell in jacobian_ode_rivals.row(winner, found, 18.0).strip("|").split("|")]
     assert len(cells) == len(jacobian_ode_rivals.HEAD)
     assert cells[0] == "10 %"
     assert cells[5] == "22 (20 to 24)"
-    assert cells[6] == "0 of 1 finite"
-    assert cells[7] == "0.80 (0.80 to 0.80) (0.88)"
+    assert cells[6] == "18"
+    assert cells[7] == "0 of 1 finite"
+    assert cells[8] == "0.80 (0.80 to 0.80) (0.88)"
+
+
+def test_errors_that_cancel_are_not_in_the_mean_of_several_jacobians():
+    exact = np.broadcast_to(np.eye(2), (1, 3, 2, 2))
+    found = [{"exact": exact, "learned": exact + 0.5}, {"exact": exact, "learned": exact - 0.25}]
+    assert jacobian_ode_rivals.error_of_mean(found[:1]) == pytest.approx(100 * 1.0 / 2**0.5)
+    assert jacobian_ode_rivals.error_of_mean(found) == pytest.approx(100 * 0.25 / 2**0.5)
+
+
+@pytest.mark.slow
+def test_the_jacobian_that_is_kept_of_a_training_is_the_one_that_was_tested(tmp_path):
+    fields = JacobianODE().smoke().model_dump(mode="json")
+    metrics = jacobian_ode_rivals.trained(fields, ProgramCache(), tmp_path, tmp_path / "kept.npz")
+    with np.load(tmp_path / "kept.npz") as arrays:
+        assert arrays["learned"].shape == arrays["exact"].shape
+        error = jacobian_ode_rivals.error_of_mean([dict(arrays)])
+    assert error == pytest.approx(metrics["test_frobenius_error_pct"], rel=1e-4)

@@ -46,6 +46,8 @@ class Config(MethodConfig):
         "train_loss": "mean training loss since the last report, in variances of the training data",
         "train_trajectory": "mean square error of the predicted samples, in variances of the training data",
         "train_loop": "loop-closure loss before its weight, units as of val_loop_loss; 0 where it is not computed",
+        "train_pair": "mean square of what the field's differences between windows leave of the integrals of J between "
+        "them, before its weight, units as of val_loop_loss; 0 where its weight is",
         "train_jacobian": "mean square Frobenius norm of J before its weight, per unit of time squared; 0 where its "
         "weight is",
         "train_l1": "sum of the absolute weights of the network; 0 where its weight is",
@@ -78,6 +80,8 @@ class Config(MethodConfig):
         "base_point": "two_ends",
         "release": 0.0,
         "loop_weight_start": 1.0,
+        "pair_weight": 0.0,
+        "anchor": "window",
     }
 
     yardstick_fields: ClassVar[Mapping[str, tuple[str, ...]]] = {
@@ -91,9 +95,11 @@ class Config(MethodConfig):
         "smoothing": ("test_lwlr_*", *TRAINING),
         "sequence_length": TRAINING,
         **dict.fromkeys(("gamma", "release", "alpha_min"), ("train_trajectory", "train_loss")),
-        **dict.fromkeys(("model", "loop_closure", "loop_weight"), ("train_loop", "train_loss")),
+        "model": ("train_loop", "train_pair", "train_loss"),
+        **dict.fromkeys(("loop_closure", "loop_weight"), ("train_loop", "train_loss")),
         **dict.fromkeys(("loop_points", "loop_inner_points", "quadrature"), ("train_loop", "train_loss")),
         "loop_weight_start": ("train_loss",),
+        **dict.fromkeys(("pair_weight", "anchor"), ("train_pair", "train_loss")),
         "jacobian_weight": ("train_jacobian", "train_loss"),
         "l1_weight": ("train_l1", "train_loss"),
     }
@@ -102,7 +108,7 @@ class Config(MethodConfig):
     }
     predicts_by: ClassVar[Collection[str]] = (
         *("traj_init_steps", "quadrature", "inner_points", "stages", "spline_quadrature", "spline_points"),
-        *("base_point", "smoothing"),
+        *("base_point", "anchor", "smoothing"),
     )
 
     system: Literal["lorenz", "van_der_pol", "lorenz96", "file"] = "lorenz"
@@ -174,6 +180,10 @@ class Config(MethodConfig):
     base_point: Literal["two_ends", "least_squares"] = "two_ends"
     """What a run starts from: `two_ends` is the last given sample, and of a learned J the vector field there from that
     and the first one; `least_squares` fits state and field to all of the given samples."""
+    anchor: Literal["window", "learned"] = "window"
+    """Where the vector field is known that a learned J is integrated from: `window` is the last given sample of each
+    run, where it is estimated from the given ones; `learned` is the mean of the training data, where it is a parameter,
+    so that a run depends on its given samples by its start alone."""
 
     loop_closure: bool = True
     """Whether loops are closed at all: false leaves loop_weight without effect, as a weight of 0 does."""
@@ -185,6 +195,9 @@ class Config(MethodConfig):
     """States drawn from the batch for one loop."""
     loop_inner_points: int = Field(default=4, ge=2)
     """Nodes of the integral along one segment of a loop; where it is not given, as many as of `inner_points` then."""
+    pair_weight: Annotated[float, Field(ge=0), NUMERIC] = 0.0
+    """Weight of the pair loss: between the base points of two sequences of a batch the integral of J is the difference
+    of the vector field, which each of the two estimates by itself; with 0 it is not computed."""
     jacobian_weight: Annotated[float, Field(ge=0), NUMERIC] = 0.0
     """Weight of the mean square Frobenius norm of J at the states of the batch."""
     l1_weight: Annotated[float, Field(ge=0), NUMERIC] = 0.0
@@ -313,7 +326,7 @@ class Config(MethodConfig):
             raise ConfigError("scored_on", self.scored_on, why, f"data_seed: {self.data_seed}, or another file")
 
     def yardstick(self, metric: str) -> dict[str, Any]:
-        """Return what a metric is measured by: where its free runs start, and only those loops that are computed."""
+        """Return what a metric is measured by: where its free runs start, and those loops and pairs that there are."""
         found = super().yardstick(metric)
         if "free_run_start" in found:
             found = {**found, "traj_init_steps": None, "free_run_start": self.base_sample}
@@ -324,6 +337,10 @@ class Config(MethodConfig):
             names = ("model", "loop_closure", "loop_weight", "loop_points", "loop_inner_points", "quadrature")
             rest = {name: value for name, value in found.items() if name not in names}
             found = {**rest, **(loops if metric == "train_loss" else {**loops, "loop_weight": weight > 0})}
+        if metric in ("train_pair", "train_loss"):
+            weight = self.pair_weight if self.model == "jacobian" and self.anchor == "window" else 0.0
+            rest = {name: value for name, value in found.items() if name not in ("model", "anchor")}
+            found = {**rest, "pair_weight": weight if metric == "train_loss" else weight > 0}
         for name in ("jacobian", "l1"):
             if metric == f"train_{name}":
                 found[f"{name}_weight"] = getattr(self, f"{name}_weight") > 0
@@ -409,9 +426,16 @@ class Config(MethodConfig):
             unused["loop_weight_start"] = "loop_weight is 0"
         if self.release > 0:
             unused["gamma"] = "release says how fast alpha is let go"
+        if self.batch_size == 1:
+            unused["pair_weight"] = "a batch of one sequence has no pair"
+        if self.anchor == "learned":
+            unused["pair_weight"] = "the field is not estimated in each sequence: anchor is learned"
+            if self.base_point == "two_ends":
+                why = "a run starts at the last given sample, and its field is not estimated: anchor is learned"
+                unused |= dict.fromkeys(("spline_quadrature", "spline_points"), why)
         if self.model == "neural_ode":
             unused |= dict.fromkeys(
-                ("loop_closure", *loops, "quadrature", "inner_points", "stages"),
+                ("loop_closure", *loops, "pair_weight", "anchor", "quadrature", "inner_points", "stages"),
                 "a neural ODE's vector field is its network, and every loop of its J closes",
             )
             if self.base_point == "two_ends":

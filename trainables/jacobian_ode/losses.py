@@ -5,12 +5,15 @@ from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from trainables.jacobian_ode.quadrature import RuleName
 from trainables.jacobian_ode.rollout import Jacobian, line_integral
 
 NetworkT = TypeVar("NetworkT")
+PARTNERS = 4
+"""Windows that each window of a batch is paired with."""
 
 
 def loop_integrals(
@@ -36,6 +39,26 @@ def draw_corners(
     """Return the corners of loops, drawn from states."""
     chosen: Int[Array, "loops points"] = jax.random.randint(key, (loops, points), 0, states.shape[0])
     return states[chosen]
+
+
+def pair_closure(
+    jacobian: Jacobian,
+    base: Float[Array, "windows n"],
+    at_base: Float[Array, "windows n"],
+    name: RuleName,
+    num: int,
+) -> Float[Array, ""]:
+    """Return the mean square of f_c - f_b - the integral of J from x_b to x_c, over pairs of windows b and c.
+
+    The run of a window sees J along the flow alone, whose field is estimated anew in each window. The difference of two
+    such estimates is what J says across the flow. Each window is paired with the next few; of one window there is none.
+    """
+    if (windows := base.shape[0]) == 1:
+        return jnp.zeros(())
+    partner = (np.arange(windows) + np.arange(1, min(PARTNERS, windows - 1) + 1)[:, None]) % windows
+    start = jnp.broadcast_to(base, (*partner.shape, base.shape[-1]))
+    change = at_base[partner] - at_base
+    return jnp.mean((change - line_integral(jacobian, start, base[partner], name, num)) ** 2)
 
 
 def squared_norm(jacobian: Jacobian, states: Float[Array, "states n"]) -> Float[Array, ""]:

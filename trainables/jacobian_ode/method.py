@@ -18,10 +18,12 @@ from trainables.jacobian_ode.data import TASK_STREAM, HeldOut, Scaling, Test, Tr
 from trainables.jacobian_ode.lyapunov import spectrum
 from trainables.jacobian_ode.metric_names import LARGEST_SPECTRUM, SPECTRA, exponent_name, free_running_name
 from trainables.jacobian_ode.metrics import by_trajectory, eigenvalue_share, frobenius, jacobian_errors, mean_square
-from trainables.jacobian_ode.model import Model, Network, Untrained, VectorFieldModel, make_model
+from trainables.jacobian_ode.model import AnchoredModel, Model, Network, Untrained, VectorFieldModel, make_model
 from trainables.jacobian_ode.quadrature import RuleName
 from trainables.jacobian_ode.rollout import (
     Anchored,
+    BasePoint,
+    Field,
     Step,
     base_point_field,
     fitted_base_point,
@@ -84,11 +86,13 @@ class JacobianODE(Method[Config]):
 
     def init(self, config: Config, hyper: Hyper, key: PRNGKeyArray) -> Model:
         """Return the initial model: alpha is 1."""
-        return make_model(config.model, config.num_components, config.widths, key)
+        return make_model(config.model, config.num_components, config.widths, key, config.anchor)
 
     def trained(self, model: Any) -> PyTree[bool]:
-        """Return that the network is trained, and neither alpha nor the statistics are."""
+        """Return that the network and the field at an anchor are trained; alpha, the statistics, its place are not."""
         every = super().trained(model)
+        if isinstance(model, AnchoredModel):
+            every = eqx.tree_at(lambda tree: tree.anchor, every, False)
         return eqx.tree_at(lambda tree: tree.untrained, every, jax.tree.map(lambda _: False, every.untrained))
 
     def start_from(self, saved: Model, fresh: Model) -> Model:
@@ -121,14 +125,15 @@ class JacobianODE(Method[Config]):
         states = z.reshape(-1, z.shape[-1])
         step_ahead, first = _run(config, model, given)
         predicted = forced_run(step_ahead, first, observed, alpha)
-        weights = {name: hyper[f"{name}_weight"] for name in ("loop", "jacobian", "l1")}
+        weights = {name: hyper[f"{name}_weight"] for name in ("loop", "pair", "jacobian", "l1")}
         weights["loop"] = forcing.annealed(alpha, weights["loop"], hyper["loop_weight_start"])
         parts = {
             "trajectory": jnp.mean((predicted - observed) ** 2),
             "loop": self._loop(config, weights["loop"], model, states, key),
+            "pair": self._pairs(config, weights["pair"], model, given),
             "jacobian": losses.where_weighted(
                 weights["jacobian"],
-                lambda network: losses.squared_norm(type(model)(network, model.untrained), states),
+                lambda network: losses.squared_norm(_with_network(model, network), states),
                 model.network,
             ),
             "l1": losses.where_weighted(weights["l1"], losses.absolute_weights, model.network),
@@ -154,8 +159,21 @@ class JacobianODE(Method[Config]):
 
         def closure(network: Network) -> Float[Array, ""]:
             corners = losses.draw_corners(states, config.batch_size, config.loop_points, key)
-            probe = type(model)(network, model.untrained)
+            probe = _with_network(model, network)
             return losses.loop_closure(probe, corners, config.quadrature, config.loop_inner_points)
+
+        return losses.where_weighted(weight, closure, model.network)
+
+    def _pairs(
+        self, config: Config, weight: Float[Array, ""], model: Model, given: Float[Array, "batch samples n"]
+    ) -> Float[Array, ""]:
+        if isinstance(model, VectorFieldModel | AnchoredModel):
+            return jnp.zeros(())
+
+        def closure(network: Network) -> Float[Array, ""]:
+            probe = _with_network(model, network)
+            _, at_base = _base_point(config, probe, given)
+            return losses.pair_closure(probe, given[:, -1], at_base, config.quadrature, config.inner_points)
 
         return losses.where_weighted(weight, closure, model.network)
 
@@ -279,20 +297,36 @@ def _run(config: Config, model: Model, given: Float[Array, "batch samples n"]) -
     And the state at the last given sample, where their runs start.
     """
     dt, last = model.untrained.dt, given[:, -1]
-    rule = config.spline_quadrature, config.spline_points
-    is_fitted = config.base_point == "least_squares"
+
+    def start_of(field: Field) -> Float[Array, "batch n"]:
+        rule = config.spline_quadrature, config.spline_points
+        return fitted_start(field, given, dt, *rule) if config.base_point == "least_squares" else last
+
     if isinstance(model, VectorFieldModel):
-        start = fitted_start(model.field, given, dt, *rule) if is_fitted else last
-        return lambda x: rk4_step(model.field, x, dt), start
-    if is_fitted:
-        start, at_base = fitted_base_point(model, given, dt, *rule)
+        return lambda x: rk4_step(model.field, x, dt), start_of(model.field)
+    if isinstance(model, AnchoredModel):
+        at_anchor = model.scaled(model.at_anchor)
+        field = Anchored(model, model.anchor, at_anchor, config.quadrature, config.inner_points)
+        start = start_of(field.field)
     else:
-        start, at_base = last, base_point_field(model, given, dt, *rule)
-    # The field is known where the spline ends, whose integrals it is made of: at the last given sample.
-    field = Anchored(model, last, at_base, config.quadrature, config.inner_points)
+        start, at_base = _base_point(config, model, given)
+        # The field is known where the spline ends, whose integrals it is made of: at the last given sample.
+        field = Anchored(model, last, at_base, config.quadrature, config.inner_points)
     if config.stages == "along_step":
         return lambda x: rk4_step_along(field, x, dt), start
     return lambda x: rk4_step(field.field, x, dt), start
+
+
+def _with_network(model: Model, network: Network) -> Any:
+    return eqx.tree_at(lambda tree: tree.network, model, network)
+
+
+def _base_point(config: Config, model: Model, given: Float[Array, "batch samples n"]) -> BasePoint:
+    """Return where the runs of a learned J start, and the vector field at the last given sample."""
+    rule = model.untrained.dt, config.spline_quadrature, config.spline_points
+    if config.base_point == "least_squares":
+        return fitted_base_point(model, given, *rule)
+    return BasePoint(given[:, -1], base_point_field(model, given, *rule))
 
 
 def _exact(config: Config, untrained: Untrained, z: Float[Array, "*batch n"]) -> Float[Array, "*batch n n"]:

@@ -117,7 +117,8 @@ class Model(eqx.Module):
             Affine(last.weight * factor[:, None], last.bias * factor),
         )
         network = eqx.tree_at(lambda network: network.layers, self.network, layers)
-        return type(self)(network, Untrained(old.alpha, mean, std, dt, time))
+        changed = network, Untrained(old.alpha, mean, std, dt, time)
+        return eqx.tree_at(lambda model: (model.network, model.untrained), self, changed)
 
     @abc.abstractmethod
     def _output_factor(self, ratio: Float[Array, " n"]) -> Float[Array, " outputs"]:
@@ -151,6 +152,23 @@ class JacobianModel(Model):
         return self.scaled(outputs).reshape(*outputs.shape[:-1], num, num)
 
 
+class AnchoredModel(JacobianModel):
+    """A learned J together with the vector field at one state, the same for every run."""
+
+    anchor: Float[Array, " n"]
+    """That state, which no gradient moves: the mean of the training data."""
+    at_anchor: Float[Array, " n"]
+    """The vector field there, of order 1 as the network's outputs are."""
+
+    def in_units(self, mean: States, std: States, dt: Float[Array, ""], time: Float[Array, ""]) -> Self:
+        """Return the same dynamics over states that are standardised by other statistics."""
+        old = self.untrained
+        ratio, shift = std / old.std, (mean - old.mean) / old.std
+        changed = (self.anchor - shift) / ratio, self.at_anchor * (time / old.time) / ratio
+        moved = super().in_units(mean, std, dt, time)
+        return eqx.tree_at(lambda model: (model.anchor, model.at_anchor), moved, changed)
+
+
 class VectorFieldModel(Model):
     """A network with n outputs, the vector field; J is its derivative (Chen et al. 2018, Neural ODEs)."""
 
@@ -167,8 +185,11 @@ class VectorFieldModel(Model):
         return flat.reshape(*z.shape, z.shape[-1])
 
 
-def make_model(kind: str, num: int, widths: tuple[int, ...], key: PRNGKeyArray) -> Any:
+def make_model(kind: str, num: int, widths: tuple[int, ...], key: PRNGKeyArray, anchor: str = "window") -> Any:
     """Return the initial model of n components; its statistics are filled in by the first batch."""
     untrained = Untrained(jnp.ones(()), jnp.zeros(num), jnp.ones(num), jnp.ones(()), jnp.ones(()))
     make, outputs = (VectorFieldModel, num) if kind == "neural_ode" else (JacobianModel, num * num)
-    return make(Network((num, *widths, outputs), key), untrained)
+    network = Network((num, *widths, outputs), key)
+    if kind == "jacobian" and anchor == "learned":
+        return AnchoredModel(network, untrained, jnp.zeros(num), jnp.zeros(num))
+    return make(network, untrained)

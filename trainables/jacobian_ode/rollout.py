@@ -142,8 +142,9 @@ class Anchored(NamedTuple):
     """The vector field that J gives, anchored where it is known: f(x) = at_base + integral of J from base to x."""
 
     jacobian: Jacobian
-    base: States
-    at_base: States
+    base: Float[Array, "*batch n"]
+    at_base: Float[Array, "*batch n"]
+    """One state of each run, or a single one of all of them."""
     name: RuleName
     num: int
 

@@ -126,19 +126,35 @@ def test_components_are_the_systems():
         ({"loop_weight": 0.0}, {"dimension", "file_pieces", "loop_weight_start"}),
         ({"release": 0.5}, {"dimension", "file_pieces", "gamma"}),
         (
+            {"anchor": "learned"},
+            {"dimension", "file_pieces", "pair_weight", "spline_quadrature", "spline_points"},
+        ),
+        ({"anchor": "learned", "base_point": "least_squares"}, {"dimension", "file_pieces", "pair_weight"}),
+        ({"batch_size": 1}, {"dimension", "file_pieces", "pair_weight"}),
+        (
             {"model": "neural_ode"},
             {"dimension", "file_pieces", "loop_closure", "loop_weight", "loop_weight_start", "loop_points",
-             "loop_inner_points", "quadrature", "inner_points", "stages", "spline_quadrature", "spline_points"},
+             "anchor", "pair_weight", "loop_inner_points", "quadrature", "inner_points", "stages", "spline_quadrature",
+             "spline_points"},
         ),
         (
             {"model": "neural_ode", "base_point": "least_squares"},
             {"dimension", "file_pieces", "loop_closure", "loop_weight", "loop_weight_start", "loop_points",
-             "loop_inner_points", "quadrature", "inner_points", "stages"},
+             "anchor", "pair_weight", "loop_inner_points", "quadrature", "inner_points", "stages"},
         ),
     ],
 )  # fmt: skip
 def test_fields_without_effect_are_named(fields, unused):
     assert set(Config(**fields).unused_fields()) == unused
+
+
+@pytest.mark.parametrize("metric", ["train_pair", "train_loss"])
+def test_a_weight_of_pairs_that_there_are_not_changes_no_yardstick(metric):
+    plain = Config().yardstick(metric)
+    assert Config(pair_weight=0.5).yardstick(metric) != plain
+    assert Config(pair_weight=0.5, anchor="learned").yardstick(metric) == plain
+    node = Config(model="neural_ode").yardstick(metric)
+    assert Config(model="neural_ode", pair_weight=0.5).yardstick(metric) == node
 
 
 @pytest.mark.parametrize(("num", "counts"), [(3, (1, 1, 1)), (8, (6, 1, 1)), (32, (24, 4, 4))])

@@ -1,6 +1,7 @@
 import copy
 import functools
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -15,6 +16,7 @@ from trainables.jacobian_ode.config import Config
 from trainables.jacobian_ode.data import TASK_STREAM, HeldOut, load
 from trainables.jacobian_ode.method import method
 from trainables.jacobian_ode.model import Untrained
+from trainables.jacobian_ode.rollout import Anchored
 from trainables.jacobian_ode.systems import SYSTEMS
 
 SMOKE = method.smoke()
@@ -92,29 +94,39 @@ class Exact:
 
 @pytest.mark.slow
 def test_the_loss_is_the_weighted_sum_of_its_parts(data):
-    config = changed(loop_weight=0.5, jacobian_weight=0.25, l1_weight=0.125)
+    config = changed(loop_weight=0.5, pair_weight=2.0, jacobian_weight=0.25, l1_weight=0.125)
     loss, _ = loss_and_gradient(config, data)
     parts = {name: float(value) for name, value in loss.components.items()}
-    assert all(parts[name] > 0 for name in ("trajectory", "loop", "jacobian", "l1"))
-    expected = parts["trajectory"] + 0.5 * parts["loop"] + 0.25 * parts["jacobian"] + 0.125 * parts["l1"]
+    assert all(parts[name] > 0 for name in ("trajectory", "loop", "pair", "jacobian", "l1"))
+    expected = parts["trajectory"] + 0.5 * parts["loop"] + 2 * parts["pair"]
+    expected += 0.25 * parts["jacobian"] + 0.125 * parts["l1"]
     np.testing.assert_allclose(loss.value, expected, rtol=1e-5)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("fields", [{"loop_weight": 0.0}, {"loop_closure": False}, {"model": "neural_ode"}])
-def test_without_weight_no_loop_is_computed(data, monkeypatch, fields):
+@pytest.mark.parametrize(
+    ("term", "closure", "fields"),
+    [
+        ("loop", "loop_closure", {"loop_weight": 0.0}),
+        ("loop", "loop_closure", {"loop_closure": False}),
+        ("loop", "loop_closure", {"model": "neural_ode"}),
+        ("pair", "pair_closure", {"pair_weight": 0.0}),
+        ("pair", "pair_closure", {"pair_weight": 1.0, "model": "neural_ode"}),
+    ],
+)
+def test_without_weight_no_loop_and_no_pair_is_computed(data, monkeypatch, term, closure, fields):
     ran = []
 
     def loud(*args):
         jax.debug.callback(lambda: ran.append(True))
         return jnp.ones(())
 
-    monkeypatch.setattr(losses, "loop_closure", loud)
+    monkeypatch.setattr(losses, closure, loud)
     compiled.cache_clear()
     loss, _ = loss_and_gradient(changed(**fields), data)
     jax.effects_barrier()
     compiled.cache_clear()
-    assert loss.components["loop"] == 0
+    assert loss.components[term] == 0
     assert not ran
 
 
@@ -288,6 +300,37 @@ def test_least_squares_starts_runs_at_the_state_that_it_fits(data):
 
 
 @pytest.mark.slow
+def test_the_field_at_a_learned_anchor_is_trained_and_its_place_is_not(data):
+    config = changed(anchor="learned", base_point="least_squares", noise=0.1)
+    training = Training(Program(method, config), config, data)
+    before = jax.tree.map(np.asarray, training.state.params)
+    while not (report := training.advance()).ending:
+        pass
+    assert report.ending == "completed"
+    after = jax.tree.map(np.asarray, training.state.params)
+    assert np.abs(after.at_anchor - before.at_anchor).min() > 1e-3
+    assert np.array_equal(after.anchor, np.zeros(2))
+    metrics = training.results().metrics
+    assert metrics["val_one_step_over_persistence"] < 1
+    assert np.isfinite([metrics["test_free_lyapunov_1"], metrics["val_noisy_free_running_mse"]]).all()
+
+
+@pytest.mark.slow
+def test_with_a_learned_anchor_a_run_depends_on_its_start_alone(data):
+    config = changed(anchor="learned", pair_weight=1.0)
+    hyper, model, (z, noise, scaling) = start(config, data)
+    model = eqx.tree_at(lambda model: model.at_anchor, model, jnp.asarray([1.0, -2.0]))
+    other = np.array(z)
+    other[:, : config.traj_init_steps - 1] += 1.0
+    losses_of = [
+        method.loss(config, hyper, model, (given, noise, scaling), jax.random.key(0), jnp.asarray(0)).components
+        for given in (z, jnp.asarray(other))
+    ]
+    assert losses_of[0]["trajectory"] == losses_of[1]["trajectory"]
+    assert losses_of[0]["pair"] == 0
+
+
+@pytest.mark.slow
 def test_recordings_report_no_error_of_the_jacobian(store, tmp_path):
     x = np.stack([np.sin(np.arange(60) / 5 + k) for k in range(12)]).reshape(6, 2, 60).swapaxes(1, 2)
     np.savez(tmp_path / "waves.npz", x=x, dt=0.1)
@@ -331,11 +374,14 @@ def test_the_jacobian_of_lorenz_is_learned(store):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["jacobian", "neural_ode"])
+@pytest.mark.parametrize("kind", ["jacobian", "neural_ode", "anchored"])
 def test_a_model_in_other_units_is_the_same_dynamics(data, kind):
-    _, model, _ = start(changed(model=kind), data)
+    _, model, _ = start(changed(**({"anchor": "learned"} if kind == "anchored" else {"model": kind})), data)
     own = Untrained(jnp.ones(()), *map(jnp.asarray, data.phases[0].scaling))
-    model = type(model)(model.network, own)
+    model = eqx.tree_at(lambda model: model.untrained, model, own)
+    if kind == "anchored":
+        state, field = jnp.asarray([0.25, -0.5]), jnp.asarray([1.0, -2.0])
+        model = eqx.tree_at(lambda model: (model.anchor, model.at_anchor), model, (state, field))
     same = model.in_units(own.mean, own.std, own.dt, own.time)
     assert all(np.array_equal(*pair) for pair in zip(jax.tree.leaves(same), jax.tree.leaves(model), strict=True))
     mean, std = own.mean + jnp.asarray([1.0, -2.0]), own.std * jnp.asarray([3.0, 0.5])
@@ -347,6 +393,12 @@ def test_a_model_in_other_units_is_the_same_dynamics(data, kind):
     )
     if kind == "neural_ode":
         np.testing.assert_allclose(std * other.field(there), own.std * model.field(here), rtol=1e-4, atol=1e-5)
+    if kind == "anchored":
+        first, second = (
+            Anchored(one, one.anchor, one.scaled(one.at_anchor), "gauss_legendre", 4).field(z)
+            for one, z in ((other, there), (model, here))
+        )
+        np.testing.assert_allclose(std * first, own.std * second, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.slow

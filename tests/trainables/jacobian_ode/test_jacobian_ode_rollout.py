@@ -181,6 +181,18 @@ def test_the_field_is_that_of_the_base_point_plus_the_integral():
     np.testing.assert_allclose(both[1], exact(lorenz).jacobian(away), rtol=1e-12)
 
 
+@pytest.mark.parametrize("shape", [(4,), (2, 5)])
+def test_one_anchor_gives_the_field_at_any_batch_of_states(shape):
+    anchor = jnp.asarray([0.5, -1.0, 20.0])
+    anchored = Anchored(exact(lorenz), anchor, lorenz(anchor), "gauss_legendre", 3)
+    x = states(int(np.prod(shape)), 3).reshape(*shape, 3)
+    np.testing.assert_allclose(anchored.field(x), lorenz(x), rtol=1e-10, atol=1e-9)
+    flat = x.reshape(-1, 3)
+    field, J = anchored.field_and_jacobian(flat)
+    np.testing.assert_allclose(field, lorenz(flat), rtol=1e-10, atol=1e-9)
+    np.testing.assert_allclose(J, exact(lorenz).jacobian(flat), rtol=1e-12)
+
+
 # -- running it
 
 
@@ -269,6 +281,43 @@ def test_loops_of_a_jacobian_that_is_none_do_not_close():
     np.testing.assert_allclose(
         losses.loop_integrals(Pointwise(rotating), square, "trapezoid", 5), [[8.0, 0.0]], atol=1e-12
     )
+
+
+# -- pairs of windows
+
+
+@pytest.mark.parametrize("system", FIELDS)
+def test_pairs_of_an_exact_jacobian_and_its_field_leave_nothing(system):
+    field, n = FIELDS[system]
+    base = states(6, n)
+    assert float(losses.pair_closure(exact(field), base, field(base), "gauss_legendre", 3)) < 1e-20
+
+
+def test_a_pair_sees_a_jacobian_that_is_wrong_across_the_flow():
+    # The field is (1, 3 y), and the Jacobian knows nothing of y: right along the flow, which is a line of y = 0.
+    base = jnp.asarray([[0.0, 0.0], [1.0, 2.0], [5.0, -1.0]])
+    at_base = jnp.stack([jnp.ones(3), 3 * base[:, 1]], 1)
+    none = Pointwise(lambda x: jnp.zeros((*x.shape, 2)))
+    squares = np.square([6.0, -9.0, 3.0])  # each pair twice, since three windows have no more
+    expected = squares.mean() / 2  # of two components, one of which is right
+    assert float(losses.pair_closure(none, base, at_base, "gauss_legendre", 3)) == pytest.approx(expected)
+
+
+def test_a_window_is_paired_with_the_next_few_and_never_with_itself():
+    pairs = []
+
+    class Recorded(Pointwise):
+        def weighted_jacobians(self, points, weights):
+            pairs.extend((round(float(line[0, 0])), round(float(line[-1, 0]))) for line in points.reshape(-1, 2, 1))
+            return super().weighted_jacobians(points, weights)
+
+    base = jnp.arange(7.0)[:, None]
+    losses.pair_closure(Recorded(lambda x: jnp.zeros((*x.shape, 1))), base, base, "trapezoid", 2)
+    assert sorted(pairs) == sorted((b, (b + shift) % 7) for b in range(7) for shift in range(1, losses.PARTNERS + 1))
+
+
+def test_one_window_has_no_pair():
+    assert losses.pair_closure(exact(FIELDS["lorenz"][0]), states(1, 3), states(1, 3), "gauss_legendre", 3) == 0
 
 
 def small_model(kind="jacobian", n=2, hidden=(7,)):
