@@ -311,7 +311,6 @@ def test_the_field_at_a_learned_anchor_is_trained_and_its_place_is_not(data):
     assert np.abs(after.at_anchor - before.at_anchor).min() > 1e-3
     assert np.array_equal(after.anchor, np.zeros(2))
     metrics = training.results().metrics
-    assert metrics["val_one_step_over_persistence"] < 1
     assert np.isfinite([metrics["test_free_lyapunov_1"], metrics["val_noisy_free_running_mse"]]).all()
 
 
