@@ -48,6 +48,7 @@ CHANGES: Mapping[str, Mapping[str, Any]] = {
     "warm-up of 400": {"warmup_steps": 400},
     "segments of 10": {"segment_length": 10},
     "segments of 36": {"segment_length": 36},
+    "segments of 36, head unit": {"segment_length": 36, "head": "mlp_4D_unit"},
     "width 128": {"width": 128},
 }
 """What is tried beside the preset cosine."""

@@ -44,6 +44,7 @@ class TwoBody(Method[Config]):
             depth=1,
             batch_size=16,
             report_every=20,
+            warmup_steps=5,
             curriculum=(CurriculumPhase(steps=40, window=(0.0, 0.25), segment_length=9), CurriculumPhase(steps=40)),
         )
 

@@ -1,6 +1,6 @@
 from typing import Annotated, ClassVar
 
-from pydantic import model_validator
+from pydantic import create_model, model_validator
 
 from cluster.state.outcomes import Outcome
 from cluster.state.records import load_trials
@@ -8,6 +8,7 @@ from cluster.study.second_try import begun_problems
 from tests.methods.ripple.config import Config
 from tests.searching import quadratic, result
 from trainables._shared.config import NUMERIC
+from trainables.two_body.config import Config as TwoBody
 
 
 def test_a_trial_taken_up_again_keeps_the_config_it_began_with(make_search):
@@ -76,6 +77,27 @@ def test_a_default_that_only_some_trials_leave_to_the_method_is_kept_too(make_se
     configs = [record.config for record in load_trials(search.paths)]
     assert configs[0]["trouble"] == "nan"
     assert {config["shift"] for config in configs if config["trouble"] == "none"} == {1.0}
+
+
+def test_a_two_body_search_from_before_the_cosine_goes_on_in_the_source_s_setting(make_search):
+    before = TwoBody.presets["source"]
+    fields = TwoBody.model_fields
+    earlier = create_model("Config", __base__=TwoBody, **{n: (fields[n].annotation, before[n]) for n in before})
+    space = {"width": [16, 32], "head": ["mlp_rtn", "mlp_4D_abs"]}
+    parts = {"trainable": "two_body", "objective": {"metric": "val_accel_error_pct"}, "space": space}
+    search = make_search(**parts, sampler={"name": "grid"}, budget={})
+    search.config_type = earlier
+    begun = search.open().ask().config
+    search.config_type = TwoBody
+    study = search.open()
+    configs = [study.ask().config for _ in range(4)]
+    assert configs[0] == begun
+    kept = {name: value for name, value in before.items() if name != "head"}
+    assert [{name: config[name] for name in kept} for config in configs] == [kept] * 4
+    another = make_search(**parts, name="another")
+    another.config_type = TwoBody
+    new = another.open().ask().config
+    assert all(new[name] != value for name, value in kept.items())
 
 
 class Extended(Config):
