@@ -1,11 +1,13 @@
 """MeanFlow inverse kinematics: the objectives beside each other, and the error against training time, extrapolated.
 
     python -m benchmarks.meanflow_ik [--preset panda] [--set width=256 blocks=3 batch_size=512]
-        [--objectives meanflow improved flow_matching] [--steps 1000 2000 4000] [--seeds 1] [--results FILE]
+        [--objectives meanflow improved flow_matching] [--steps 1000 2000 4000 | --seconds 30 120] [--seeds 1]
+        [--results FILE]
 
-Each objective is trained for each number of steps, from the start and with its whole schedule: the middle of a longer
-training has another learning rate, and says little about a shorter one. Every training is in the results file once it
-is done, and not made again. The seconds are of the processor, of training and validation without compilation. The
+Each objective is trained for each length, from the start and with its whole schedule: the middle of a longer training
+has another learning rate, and says little about a shorter one. A length is a number of steps, or as many steps as take
+so many seconds, as a few of them say beforehand. Every training is in the results file once it is done, and not made
+again. The seconds are of the processor, of training and validation without compilation. The
 line through log(error) against log(seconds) is extrapolated to the published errors, which were reached on GPUs.
 """
 
@@ -23,6 +25,7 @@ from trainables._shared.program import ProgramCache
 from trainables._shared.training import Training
 from trainables.meanflow_ik.config import Config
 from trainables.meanflow_ik.method import method
+from trainables.meanflow_ik.metric_names import POLISHED
 
 PUBLISHED_MM = {"IKFlow": 7.7, "GraphDiff-IK": 3.5, "ViIK": 3.0}
 """Mean position errors on the Panda, after training on GPUs."""
@@ -30,16 +33,32 @@ STEPS_OF = {"flow_matching": (1, 2, 5, 20)}
 """Sampling steps of an objective's test poses, where the default's are too few."""
 HEAD = (
     "objective", "steps", "seed", "training s", "sampling steps", "median mm", "mean mm", "median deg", "success %",
-    "beyond limits %", "best of 8, mm", "reached, polished %", "random, polished %",
+    "beyond limits %", "best of 8, mm", "spread deg", "polished: reached %", "spread deg", "random polished: reached %",
+    "spread deg",
 )  # fmt: skip
+PACE_STEPS = 20
+"""Steps that say how long one takes."""
 
 
-def trained(config: Config, programs: ProgramCache) -> dict[str, Any]:
-    """Train a config to its end; return its metrics on the test poses, and the seconds of the processor it took."""
+def trained(config: Config, programs: ProgramCache, seconds: float | None = None) -> dict[str, Any]:
+    """Train a config to its end; return its metrics on the test poses, and the seconds of the processor it took.
+
+    With `seconds`, as many steps as take about so long, in hundreds and at least one of them, with five reports.
+    """
     data = method.data(config, DatasetStore())
-    # A step of a training of the same program, so that it is compiled.
-    first = config.model_copy(update={"steps": config.warmup_steps + 1, "report_every": 1})
-    Training(programs.get(method, first), first, data).advance()
+    # Some steps of a training of the same program, so that it is compiled, and how long they take afterwards.
+    first = config.model_copy(update={"steps": config.warmup_steps + 3 * PACE_STEPS, "report_every": PACE_STEPS})
+    ahead = Training(programs.get(method, first), first, data)
+    ahead.advance()
+    if seconds is not None:
+        times = [time.process_time()]
+        for _ in range(2):
+            ahead.advance()
+            times.append(time.process_time())
+        steps = max(100, round(seconds * PACE_STEPS / float(np.diff(times).min()), -2))
+        config = Config.of_values(
+            {**config.model_dump(mode="json"), "steps": steps, "report_every": max(1, steps // 5)}
+        )
     training = Training(programs.get(method, config), config, data)
     curve, began = [], time.process_time()
     while True:
@@ -50,7 +69,7 @@ def trained(config: Config, programs: ProgramCache) -> dict[str, Any]:
             break
     tests = training.test() if report.ending == "completed" else {}
     metrics = {name: value for result in tests.values() for name, value in result.metrics.items()}
-    return {"ending": report.ending, "seconds": spent, "metrics": metrics, "curve": curve}
+    return {"ending": report.ending, "steps": config.steps, "seconds": spent, "metrics": metrics, "curve": curve}
 
 
 def power_law(seconds: Sequence[float], errors: Sequence[float]) -> tuple[float, float]:
@@ -84,9 +103,10 @@ def rows(results: Mapping[str, Any]) -> list[list[str]]:
                 found.append([*head, str(num), one["ending"]])
                 continue
             names = ("median_position_error_mm", "mean_position_error_mm", "median_rotation_error_deg", "success_pct")
-            names = (*names, "limit_violation_pct", "best_of_8_median_position_error_mm")
+            names = (*names, "limit_violation_pct", "best_of_8_median_position_error_mm", "spread_deg")
             shown = [f"{metrics[start + name]:.3g}" for name in names]
-            polished = [f"{metrics[f'test_{name}_reached_pct']:.3g}" for name in ("polished", "random_polished")]
+            figures = [f"test_{name}_{kind}" for name in POLISHED for kind in ("reached_pct", "spread_deg")]
+            polished = [f"{metrics[name]:.3g}" for name in figures]
             found.append([*head, str(num), *shown, *polished])
     return found
 
@@ -135,36 +155,35 @@ def main() -> None:
     parser.add_argument("--preset", choices=list(Config.presets), default="panda")
     parser.add_argument("--set", nargs="*", default=[], metavar="FIELD=VALUE", help="fields unlike the preset's")
     parser.add_argument("--objectives", nargs="+", default=["meanflow", "improved", "flow_matching"])
-    parser.add_argument("--steps", nargs="+", type=int, default=[1000, 2000, 4000])
+    lengths = parser.add_mutually_exclusive_group()
+    lengths.add_argument("--steps", nargs="+", type=int, default=[1000, 2000, 4000])
+    lengths.add_argument("--seconds", nargs="+", type=float, help="trainings of about so many seconds of the processor")
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--results", type=Path, default=Path("meanflow_ik.json"))
     given = parser.parse_args()
     results: dict[str, Any] = json.loads(given.results.read_text()) if given.results.exists() else {}
     programs = ProgramCache()
     base = {**Config.presets[given.preset], **_settings(given.set)}
-    for steps in given.steps:
+    for length in given.seconds or given.steps:
         for objective in given.objectives:
             for seed in range(given.seeds):
-                values = {
-                    **base,
-                    "objective": objective,
-                    "steps": steps,
-                    "seed": seed,
-                    "report_every": max(1, steps // 4),
-                }
-                # The same for all lengths, which share a program.
-                values["warmup_steps"] = min(base["warmup_steps"], min(given.steps) // 4)
+                values = {**base, "objective": objective, "seed": seed}
+                if given.seconds is None:
+                    values |= {"steps": length, "report_every": max(1, length // 4)}
+                    # The same for all lengths, which share a program.
+                    values["warmup_steps"] = min(base["warmup_steps"], min(given.steps) // 4)
                 values["test_steps"] = list(STEPS_OF.get(objective, (1, 2, 5)))
                 values["sampling_steps"] = max(values["test_steps"]) if objective == "flow_matching" else 1
                 config = Config.of_values(values)
-                key = json.dumps(values, sort_keys=True)
+                key = json.dumps({**values, "seconds": length} if given.seconds else values, sort_keys=True)
                 if key not in results:
                     results[key] = {
-                        "objective": objective, "steps": steps, "seed": seed, "test_steps": values["test_steps"],
-                        **trained(config, programs),
+                        "objective": objective, "seed": seed, "test_steps": values["test_steps"],
+                        **trained(config, programs, length if given.seconds else None),
                     }  # fmt: skip
                     given.results.write_text(json.dumps(results, indent=1))
-                    print(f"{objective}, {steps} steps, seed {seed}: {results[key]['seconds']:.0f} s", flush=True)
+                    said = f"{objective}, {results[key]['steps']} steps, seed {seed}: {results[key]['seconds']:.0f} s"
+                    print(said, flush=True)
     print(report(results))
 
 

@@ -22,6 +22,8 @@ DatasetName = Literal["on_the_fly", "generated", "file"]
 ObjectiveName = Literal["meanflow", "improved", "flow_matching"]
 TimesName = Literal["logit_normal", "uniform"]
 ActivationName = Literal["silu", "gelu", "tanh"]
+PredictionName = Literal["velocity", "sample"]
+JointAnglesName = Literal["absolute", "relative"]
 PrecisionName = Literal["float32", "bfloat16"]
 NumSteps = Annotated[int, Field(ge=1, le=1000)]
 
@@ -44,6 +46,7 @@ class Config(MethodConfig):
         "train_residual": "mean |residual|^2 before its weight, in squared half ranges of a joint",
         "train_instantaneous": "likewise of the examples with r = t; 0 where there are none",
         "train_average": "likewise of the examples with r < t; 0 where there are none",
+        "train_pose": "mean distance of one-step solutions from their poses, in metres; 0 where there are none",
         **TRAINING_METRICS,
     }
     metric_modes: ClassVar[Mapping[str, Literal["min", "max"]]] = {
@@ -56,6 +59,7 @@ class Config(MethodConfig):
         "train_residual": "min",
         "train_instantaneous": "min",
         "train_average": "min",
+        "train_pose": "min",
     }
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "panda": {
@@ -79,11 +83,17 @@ class Config(MethodConfig):
         "num_validation": ("val_*",),
         "num_test": ("test_*",),
         "test_steps": ("test_*",),
-        **dict.fromkeys(("objective", "equal_share", "latent_scale"), TRAINING),
+        **dict.fromkeys(("objective", "equal_share", "latent_scale", "joint_angles"), TRAINING),
         **dict.fromkeys(("time_distribution", "time_mean", "time_std"), TRAINING),
-        **dict.fromkeys(("weight_power", "weight_offset"), ("train_loss",)),
+        **dict.fromkeys(("weight_power", "weight_offset", "pose_weight"), ("train_loss",)),
+        "pose_share": ("train_loss", "train_pose"),
     }
-    predicts_by: ClassVar[Collection[str]] = ("sampling_steps", "latent_scale", "objective", "precision")
+    predicts_by: ClassVar[Collection[str]] = (
+        "sampling_steps", "latent_scale", "objective", "precision", "joint_angles", "prediction",
+    )  # fmt: skip
+    later_fields: ClassVar[Mapping[str, Any]] = {
+        "joint_angles": "absolute", "prediction": "velocity", "pose_share": 0.0, "pose_weight": 1.0,
+    }  # fmt: skip
 
     learning_rate: Annotated[float, Field(gt=0), NUMERIC] = 1e-3
     """AdamW's peak learning rate."""
@@ -142,6 +152,17 @@ class Config(MethodConfig):
     ema_decay: Annotated[float, Field(ge=0, lt=1), NUMERIC] = 0.999
     """Decay of the exponential moving average of the parameters that is validated and kept; less in the first steps."""
 
+    pose_share: float = Field(default=0.25, ge=0.0, le=1.0)
+    """Share of a batch from whose poses solutions are sampled in one step, noise to data, so that forward kinematics
+    tells how far they are off; their mean distance is added to the loss. 0: none, the loss is MeanFlow's alone."""
+    pose_weight: Annotated[float, Field(ge=0), NUMERIC] = 1.0
+    """Weight of that distance, in metres; a radian of rotation, or beyond a joint's limit, counts as 0.3 m."""
+
+    joint_angles: JointAnglesName = "relative"
+    """`absolute`: all joints scaled by their limits; `relative`: the first and the last one measured from the target's
+    azimuth about the base's axis and its roll about the flange's, on which the other joints do not depend."""
+    prediction: PredictionName = "sample"
+    """What the network puts out: the velocity u; or a `sample` x, u being (z - x) / t, so that one step ends at x."""
     width: int = Field(default=512, ge=1)
     """Units of a hidden layer."""
     blocks: int = Field(default=4, ge=0)
@@ -184,6 +205,11 @@ class Config(MethodConfig):
         """Examples of a batch with r = t: the share is of a whole batch, so that no random number decides."""
         return self.batch_size if self.objective == "flow_matching" else round(self.equal_share * self.batch_size)
 
+    @property
+    def num_posed(self) -> int:
+        """Examples of a batch whose poses are solved in one step; none if a step is none, with flow matching."""
+        return 0 if self.objective == "flow_matching" else round(self.pose_share * self.batch_size)
+
     def check_task(self, task: Any) -> None:
         """Raise ConfigError if the task's poses are another robot's, or would be among those that are trained on."""
         if task.robot != self.robot:
@@ -213,7 +239,7 @@ class Config(MethodConfig):
     def for_evaluation(self) -> Self:
         """Return the config that evaluation gets: whether r follows t is all that it needs of the objective."""
         unread = {"steps", "report_every", "num_samples", "data_seed", "num_validation", "num_test", "batch_size"}
-        unread |= {"schedule", "warmup_steps", "clip_norm", "equal_share"}
+        unread |= {"schedule", "warmup_steps", "clip_norm", "equal_share", "pose_share"}
         same = {"objective": "meanflow"} if self.objective == "improved" else {}
         return super().for_training().model_copy(update={**self._defaults(unread), **same})
 
@@ -244,6 +270,9 @@ class Config(MethodConfig):
         unused = {}
         if self.objective == "flow_matching":
             unused["equal_share"] = "objective flow_matching has r = t always"
+            unused |= dict.fromkeys(("pose_share", "pose_weight"), "objective flow_matching has no single step to data")
+        elif self.num_posed == 0:
+            unused["pose_weight"] = "with pose_share 0 no solutions are sampled in training"
         if self.time_distribution == "uniform":
             unused |= dict.fromkeys(("time_mean", "time_std"), "times are uniform")
         if self.weight_power == 0:

@@ -21,6 +21,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from trainables._shared.choice import Choice
+from trainables.meanflow_ik.data import METRES_PER_RADIAN
+from trainables.meanflow_ik.kinematics import Pose
+
+ROUNDED_M = 0.01
+"""Distance from which on a pose's distance counts fully."""
 
 Latent = Float[Array, "batch joints"]
 Times = Float[Array, " batch"]
@@ -100,6 +105,23 @@ def weights(
     by how well they are known (Geng et al. 2025, section 4.3).
     """
     return (jax.lax.stop_gradient(squares) + offset) ** -power
+
+
+def pose_distance(
+    reached: Pose, target: Pose, q: Float[Array, "batch joints"], limits: tuple[Array, Array]
+) -> Float[Array, ""]:
+    """Return the mean distance in metres of joint angles q, which reach these poses (batch), from being solutions.
+
+    A radian of rotation counts as `METRES_PER_RADIAN`, and so does one by which a joint is beyond its limits. Squared,
+    a rotation's share is that of the 9 numbers' differences, which is the angle's where it is small and has a gradient
+    everywhere. Near 0 the distance is a parabola, of `ROUNDED_M`, as that of a point has no gradient there.
+    """
+    moved = jnp.sum((reached.position - target.position) ** 2, axis=-1)
+    turned = jnp.sum((reached.rotation - target.rotation) ** 2, axis=(-2, -1)) / 2
+    low, high = limits
+    beyond = jnp.sum((q - jnp.clip(q, low, high)) ** 2, axis=-1)
+    square = moved + METRES_PER_RADIAN**2 * (turned + beyond)
+    return jnp.mean(jnp.sqrt(square + ROUNDED_M**2) - ROUNDED_M)
 
 
 def mean_over(squares: Float[Array, " batch"], start: int, stop: int) -> Float[Array, ""]:

@@ -14,12 +14,13 @@ from trainables._shared.contract import Hyper, Loss, Method, Phase, TestResult, 
 from trainables._shared.datasets import DatasetStore
 from trainables.meanflow_ik import losses
 from trainables.meanflow_ik.config import NUM_VALIDATION_SOLUTIONS, Config
+from trainables.meanflow_ik.coordinates import Scaling, Seen, from_latent, seen_from_its_azimuth, to_latent
 from trainables.meanflow_ik.data import Limits, Targets, held_out_test, load, targets, training_arrays
 from trainables.meanflow_ik.files import Samples
 from trainables.meanflow_ik.kinematics import Pose, forward_kinematics, pose_errors
 from trainables.meanflow_ik.metric_names import NUM_POLISHED, SUCCESS_DEG, SUCCESS_MM
 from trainables.meanflow_ik.metrics import pose_table, score_metrics
-from trainables.meanflow_ik.model import Model, averaged, condition, from_latent, to_latent
+from trainables.meanflow_ik.model import Model, averaged, condition
 from trainables.meanflow_ik.polish import polish
 from trainables.meanflow_ik.poses import read_poses
 from trainables.meanflow_ik.robots import ROBOTS
@@ -101,7 +102,10 @@ class MeanFlowIK(Method[Config]):
     ) -> Loss:
         """Return the mean of the weighted squared residuals, and the model with its average one step later."""
         q, position, rotation, limits = batch
-        x = to_latent(q, limits, hyper["latent_scale"])
+        scaling = Scaling(*limits, hyper["latent_scale"])
+        target, robot = Pose(position, rotation), ROBOTS[config.robot]
+        seen = _seen(config, target)
+        x = to_latent(q, scaling, seen)
         # All that is random comes from one draw: each takes XLA seconds to compile.
         draws = jax.random.normal(key, (x.shape[0], x.shape[1] + 2))
         noise = draws[:, 2:]
@@ -109,7 +113,7 @@ class MeanFlowIK(Method[Config]):
         distribution, mean, std = (hyper[f"time_{name}"] for name in ("distribution", "mean", "std"))
         r, t = losses.times_from(draws[:, :2], distribution, mean, std, num_equal)
         z, v = (1 - t[:, None]) * x + t[:, None] * noise, noise - x
-        pose = condition(ROBOTS[config.robot], config.pose_frequencies, position, rotation)
+        pose = condition(robot, config.pose_frequencies, *target, seen)
         improved = config.objective == "improved"
         found = losses.residuals(model.network, z, r, t, v, pose, num_equal=num_equal, improved=improved)
         squares = jnp.sum(found**2, axis=-1)
@@ -119,10 +123,20 @@ class MeanFlowIK(Method[Config]):
             "instantaneous": losses.mean_over(squares, 0, num_equal),
             "average": losses.mean_over(squares, num_equal, config.batch_size),
         }
+        distance, num_posed = jnp.zeros(()), config.num_posed
+        if num_posed:
+            last = slice(config.batch_size - num_posed, None)
+            ends = jnp.zeros(num_posed), jnp.ones(num_posed)
+            solved = noise[last] - model.network(noise[last], *ends, pose[last])
+            near, wanted = (jax.tree.map(lambda array: array[last], tree) for tree in (seen, target))
+            found_q = from_latent(solved, scaling, near)
+            distance = losses.pose_distance(forward_kinematics(robot, found_q), wanted, found_q, limits)
+        parts["pose"] = distance
         # An average over as many steps as there have been, at first: it would remember the random start for long.
         decay = jnp.minimum(hyper["ema_decay"], (1.0 + step) / (10.0 + step))
         after = eqx.tree_at(lambda m: m.average, model, averaged(model.average, model.network, decay))
-        return Loss(jnp.mean(weights * squares), parts, jnp.asarray(True), after)
+        value = jnp.mean(weights * squares) + hyper["pose_weight"] * distance
+        return Loss(value, parts, jnp.asarray(True), after)
 
     def validate(self, config: Config, hyper: Hyper, model: Any, data: PyTree[Array]) -> dict[str, Float[Array, ""]]:
         """Return the errors of 8 solutions of each validation pose, from noise that is always the same."""
@@ -188,11 +202,18 @@ def solutions(
 
     Once for each number of steps; `scale` is the config's `latent_scale`. Joint angles may be beyond their limits.
     """
-    pose = condition(ROBOTS[config.robot], config.pose_frequencies, target.position, target.rotation)
+    seen = _seen(config, target)
+    pose = condition(ROBOTS[config.robot], config.pose_frequencies, *target, seen)
     every = jnp.repeat(pose, noise.shape[1], axis=0)
+    near = jax.tree.map(lambda array: jnp.repeat(array, noise.shape[1], axis=0), seen)
     flat = noise.reshape(-1, noise.shape[-1])
     found = sample(model.average, flat, every, numbers, by_average=config.objective != "flow_matching")
-    return [from_latent(x, (model.low, model.high), scale).reshape(noise.shape) for x in found]
+    return [from_latent(x, Scaling(model.low, model.high, scale), near).reshape(noise.shape) for x in found]
+
+
+def _seen(config: Config, target: Pose) -> Seen | None:
+    """Return where the outer joints of a config are measured from; None if they are not relative."""
+    return seen_from_its_azimuth(ROBOTS[config.robot], *target) if config.joint_angles == "relative" else None
 
 
 def polish_all(config: Config, limits: tuple[Array, Array], target: Pose, q: Joints) -> Joints:

@@ -56,6 +56,10 @@ def final_metric_names(test_steps: Sequence[int]) -> dict[str, str]:
             f"share of test poses that one of {NUM_POLISHED} {what} reaches within {REACHED_MM:g} mm, "
             f"{REACHED_DEG:g} degrees and the joint limits, in percent"
         )
+        metrics[f"test_{name}_spread_deg"] = (
+            f"standard deviation of a joint over those of {NUM_POLISHED} {what} that reach their pose, in degrees, "
+            "mean over poses that two reach: how different solutions there are"
+        )
     metrics |= {
         f"test_nearest_{error}": f"{what}; joint angles, of 10 000 to train on, whose pose is nearest: a baseline"
         for error, what in ERRORS.items()

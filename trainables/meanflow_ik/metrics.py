@@ -83,16 +83,24 @@ def step_metrics(robot: Robot, target: Targets, q: Solutions, steps: int) -> dic
     return found
 
 
-def spread_deg(q: Solutions) -> float:
-    """Return the standard deviation of a joint over the solutions of a pose, in degrees, mean over joints and poses."""
-    return float(np.degrees(np.asarray(q, np.float64).std(1)).mean())
+def spread_deg(q: Solutions, counted: Bool[np.ndarray, "n solutions"] | None = None) -> float:
+    """Return the standard deviation of a joint over the solutions of a pose, in degrees, mean over joints and poses.
+
+    Of the solutions that are counted, and the poses that have two of them; 0 if no pose has.
+    """
+    if counted is None:
+        return float(np.degrees(np.asarray(q, np.float64).std(1)).mean())
+    spreads = [
+        one[is_counted].std(0).mean() for one, is_counted in zip(q, counted, strict=True) if is_counted.sum() > 1
+    ]
+    return float(np.degrees(np.mean(spreads))) if spreads else 0.0
 
 
-def reached_pct(robot: Robot, target: Targets, q: Solutions) -> float:
-    """Return the share of poses, in percent, that one of their polished solutions reaches within the limits."""
+def is_there(robot: Robot, target: Targets, q: Solutions) -> Bool[np.ndarray, "n solutions"]:
+    """Return whether polished solutions reach their pose within the limits."""
     errors = errors_of(robot, Pose(target.position, target.rotation), q)
-    is_there = (errors.position_mm < REACHED_MM) & (errors.rotation_deg < REACHED_DEG) & ~is_outside(q, target.limits)
-    return 100 * float(is_there.any(1).mean())
+    is_near = (errors.position_mm < REACHED_MM) & (errors.rotation_deg < REACHED_DEG)
+    return is_near & ~is_outside(q, target.limits)
 
 
 def score_metrics(
@@ -107,7 +115,9 @@ def score_metrics(
     for steps, q in solutions.items():
         found |= step_metrics(robot, target, q, steps)
     for name in POLISHED:
-        found[f"test_{name}_reached_pct"] = reached_pct(robot, target, polished[name])
+        there = is_there(robot, target, polished[name])
+        found[f"test_{name}_reached_pct"] = 100 * float(there.any(1).mean())
+        found[f"test_{name}_spread_deg"] = spread_deg(np.asarray(polished[name], np.float64), there)
     errors = errors_of(robot, Pose(target.position, target.rotation), nearest[:, None])
     return found | {f"test_nearest_{name}": value for name, value in figures(errors).items()}
 

@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from trainables.meanflow_ik.config import Config
+from trainables.meanflow_ik.config import Config, JointAnglesName
+from trainables.meanflow_ik.coordinates import Seen
 from trainables.meanflow_ik.data import limits_of
 from trainables.meanflow_ik.robots import ROBOTS, Robot
 from trainables.meanflow_ik.rotations import six_d_from_matrix
@@ -20,6 +21,9 @@ ACTIVATIONS: Mapping[str, Callable[[Array], Array]] = {
 }
 TIME_FREQUENCIES = (1.0, 2.0, 4.0)
 """In half turns from 0 to 1: the loss has the derivative by t in it, which higher ones would make large."""
+
+EARLIEST = 0.05
+"""Where the output is a sample, velocities are as if t were no less: they would grow as 1 / t."""
 
 Latent = Float[Array, "batch joints"]
 Times = Float[Array, " batch"]
@@ -43,21 +47,32 @@ def _normalised(h: Float[Array, "batch width"]) -> Float[Array, "batch width"]:
 
 
 def condition(
-    robot: Robot, frequencies: int, position: Float[Array, "batch 3"], rotation: Float[Array, "batch 3 3"]
+    robot: Robot,
+    frequencies: int,
+    position: Float[Array, "batch 3"],
+    rotation: Float[Array, "batch 3 3"],
+    seen: Seen | None = None,
 ) -> Condition:
     """Return what the network sees of target poses: position in units of the workspace, and rotation in 6-D.
 
-    And sines and cosines of that position, if there are to be frequencies. Positions are in metres.
+    With `seen`, the wrist from there, the flange's axis, and sine and cosine of azimuth and roll. And sines and cosines
+    of the position, if there are to be frequencies. Positions are in metres.
     """
-    scaled = (position - jnp.array([0.0, 0.0, robot.shoulder])) / robot.reach
+    if seen is None:
+        scaled = (position - jnp.array([0.0, 0.0, robot.shoulder])) / robot.reach
+        rest = [six_d_from_matrix(rotation)]
+    else:
+        scaled = (seen.wrist - jnp.array([0.0, robot.shoulder])) / robot.reach
+        turns = jnp.stack([seen.azimuth, seen.roll], axis=-1)
+        rest = [seen.axis, jnp.sin(turns), jnp.cos(turns)]
     angles = [jnp.pi * 2.0**k * scaled for k in range(frequencies)]
     waves = [wave(angle) for angle in angles for wave in (jnp.sin, jnp.cos)]
-    return jnp.concatenate([scaled, six_d_from_matrix(rotation), *waves], axis=-1)
+    return jnp.concatenate([scaled, *rest, *waves], axis=-1)
 
 
-def num_conditions(frequencies: int) -> int:
+def num_conditions(frequencies: int, joint_angles: JointAnglesName) -> int:
     """Return how many features `condition` has."""
-    return 9 + 6 * frequencies
+    return 9 + (4 if joint_angles == "relative" else 6) * frequencies
 
 
 def time_features(r: Times, t: Times) -> Float[Array, "batch features"]:
@@ -78,11 +93,12 @@ class VelocityNetwork(eqx.Module):
     last: Affine
     activation: str = eqx.field(static=True)
     precision: str = eqx.field(static=True)
+    prediction: str = eqx.field(static=True)
 
     def __init__(self, config: Config, key: PRNGKeyArray) -> None:
         """Draw the layers uniformly in +-1/sqrt(inputs); what each block adds, and u, are 0 at first."""
         joints = ROBOTS[config.robot].num_joints
-        inputs = joints + NUM_TIME_FEATURES + num_conditions(config.pose_frequencies)
+        inputs = joints + NUM_TIME_FEATURES + num_conditions(config.pose_frequencies, config.joint_angles)
         shapes = [(config.width, inputs), *[(config.width, config.width)] * config.blocks]
         # Drawn at once: XLA takes seconds to compile as many draws as there are arrays.
         sizes = [outputs * (inputs + 1) for outputs, inputs in shapes]
@@ -98,6 +114,7 @@ class VelocityNetwork(eqx.Module):
         self.last = Affine(jnp.zeros((joints, config.width)), jnp.zeros(joints))
         self.activation = config.activation
         self.precision = config.precision
+        self.prediction = config.prediction
 
     def __call__(self, z: Latent, r: Times, t: Times, pose: Condition) -> Latent:
         """Return u(z, r, t | pose), the average velocity from r to t; with r = t, the velocity itself."""
@@ -105,7 +122,8 @@ class VelocityNetwork(eqx.Module):
         h = self.first(jnp.concatenate([z, time_features(r, t), pose], axis=-1), dtype)
         for inner, outer in self.blocks:
             h = h + outer(ACTIVATIONS[self.activation](inner(_normalised(h), dtype)), dtype)
-        return self.last(_normalised(h), dtype)
+        output = self.last(_normalised(h), dtype)
+        return output if self.prediction == "velocity" else (z - output) / jnp.maximum(t, EARLIEST)[:, None]
 
 
 class Model(eqx.Module):
@@ -121,22 +139,6 @@ class Model(eqx.Module):
         self.network = VelocityNetwork(config, key)
         self.average = self.network
         self.low, self.high = map(jnp.asarray, limits_of(config))
-
-
-def to_latent(
-    q: Float[Array, "*batch joints"], limits: tuple[Array, Array], scale: Float[Array, ""] | float
-) -> Float[Array, "*batch joints"]:
-    """Return joint angles in radians as the network has them: the limits are -scale and scale."""
-    low, high = limits
-    return scale * (2 * (q - low) / (high - low) - 1)
-
-
-def from_latent(
-    x: Float[Array, "*batch joints"], limits: tuple[Array, Array], scale: Float[Array, ""] | float
-) -> Float[Array, "*batch joints"]:
-    """Return the joint angles in radians that the network has as x."""
-    low, high = limits
-    return low + (x / scale + 1) / 2 * (high - low)
 
 
 def averaged(average: VelocityNetwork, network: VelocityNetwork, decay: Float[Array, ""]) -> VelocityNetwork:

@@ -29,6 +29,10 @@ def test_checking_a_config_does_not_load_jax(tmp_path):
         ({"robot": "ur5"}, ["robot", "ur5", "'panda' or 'ur10'"]),
         ({"objective": "mean"}, ["objective", "mean", "'meanflow', 'improved' or 'flow_matching'"]),
         ({"equal_share": 1.5}, ["equal_share", "less than or equal to 1", "1.5"]),
+        ({"pose_share": 1.5}, ["pose_share", "less than or equal to 1", "1.5"]),
+        ({"pose_weight": -1.0}, ["pose_weight", "greater than or equal to 0", "-1.0"]),
+        ({"joint_angles": "axes"}, ["joint_angles", "axes", "'absolute' or 'relative'"]),
+        ({"prediction": "x"}, ["prediction", "x", "'velocity' or 'sample'"]),
         ({"weight_power": -1.0}, ["weight_power", "greater than or equal to 0", "-1.0"]),
         ({"ema_decay": 1.0}, ["ema_decay", "less than 1", "1.0"]),
         ({"activation": "relu"}, ["activation", "relu", "'silu', 'gelu' or 'tanh'"]),
@@ -108,6 +112,9 @@ def test_what_has_no_effect_is_said():
     assert "equal_share" in Config(objective="flow_matching").unused_fields()
     assert "limits" not in Config(robot="ur10").unused_fields()
     assert "weight_offset" in Config(weight_power=0.0).unused_fields()
+    assert {"pose_share", "pose_weight"} <= set(Config(objective="flow_matching").unused_fields())
+    assert "pose_weight" in Config(pose_share=0.0).unused_fields()
+    assert "pose_weight" not in Config(pose_share=0.5).unused_fields()
     assert {"time_mean", "time_std"} <= set(Config(time_distribution="uniform").unused_fields())
 
 
@@ -129,13 +136,27 @@ def test_a_spec_names_a_preset_and_overrides_it(tmp_path):
     assert (base["robot"], base["limits"], base["width"], base["batch_size"]) == ("ur10", "one_turn", 64, 1024)
 
 
+def test_an_earlier_record_has_what_was_in_effect_then():
+    old = {name: value for name, value in Config().model_dump(mode="json").items() if name not in Config.later_fields}
+    config = Config.of_values(Config.recorded(old))
+    assert (config.joint_angles, config.prediction, config.num_posed) == ("absolute", "velocity", 0)
+    assert Config(pose_share=0.3, batch_size=10).num_posed == 3
+    assert Config(pose_share=0.3, objective="flow_matching").num_posed == 0
+
+
 def test_programs_are_shared_by_what_only_the_host_reads():
     def key(**fields):
         return structural_key(Config(**fields).for_training())
 
     for fields in ({"steps": 5000}, {"num_samples": 10}, {"data_seed": 1}, {"ema_decay": 0.5}, {"test_steps": (3,)}):
         assert key() == key(**fields)
-    for fields in ({"equal_share": 0.5}, {"objective": "improved"}, {"width": 8}, {"precision": "bfloat16"}):
+    for fields in (
+        {"pose_share": 0.9},
+        {"equal_share": 0.5},
+        {"objective": "improved"},
+        {"width": 8},
+        {"precision": "bfloat16"},
+    ):
         assert key() != key(**fields)
     evaluated = [structural_key(Config(objective=name).for_evaluation()) for name in ("meanflow", "improved")]
     assert evaluated[0] == evaluated[1] != structural_key(Config(objective="flow_matching").for_evaluation())

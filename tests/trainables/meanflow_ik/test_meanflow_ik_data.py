@@ -12,7 +12,7 @@ from trainables.meanflow_ik.metrics import (
     errors_of,
     figures,
     is_outside,
-    reached_pct,
+    is_there,
     score_metrics,
     spread_deg,
 )
@@ -114,6 +114,12 @@ def test_figures_of_errors():
     q = np.zeros((2, 2, 7))
     q[:, 1] = np.radians(10)
     assert spread_deg(q) == pytest.approx(5.0)
+    counted = np.zeros(q.shape[:2], bool)
+    assert spread_deg(q, counted) == 0
+    counted[0, :1] = True
+    assert spread_deg(q, counted) == 0  # one solution is no spread
+    counted[0, :] = True
+    assert spread_deg(q, counted) == pytest.approx(5.0)
 
 
 def test_every_final_metric_is_announced_and_a_pose_is_reached_only_within_the_limits(store):
@@ -132,7 +138,7 @@ def test_every_final_metric_is_announced_and_a_pose_is_reached_only_within_the_l
     assert found["test_polished_reached_pct"] == 100
     assert found["test_nearest_median_position_error_mm"] > 50
     turned = q + 2 * np.pi * (np.arange(7) == 0)  # the same poses, a full turn beyond the limit
-    assert reached_pct(robot, test.targets, turned) == 0
+    assert not is_there(robot, test.targets, turned).any()
 
 
 def test_limits_that_are_the_same_for_a_robot_hold_out_the_same_poses(tmp_path):

@@ -9,6 +9,7 @@ import pytest
 
 from trainables._shared.choice import Choice
 from trainables.meanflow_ik import losses
+from trainables.meanflow_ik.kinematics import Pose
 
 MU, S = 0.7, 0.4
 """Of scalar data x ~ N(MU, S^2)."""
@@ -150,6 +151,22 @@ def test_weights_are_of_the_residual_and_have_no_gradient():
     assert np.allclose(losses.weights(squares, jnp.asarray(0.0), jnp.asarray(1.0)), 1)
     slope = jax.grad(lambda s: jnp.sum(losses.weights(s, jnp.asarray(1.0), jnp.asarray(1e-3)) * s))(squares)
     assert np.allclose(slope, losses.weights(squares, jnp.asarray(1.0), jnp.asarray(1e-3)))
+
+
+def test_a_distance_counts_a_radian_as_three_tenths_of_a_metre():
+    turn = jnp.array([[jnp.cos(0.1), -jnp.sin(0.1), 0], [jnp.sin(0.1), jnp.cos(0.1), 0], [0, 0, 1.0]])
+    here = Pose(jnp.zeros((1, 3)), jnp.eye(3)[None])
+    limits = -jnp.ones(2), jnp.ones(2)
+    inside = jnp.array([[0.5, 1.0]])
+    for moved, rotation, q, expected in (
+        (0.4, jnp.eye(3), inside, 0.4), (0.0, turn, inside, 0.03), (0.04, turn, inside, 0.05),
+        (0.0, jnp.eye(3), inside, 0.0), (0.0, jnp.eye(3), jnp.array([[1.3, -1.4]]), 0.15),
+    ):  # fmt: skip
+        there = Pose(jnp.array([[0, moved, 0.0]]), rotation[None])
+        rounded = (expected**2 + losses.ROUNDED_M**2) ** 0.5 - losses.ROUNDED_M
+        assert float(losses.pose_distance(there, here, q, limits)) == pytest.approx(rounded, rel=3e-3, abs=1e-7)
+    slope = jax.grad(lambda p: losses.pose_distance(Pose(p, here.rotation), here, inside, limits))(here.position)
+    assert np.array_equal(slope, jnp.zeros((1, 3)))
 
 
 def test_the_mean_of_an_empty_part_is_zero():

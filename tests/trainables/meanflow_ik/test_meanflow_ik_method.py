@@ -7,16 +7,20 @@ import pytest
 from trainables._shared.contract import UnknownTestSetError
 from trainables._shared.datasets import DatasetStore
 from trainables._shared.program import traced_numbers
+from trainables.meanflow_ik.coordinates import Scaling, from_latent, seen_from_its_azimuth
 from trainables.meanflow_ik.data import Limits
-from trainables.meanflow_ik.kinematics import forward_kinematics
+from trainables.meanflow_ik.kinematics import Pose, forward_kinematics
+from trainables.meanflow_ik.losses import pose_distance
 from trainables.meanflow_ik.method import method, solutions
-from trainables.meanflow_ik.model import VelocityNetwork, condition, from_latent, to_latent
+from trainables.meanflow_ik.model import VelocityNetwork, condition
 from trainables.meanflow_ik.robots import ROBOTS, joint_limits
 from trainables.meanflow_ik.sampling import sample
 
+PLAIN = {"joint_angles": "absolute", "prediction": "velocity", "pose_share": 0.0}
+
 
 def config_of(**changed):
-    return method.smoke().of_values({**method.smoke().model_dump(mode="json"), **changed})
+    return method.smoke().of_values({**method.smoke().model_dump(mode="json"), **PLAIN, **changed})
 
 
 def _model(config, value=0.3):
@@ -25,26 +29,76 @@ def _model(config, value=0.3):
     return eqx.tree_at(lambda m: m.average.last.bias, model, jnp.full_like(model.average.last.bias, value))
 
 
-def test_joint_limits_are_minus_and_plus_the_latent_scale():
-    low, high = (jnp.asarray(side) for side in joint_limits("panda", "published"))
-    for scale in (1.0, 0.25):
-        assert np.allclose(to_latent(low, (low, high), scale), -scale)
-        assert np.allclose(to_latent(high, (low, high), scale), scale)
-        x = jnp.linspace(-1, 1, 7)
-        assert np.allclose(to_latent(from_latent(x, (low, high), scale), (low, high), scale), x, atol=1e-6)
-
-
 def test_solutions_are_made_by_the_average_in_one_step_or_many():
     config = config_of()
     model = _model(config)
     noise = jax.random.normal(jax.random.key(1), (3, 2, 7))
     target = forward_kinematics(ROBOTS["panda"], jnp.zeros((3, 7)))
     one, five = solutions(config, 0.5, model, target, noise, [1, 5])
-    expected = from_latent(noise - 0.3, (model.low, model.high), 0.5)
+    expected = from_latent(noise - 0.3, Scaling(model.low, model.high, 0.5))
     assert np.allclose(one, expected, atol=1e-5)  # a constant velocity
     assert np.allclose(five, expected, atol=1e-5)
     other = eqx.tree_at(lambda m: m.network.last.bias, model, jnp.ones(7))
     assert np.array_equal(solutions(config, 0.5, other, target, noise, [1])[0], one)
+
+
+def _arms(num):
+    """Return joint angles of so many arms, their poses, and these as seen from their azimuth."""
+    low, high = joint_limits("panda", "published")
+    q = np.random.default_rng(0).uniform(low, high, (num, 7)).astype(np.float32)
+    target = forward_kinematics(ROBOTS["panda"], q)
+    return q, target, seen_from_its_azimuth(ROBOTS["panda"], *target)
+
+
+def test_where_the_output_is_a_sample_the_last_step_ends_there():
+    config = config_of(prediction="sample", joint_angles="relative")
+    model = _model(config, 0.1)
+    _, target, seen = _arms(3)
+    limits = np.array(joint_limits("panda", "published"), np.float32)
+    expected = from_latent(np.full((3, 7), 0.1, np.float32), Scaling(*limits), seen)
+    noise = np.random.default_rng(1).normal(size=(3, 2, 7)).astype(np.float32)
+    t = jnp.array([1.0, 0.2, 0.01])
+
+    @jax.jit
+    def tried(target, noise):
+        pose = condition(ROBOTS["panda"], 0, *target, seen_from_its_azimuth(ROBOTS["panda"], *target))
+        found = solutions(config, 1.0, model, target, noise, [1, 2, 5])
+        return found, model.average(jnp.ones((3, 7)), t, t, pose), pose
+
+    found, u, pose = tried(target, noise)
+    for q in found:
+        assert np.allclose(q, expected[:, None], atol=1e-5)  # whatever the noise
+    assert np.allclose(u, 0.9 / np.array([1.0, 0.2, 0.05])[:, None], atol=1e-4)
+    reach = ROBOTS["panda"].reach
+    turns = np.stack([seen.azimuth, seen.roll], axis=1)
+    wrist = (seen.wrist - np.array([0, ROBOTS["panda"].shoulder])) / reach
+    assert np.allclose(pose, np.concatenate([wrist, seen.axis, np.sin(turns), np.cos(turns)], axis=1), atol=1e-4)
+
+
+def test_the_distance_of_one_step_solutions_is_added_with_its_weight():
+    config = config_of(joint_angles="relative", pose_share=0.5, pose_weight=3.0, weight_power=0.0, prediction="sample")
+    model = _model(config)
+    model = eqx.tree_at(lambda m: m.network, model, model.average)
+    q, target, seen = _arms(64)
+    limits = Limits(*(np.array(side, np.float32) for side in joint_limits("panda", "published")))
+
+    @eqx.filter_jit
+    @eqx.filter_value_and_grad(has_aux=True)
+    def loss(network):
+        changed = eqx.tree_at(lambda m: m.network, model, network)
+        batch = q, *target, limits
+        found = method.loss(config, traced_numbers(config), changed, batch, jax.random.key(0), jnp.asarray(0))
+        return found.value, found.components
+
+    (value, parts), slope = loss(model.network)
+    # The network's output is a constant, whatever the noise; of the batch, the second half is sampled.
+    found = from_latent(np.full((64, 7), 0.3, np.float32), Scaling(*limits), seen)[32:]
+    reached, posed = forward_kinematics(ROBOTS["panda"], found), Pose(*(part[32:] for part in target))
+    expected = float(jax.jit(pose_distance)(reached, posed, found, limits))
+    assert float(parts["pose"]) == pytest.approx(expected, rel=1e-4)
+    assert float(value) == pytest.approx(float(parts["residual"]) + 3 * expected, rel=1e-4)
+    moved = eqx.tree_at(lambda n: n.last.bias, model.network, model.network.last.bias - 1e-2 * slope.last.bias)
+    assert float(loss(moved)[0][1]["pose"]) < float(parts["pose"])
 
 
 @pytest.mark.parametrize("by_average", [True, False])
