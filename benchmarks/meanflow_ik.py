@@ -55,7 +55,7 @@ def trained(config: Config, programs: ProgramCache, seconds: float | None = None
         for _ in range(2):
             ahead.advance()
             times.append(time.process_time())
-        steps = max(100, round(seconds * PACE_STEPS / float(np.diff(times).min()), -2))
+        steps = steps_within(seconds, float(np.diff(times).min()) / PACE_STEPS)
         config = Config.of_values(
             {**config.model_dump(mode="json"), "steps": steps, "report_every": max(1, steps // 5)}
         )
@@ -70,6 +70,11 @@ def trained(config: Config, programs: ProgramCache, seconds: float | None = None
     tests = training.test() if report.ending == "completed" else {}
     metrics = {name: value for result in tests.values() for name, value in result.metrics.items()}
     return {"ending": report.ending, "steps": config.steps, "seconds": spent, "metrics": metrics, "curve": curve}
+
+
+def steps_within(seconds: float, each: float) -> int:
+    """Return how many steps, of so many seconds each, take about so long: in hundreds, and at least one of them."""
+    return max(100, 100 * round(seconds / each / 100))
 
 
 def power_law(seconds: Sequence[float], errors: Sequence[float]) -> tuple[float, float]:

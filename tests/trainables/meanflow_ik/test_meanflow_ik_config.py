@@ -133,7 +133,7 @@ def test_a_spec_names_a_preset_and_overrides_it(tmp_path):
         "sampler: {name: random}\nbudget: {trials: 2}\n"
     )
     base = with_preset(load_spec(file), Config.presets)[0].spec.base
-    assert (base["robot"], base["limits"], base["width"], base["batch_size"]) == ("ur10", "one_turn", 64, 1024)
+    assert (base["robot"], base["limits"], base["width"], base["batch_size"]) == ("ur10", "one_turn", 64, 512)
 
 
 def test_an_earlier_record_has_what_was_in_effect_then():

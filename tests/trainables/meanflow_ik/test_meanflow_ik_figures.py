@@ -66,6 +66,10 @@ def test_the_line_through_trainings_of_several_lengths_is_extrapolated():
     assert "40 mm after 41.7 minutes" in said
 
 
+def test_a_length_in_seconds_is_as_many_hundred_steps_as_take_so_long():
+    assert [benchmark.steps_within(seconds, 0.04) for seconds in (0.1, 25.0, 300.0)] == [100, 600, 7500]
+
+
 def test_a_training_that_failed_is_a_row_without_numbers():
     failed = {**_result("improved", 10, 1.0, 1.0), "metrics": {}, "ending": "diverged"}
     assert "| improved | 10 | 0 | 1 | 1 | diverged |" in benchmark.report({"a": failed})
