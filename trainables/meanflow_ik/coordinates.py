@@ -86,7 +86,8 @@ def from_latent(x: Array, scaling: Scaling, seen: Seen | None = None) -> Array:
 
 def _centred(scaling: Scaling, seen: Seen | None) -> tuple[Array, Array, Array]:
     """Return where each joint is 0, in radians, what it is divided by, and whether it is relative."""
-    xp = scaling.low.__array_namespace__()
+    # Limits of a saved model are NumPy's, poses in a traced program are not.
+    xp = (scaling.low if seen is None else seen.azimuth).__array_namespace__()
     middle, half = (scaling.low + scaling.high) / 2, (scaling.high - scaling.low) / 2
     place = xp.arange(len(middle))
     is_first, is_last = place == 0, place == len(middle) - 1

@@ -92,6 +92,10 @@ def test_where_there_is_no_azimuth_there_are_numbers_and_gradients():
     seen = seen_from_its_azimuth(ROBOTS["panda"], *on_axis)
     assert seen.azimuth == 0
     assert all(np.isfinite(part).all() for part in seen)
+    # A saved model's limits are NumPy's.
+    scaling = Scaling(*(np.array(side, np.float32) for side in joint_limits("panda", "published")))
+    traced = jax.jit(lambda x, seen: from_latent(x, scaling, seen))(jnp.zeros((1, 7)), seen)
+    assert np.allclose(traced, from_latent(np.zeros((1, 7), np.float32), scaling, seen), atol=1e-6)
     scaling = Scaling(*(jnp.asarray(side, jnp.float32) for side in joint_limits("panda", "published")))
     slope = jax.jit(jax.grad(lambda x: jnp.sum(from_latent(x, scaling, jax.tree.map(jnp.asarray, seen)))))
     assert np.allclose(slope(jnp.zeros((1, 7)))[0, [0, -1]], math.pi)
