@@ -119,7 +119,8 @@ def trained(fields: dict[str, Any], programs: Any, data: Path, kept: Path) -> di
     if report.ending != "completed":
         return {}
     assert training.best is not None
-    np.savez(kept, **jacobians(config, training.best.params, given.tests[TEST_SET]))
+    arrays: dict[str, Any] = {**jacobians(config, training.best.params, given.tests[TEST_SET])}
+    np.savez(kept, **arrays)
     return training.results().metrics
 
 

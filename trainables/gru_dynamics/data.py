@@ -263,7 +263,7 @@ def phases(config: Config, tasks: Sequence[Task], fitted: LinearModel | None = N
         found.append(
             Training(
                 states, controls, first, np.concatenate(bases).astype(np.int32), ends - sizes, sizes,
-                np.ones(horizon, bool), np.asarray(tasks[0].dt, np.float32), stats, *weights, base,
+                np.ones(horizon, bool), np.asarray(tasks[0].dt, np.float32), stats, weights[0], weights[1], base,
             )
         )  # fmt: skip
     return found

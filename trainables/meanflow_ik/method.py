@@ -102,7 +102,7 @@ class MeanFlowIK(Method[Config]):
     ) -> Loss:
         """Return the mean of the weighted squared residuals, and the model with its average one step later."""
         q, position, rotation, limits = batch
-        scaling = Scaling(*limits, hyper["latent_scale"])
+        scaling = Scaling(limits.low, limits.high, hyper["latent_scale"])
         target, robot = Pose(position, rotation), ROBOTS[config.robot]
         seen = _seen(config, target)
         x = to_latent(q, scaling, seen)
