@@ -11,7 +11,7 @@ import psutil
 
 from benchmarks.faults.disks import fill_inodes, fill_space
 from benchmarks.faults.misbehave import MB, give_order
-from benchmarks.faults.scene import MissedError, Scene
+from benchmarks.faults.scene import PATIENCE_S, MissedError, Scene
 
 INTERRUPTED = 130
 KILLED = -signal.SIGKILL
@@ -224,7 +224,8 @@ def ctrl_c_twice(scene: Scene) -> str:
 def stop(scene: Scene) -> str:
     """Stop the search from outside, by `swell stop`."""
     scene.await_(scene.driver)
-    done = scene.place.swell("stop", scene.name, prefix=scene.prefix)
+    # A worker that hangs meanwhile ends with its trial's time limit, and the search not before.
+    done = scene.place.swell("stop", scene.name, prefix=scene.prefix, timeout_s=PATIENCE_S)
     if done.poll() != 0 and scene.foreground.poll() == 0:
         raise MissedError
     return f"swell stop: exit code {done.poll()}"
