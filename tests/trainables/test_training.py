@@ -243,8 +243,9 @@ def test_a_training_that_never_had_a_bad_step_is_what_it_would_be_without_recove
     monkeypatch.setattr(recovery, "SHARE_BACK", 0.0)
     monkeypatch.setattr(recovery, "MOMENTUM_KEPT", 1.0)
     without = begin(Config(steps=40, report_every=40), program=Program(method, Config(steps=40)))
-    assert with_them.advance() == without.advance()
-    assert np.array_equal(with_them.state.params.x, without.state.params.x)
+    # Two programs, which may round differently: XLA leaves out what a factor of 0 or 1 says.
+    assert with_them.advance().metrics == pytest.approx(without.advance().metrics, rel=1e-5)
+    assert with_them.state.params.x == pytest.approx(np.asarray(without.state.params.x), rel=1e-5)
 
 
 @pytest.mark.parametrize(
