@@ -2,6 +2,7 @@
 
 import copy
 import io
+from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -141,8 +142,9 @@ class _Light(Tick):
         super().draw(renderer)
 
     @staticmethod
+    @abstractmethod
     def _at(artist: Any, loc: float) -> None:
-        raise NotImplementedError
+        """Put a line or a text at a place along the axis."""
 
 
 class _LightX(_Light, XTick):

@@ -12,8 +12,9 @@ import analysis.mattered.importance as module
 from analysis.mattered.chance import chances
 from analysis.mattered.comparable import comparable
 from analysis.mattered.crossed import crossed
-from analysis.mattered.importance import FANOVA, PED_ANOVA, importance, values_of
+from analysis.mattered.importance import FANOVA, PED_ANOVA, importance
 from analysis.mattered.sentences import importance_sentence
+from analysis.mattered.values import values_of
 from analysis.search import Factor, Objective
 from tests.analysis.mattered.planted import drawn, table
 
