@@ -99,6 +99,12 @@ def test_of_equal_splits_one_is_drawn_and_of_the_inputs_some_are_looked_at():
     # one input of four, but a constant one is passed over
     trees = grow(inputs[:, [2, 2, 2, 0]], targets, whole(20, 50), np.random.default_rng(0), depth=1, share=0.25)
     assert (trees.feature[:50] == 3).all()
+    # the best input is looked at, and taken, in one tree of four
+    noisy = np.random.default_rng(1).random((20, 3))
+    inputs = np.column_stack([noisy, column])
+    for share, low, high in ((0.25, 70, 130), (1.0, 400, 400)):
+        trees = grow(inputs, targets, whole(20, 400), np.random.default_rng(0), depth=1, share=share)
+        assert low <= (trees.feature[:400] == 3).sum() <= high
 
 
 def test_what_cannot_be_split_is_a_leaf():
@@ -148,6 +154,15 @@ def test_shares_of_variance_are_optunas_of_the_same_trees():
         tree = _FanovaTree(one.tree_, bounds)
         expected = [tree.get_marginal_variance(np.array(group)) / tree.variance for group in groups]
         assert row == pytest.approx(expected)
+
+
+def test_what_lies_beside_the_searched_range_has_no_part_in_the_shares():
+    inputs = np.array([[one, other] for one in range(4) for other in range(2)], dtype=float)
+    targets = inputs[:, 1] + 5.0 * (inputs[:, 0] == 3)
+    trees = grow(inputs, targets, whole(8), np.random.default_rng(0))
+    ((wide, _),) = shares_of_variance(trees, np.array([[0, 3.0], [0, 1]]), [[0], [1]])
+    assert wide > 0.5
+    assert shares_of_variance(trees, np.array([[0, 2.0], [0, 1]]), [[0], [1]])[0] == pytest.approx([0.0, 1.0])
 
 
 def test_a_tree_without_variance_has_no_shares():

@@ -153,6 +153,8 @@ def test_a_weight_of_pairs_that_there_are_not_changes_no_yardstick(metric):
     plain = Config().yardstick(metric)
     assert Config(pair_weight=0.5).yardstick(metric) != plain
     assert Config(pair_weight=0.5, anchor="learned").yardstick(metric) == plain
+    same = Config(pair_weight=0.5).yardstick(metric) == Config(pair_weight=0.25).yardstick(metric)
+    assert same == (metric == "train_pair")  # which says how far pairs are off, whatever that weighs in the loss
     node = Config(model="neural_ode").yardstick(metric)
     assert Config(model="neural_ode", pair_weight=0.5).yardstick(metric) == node
 
