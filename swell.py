@@ -13,7 +13,7 @@ from types import ModuleType
 from typing import Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 OWN = str(Path(__file__).resolve().parent)
 if sys.path[0] != OWN:  # `python -m` puts the working directory first: a user's folder named `cluster` is not ours
@@ -27,6 +27,19 @@ PACKAGES = ("cluster.commands", "analysis.commands")
 DECLARED_IN = "_command"
 """How the modules end that declare a command: `launch_command` has a function `launch`, and its PLACE in the help."""
 WRONG_INPUT = 2
+
+
+class Once(TyperCommand):
+    """A command that refuses an option given twice: the parser would take the last value and say nothing."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse the arguments; end with a message and status 2 if an option of one value is given more than one."""
+        *_, order = self.make_parser(ctx).parse_args(args=list(args))
+        for param in order:
+            takes_one = param.nargs == 1 and not param.multiple and not getattr(param, "is_flag", False)
+            if takes_one and order.count(param) > 1 and not ctx.resilient_parsing:
+                ctx.fail(f"{max(param.opts, key=len)} is given {order.count(param)} times, and takes one value.")
+        return super().parse_args(ctx, args)
 
 
 class Found(Mapping[str, Any]):
@@ -45,7 +58,7 @@ class Found(Mapping[str, Any]):
 
     def __getitem__(self, name: str) -> Any:
         one = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
-        one.command(name)(getattr(self._declared(name), name.replace("-", "_")))
+        one.command(name, cls=Once)(getattr(self._declared(name), name.replace("-", "_")))
         return typer.main.get_command(one)
 
     def __iter__(self) -> Iterator[str]:

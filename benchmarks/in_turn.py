@@ -40,13 +40,20 @@ def header(first: str, second: str) -> str:
 class Side:
     """A training in a process of its own, of this checkout or of another one that has a `.venv`."""
 
-    def __init__(self, method: str, values: Mapping[str, Any], store: Path, checkout: Path = ROOT) -> None:
+    def __init__(
+        self,
+        method: str,
+        values: Mapping[str, Any],
+        store: Path,
+        checkout: Path = ROOT,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         own = checkout.resolve() == ROOT
         python = sys.executable if own else str(checkout.resolve() / ".venv" / "bin" / "python")
         self._process = subprocess.Popen(
             [python, str(Path(__file__).resolve())],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=checkout,
-            env={"PJRT_NPROC": "1", "OMP_NUM_THREADS": "1", **os.environ},
+            env={"PJRT_NPROC": "1", "OMP_NUM_THREADS": "1", **os.environ, **(environment or {})},
         )  # fmt: skip
         given = {"root": str(checkout.resolve()), "method": method, "values": dict(values), "store": str(store)}
         self.compile_s = self._ask(given)

@@ -24,7 +24,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from search_spaces.spec import load_spec
+from benchmarks.specs import launched
 from trainables._shared import recovery
 from trainables._shared.config import MethodConfig
 from trainables._shared.contract import Method
@@ -52,7 +52,7 @@ class Run(NamedTuple):
 def cells(options: argparse.Namespace) -> Iterator[tuple[str, str, dict[str, Any]]]:
     """Yield name, method and configuration of every cell that was asked for."""
     for path in options.spec:
-        spec = load_spec(path).spec
+        spec = launched(path)
         yield path.stem, spec.trainable, {**spec.base, **({"steps": options.steps} if options.steps else {})}
     if options.spec:
         return

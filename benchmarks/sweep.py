@@ -27,12 +27,12 @@ from benchmarks.rivals.contenders import (
 )
 from benchmarks.rivals.measured import Measured, run
 from benchmarks.rivals.task import ROOT, WORKERS
+from benchmarks.specs import launched
 from cluster.state.paths import all_searches
 from cluster.state.records import TrialRecord, load_trials
 from cluster.study.configurations import count_programs, searched_branches
 from search_spaces.grid import grid_points
 from search_spaces.space import resolve
-from search_spaces.spec import load_spec
 from trainables._shared.discovery import load_config_type
 
 SWEEP = ROOT / "search_spaces" / "two_body_heads.yaml"
@@ -96,7 +96,7 @@ def _chunks(cache: Path) -> int:
 
 def programs_of(configs: Iterable[dict[str, Any]] | None = None) -> int:
     """Return how many programs some of the sweep's configurations have, by default all, if no shapes differ."""
-    spec = load_spec(SWEEP).spec
+    spec = launched(SWEEP)
     config_type = load_config_type(spec.trainable)
     chosen = (resolve(spec, point) for point in grid_points(spec)) if configs is None else configs
     built = [config_type.of_values(values) for values in chosen]
@@ -105,7 +105,7 @@ def programs_of(configs: Iterable[dict[str, Any]] | None = None) -> int:
 
 def table(part: Part, share: float) -> str:
     """Return what the part took beside what the whole would."""
-    spec = load_spec(SWEEP).spec
+    spec = launched(SWEEP)
     all_points, measured, number = len(grid_points(spec)), part.measured, len(part.trials)
     whole = values_of(all_points, 1.0, stops_early=False)
     steps = sum(phase["steps"] for phase in whole["base"]["curriculum"])

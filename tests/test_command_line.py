@@ -199,6 +199,16 @@ def test_every_command_and_every_option_is_explained():
 # -- the user's mistakes: exit code 2 and one message
 
 
+def test_an_option_given_twice_is_refused_and_not_half_heard(call, searched):
+    done = call("table", "try", "--format", "csv", "--top", "1", "--format", "latex")
+    assert done.exit_code == 2
+    assert "--format is given 2 times, and takes one value." in done.stderr
+    assert done.stdout == ""
+    assert call("export", "try", "-o", "x", "--output", "y").exit_code == 2
+    done = call("evaluate", "try", "--on", "a", "--on", "b")  # takes several: refused for what they name
+    assert "times" not in done.stderr
+
+
 @pytest.mark.parametrize("command", ["resume", "status", "watch", "logs", "table", "best", "stop", "sync", "crashed"])
 def test_an_unknown_search_names_the_ones_there_are(call, searched, command):
     done = call(command, "none-such")

@@ -84,11 +84,11 @@ def draw(spec: "Spec") -> tuple[dict[str, Any], ...]:
 
 def make_task(spec_file: Path, reports: Path, steps: int, *, stops_early: bool) -> Task:
     """Return the task of a spec."""
+    from benchmarks.specs import launched
     from cluster.study.configurations import searched_branches
-    from search_spaces.spec import load_spec
     from trainables._shared.discovery import load_config_type
 
-    spec = load_spec(spec_file).spec
+    spec = launched(spec_file)
     searched = searched_branches(spec, load_config_type(spec.trainable))
     return Task(spec.trainable, draw(spec), searched, steps, stops_early, str(reports))
 

@@ -121,8 +121,8 @@ def check(file: SpecFile, *, here: bool = True) -> CheckReport:
         for one in dict.fromkeys((config, config.task()))
         for warning in one.data_warnings()
     )
-    warnings = [*stopping_warnings, *mode_warnings, *_base_warnings(given, configs), *overruled_warnings(os.environ)]
-    warnings += data_warnings
+    warnings = [*stopping_warnings, *mode_warnings, *_base_warnings(given, configs), *_warmup_warnings(configs)]
+    warnings += [*overruled_warnings(os.environ), *data_warnings]
     report = _report(spec, chosen, built, warnings)
     return replace(report, code=code, notes=(*named, *filled, *report.notes))
 
@@ -306,6 +306,18 @@ def _base_warnings(given: Iterable[str], configs: Sequence[MethodConfig]) -> lis
         for name in given
         if unused and all(name in fields for fields in unused)
     ]
+
+
+def _warmup_warnings(configs: Sequence[MethodConfig]) -> Iterator[str]:
+    """Yield a warning if a learning rate rises for most of a phase: a default is made for the default's steps."""
+    known = [(min(steps), one.warmup_steps) for one in configs if (steps := one.phase_steps())]
+    rising = [(steps, warmup) for steps, warmup in known if 2 * warmup > steps]
+    if rising:
+        steps, warmup = min(rising)
+        yield (
+            f"warmup_steps: in {len(rising)} of {len(configs)} configurations the learning rate rises for more than "
+            f"half of a phase (of {steps} steps, with {warmup} of warm-up): give fewer"
+        )
 
 
 def _report(spec: Spec, chosen: Configurations, built: Sequence[Configuration], warnings: Sequence[str]) -> CheckReport:

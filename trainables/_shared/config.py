@@ -218,6 +218,11 @@ class MethodConfig(FrozenModel):
         """Return the optimiser steps of the whole training, for early stopping's bounds; None says nothing."""
         return None
 
+    def phase_steps(self) -> Sequence[int]:
+        """Return the optimiser steps of each phase of training, by default of the only one; empty says nothing."""
+        steps = self.num_steps()
+        return () if steps is None else (steps,)
+
     def check_data(self) -> None:
         """Raise ConfigError where the data rules this configuration out; must not import JAX."""
 

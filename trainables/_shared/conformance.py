@@ -46,6 +46,7 @@ def smoke_config_trains(case: Case) -> None:
     assert case.config.metric_modes.get(metric, mode) == mode
     assert set(case.config.metric_modes) <= {*case.config.reported_metrics, *case.config.final_metrics()}
     assert case.config.num_steps() in (None, reports[-1].step)
+    assert list(case.config.phase_steps()) in ([], [phase.steps for phase in case.method.phases(case.config)])
     missing = set(case.config.reported_metrics) - set(first)
     assert not missing, f"announced, but not reported: {sorted(missing)}"
     final = {name for result in training.test().values() for name in result.metrics}

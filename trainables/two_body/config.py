@@ -391,7 +391,11 @@ class Config(MethodConfig):
 
     def num_steps(self) -> int:
         """Return the steps of all phases."""
-        return sum(phase.steps for phase in self.resolved_phases())
+        return sum(self.phase_steps())
+
+    def phase_steps(self) -> tuple[int, ...]:
+        """Return the steps of each phase."""
+        return tuple(phase.steps for phase in self.resolved_phases())
 
     def check_data(self) -> None:
         """Raise ConfigError where a phase has no usable segment."""

@@ -299,7 +299,7 @@ def test_early_stopping_and_a_bound_on_what_is_measured_at_the_end_are_warned_of
 
 
 def test_early_stopping_that_could_never_decide_is_refused(refused, check_text):
-    text = "base: {steps: 100, report_every: 50}\nspace: {depth: [2]}\nbudget: {trials: 1}\n"
+    text = "base: {steps: 100, warmup_steps: 10, report_every: 50}\nspace: {depth: [2]}\nbudget: {trials: 1}\n"
     (line,) = refused(text + "early_stopping: {name: asha, grace_steps: 100}\n")
     assert line.startswith("s.yaml:7: early_stopping.grace_steps = 100: training has at most 100 steps, so no trial")
     late = check_text(text + "early_stopping: {name: asha, grace_steps: 20}\n")
@@ -464,6 +464,19 @@ def test_a_preset_is_what_it_stands_for(check_text, refused):
     assert found.warnings == ()  # of a learning rate that the preset has and every phase replaces
     (line,) = refused(f"base: {{preset: sauce}}\n{rest}")
     assert line.endswith("there is no such preset. Allowed: source, cosine; did you mean 'source'?")
+
+
+def test_a_warm_up_of_more_than_half_a_phase_is_warned_of(check_text):
+    space = "space: {depth: [2, 4]}\nsampler: {name: grid}\n"
+    assert check_text(f"base: {{steps: 400}}\n{space}").warnings == ()  # 200 of them by default
+    short = "base: {curriculum: [{steps: 2000}, {steps: 60}]}\n"
+    assert check_text(f"{short}{space}").warnings == (
+        "warmup_steps: in 2 of 2 configurations the learning rate rises for more than half of a phase (of 60 steps, "
+        "with 200 of warm-up): give fewer",
+    )
+    varied = "base: {steps: 100}\nspace: {warmup_steps: [0, 50, 51]}\nsampler: {name: grid}\n"
+    (warning,) = check_text(varied).warnings
+    assert warning.startswith("warmup_steps: in 1 of 3 configurations")
 
 
 SERIES = """\
