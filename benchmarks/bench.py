@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -112,8 +112,8 @@ def commit() -> str:
     return told.stdout.strip()
 
 
-def run_part(command: str, *, one_core: bool, fenced: bool) -> Iterator[str]:
-    """Run a part and yield its report, line by line."""
+def run_part(command: str, say: Callable[[str], None], *, one_core: bool, fenced: bool) -> bool:
+    """Run a part and say its report, line by line; return whether it ended well."""
     fence = "```\n" if fenced else ""
     arguments = [sys.executable, "-m", *shlex.split(command)]
     environment = {**os.environ, **(thread_caps(1) if one_core else {}), "JAX_PLATFORMS": "cpu"}
@@ -123,19 +123,21 @@ def run_part(command: str, *, one_core: bool, fenced: bool) -> Iterator[str]:
             arguments, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=errors, text=True
         ) as process:
             assert process.stdout is not None
-            yield fence
-            yield from process.stdout
-            yield fence
+            say(fence)
+            for line in process.stdout:
+                say(line)
+            say(fence)
         errors.seek(0)
         said = errors.read()
     if process.returncode:
-        yield f"\nThis command ended with status {process.returncode}.\n"
-        yield from (f"    {line}\n" for line in said.splitlines()[-15:])
-    yield f"\n`python -m {command}`: {time.monotonic() - began:.0f} s, load afterwards {os.getloadavg()[0]:.1f}\n"
+        say(f"\nThis command ended with status {process.returncode}.\n")
+        say("".join(f"    {line}\n" for line in said.splitlines()[-15:]))
+    say(f"\n`python -m {command}`: {time.monotonic() - began:.0f} s, load afterwards {os.getloadavg()[0]:.1f}\n")
+    return process.returncode == 0
 
 
-def write_report(out: TextIO, chosen: list[str], *, full: bool) -> None:
-    """Run the parts, and write and print what they say as they say it."""
+def write_report(out: TextIO, chosen: list[str], *, full: bool) -> list[str]:
+    """Run the parts, and write and print what they say as they say it; return those that failed."""
 
     def say(text: str) -> None:
         out.write(text)
@@ -143,17 +145,18 @@ def write_report(out: TextIO, chosen: list[str], *, full: bool) -> None:
         print(text, end="", flush=True)
 
     say(f"# Benchmarks, {'full' if full else 'reduced'}\n")
-    started, code = machine(), commit()
+    started, code, failed = machine(), commit(), []
     for name in chosen:
         part = PARTS[name]
         command = part.full if full else part.reduced
         if not command:
             continue
         say(f"\n## {part.title}\n\n")
-        for line in run_part(command, one_core=part.one_core, fenced=part.fenced):
-            say(line)
+        if not run_part(command, say, one_core=part.one_core, fenced=part.fenced):
+            failed.append(name)
     say(f"\nCommand: `make bench{' FULL=1' if full else ''}`, commit {code}\n")
     say(f"Machine: {started}\nDate: {datetime.now(UTC):%Y-%m-%d %H:%M} UTC\n")
+    return failed
 
 
 def main() -> None:
@@ -165,8 +168,10 @@ def main() -> None:
     options = parser.parse_args()
     options.out.parent.mkdir(parents=True, exist_ok=True)
     with options.out.open("w") as out:
-        write_report(out, options.only, full=options.full)
+        failed = write_report(out, options.only, full=options.full)
     print(f"\n{options.out}")
+    if failed:
+        sys.exit(f"failed, as the report says: {', '.join(failed)}")
 
 
 if __name__ == "__main__":

@@ -67,13 +67,15 @@ class Side:
         assert self._process.stdout is not None
         self._process.stdin.write(json.dumps(question) + "\n")
         self._process.stdin.flush()
-        return float(self._process.stdout.readline())
+        if not (answer := self._process.stdout.readline()):
+            self.end()
+            raise ChildProcessError(f"the training ended with status {self._process.returncode}, as it says above")
+        return float(answer)
 
     def end(self) -> None:
         """End the process."""
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        self._process.wait()
+        with self._process:  # closes what it is asked by, and waits
+            pass
 
 
 def compare(sides: Sequence[Side], num_steps: int, rounds: int) -> Compared:

@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from analysis.search import Factor, Objective, Search
-from benchmarks import bench, jacobian_ode_rivals, sweep
+from benchmarks import bench, in_turn, jacobian_ode_rivals, sweep
 from benchmarks.rivals.contenders import CONTENDERS, Lines, environment_in, told_in
 from benchmarks.rivals.measured import Measured, Seen, Told
 from benchmarks.rivals.task import METRIC, TASK, Task, make_task, note, spec_values
@@ -210,11 +210,20 @@ def test_the_report_says_what_failed_and_goes_on(tmp_path, monkeypatch):
     failing = bench.Part("Failing", "benchmarks.sweep --no-such-option", "")
     monkeypatch.setattr(bench, "PARTS", {"one": failing, "two": failing})
     with (tmp_path / "bench.md").open("w") as out:
-        bench.write_report(out, ["one", "two"], full=False)
+        assert bench.write_report(out, ["one", "two"], full=False) == ["one", "two"]
     text = (tmp_path / "bench.md").read_text()
     assert text.count("This command ended with status 2.") == 2
     assert "Machine: " in text
     assert "Command: `make bench`" in text
+    monkeypatch.setattr(sys, "argv", ["bench", "--only", "two", "--out", str(tmp_path / "again.md")])
+    with pytest.raises(SystemExit, match="failed, as the report says: two"):
+        bench.main()
+
+
+def test_a_training_that_ends_early_is_said_and_no_number(tmp_path, capfd):
+    with pytest.raises(ChildProcessError, match="ended with status 1, as it says above"):
+        in_turn.Side("two_body", {"head": "none such"}, tmp_path)
+    assert "none such" in capfd.readouterr().err
 
 
 # -- jacobian_ode: winners of equal searches
