@@ -110,7 +110,7 @@ def measure(options: argparse.Namespace) -> int:
     for name, trainable, values in cells(options):
         begin = time.perf_counter()
         method = load_method(trainable)
-        config = method.config_type.model_validate(values)
+        config = method.config_type.of_values(values)
         found[name] = train(method, config, options.seeds, DatasetStore())
         print(row(name, found[name]), flush=True)
         print(f"{name}: {time.perf_counter() - begin:.0f} s", file=sys.stderr, flush=True)

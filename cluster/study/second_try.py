@@ -96,7 +96,7 @@ def begun_problems(paths: SearchPaths, config_type: type[MethodConfig]) -> Itera
     for trial in _begun(paths):
         values = config_type.recorded(trial.config)
         try:
-            require_needed(config_type.model_validate(values))
+            require_needed(config_type.of_values(values))
         except ValidationError as error:
             said = "; ".join(map(str, explain_validation(error, config_type, values)))
             yield f"trial {trial.number}: {said}"

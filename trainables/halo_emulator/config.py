@@ -76,15 +76,15 @@ class Config(MethodConfig):
     }
     predicts_by: ClassVar[Collection[str]] = ("activation",)
 
-    learning_rate: Annotated[float, Field(gt=0), NUMERIC] = 3e-4
+    learning_rate: Annotated[float, Field(gt=0), NUMERIC] = 2e-3
     """AdamW's peak learning rate."""
-    weight_decay: Annotated[float, Field(ge=0), NUMERIC] = 1e-4
+    weight_decay: Annotated[float, Field(ge=0), NUMERIC] = 1.0
     """AdamW's decoupled weight decay."""
     schedule: Literal["constant", "cosine", "linear"] = "cosine"
     """Shape of the learning rate over the training, after the warm-up."""
-    steps: int = Field(default=4000, ge=1)
+    steps: int = Field(default=1500, ge=1)
     """Optimiser steps."""
-    report_every: int = Field(default=200, ge=1)
+    report_every: int = Field(default=150, ge=1)
     """Optimiser steps between two reports (validation, early stopping, checkpoint)."""
 
     dataset: DatasetName = "generated"
@@ -126,7 +126,7 @@ class Config(MethodConfig):
     density_columns: tuple[int, int] = (0, 6)
     """With engineered: columns of params, from 0, with the densities of all matter and of baryons."""
 
-    model: ModelName = "mlp"
+    model: ModelName = "grouped"
     """`mlp`: one network over all inputs; `grouped`: encoders of their own for parameters, mass and power spectrum
     ratios, and a layer that mass scales and shifts."""
     attention: bool = False
@@ -135,17 +135,18 @@ class Config(MethodConfig):
     """Members of the ensemble, trained side by side, each with initial weights, dropout and noise of its own."""
     first_member: Annotated[int, Field(ge=0, lt=2**20), NUMERIC] = 0
     """Number of the first member: 3 with members 1 trains the fourth member of an ensemble alone."""
-    bootstrap: bool | None = None
-    """Whether each member weighs the training simulations by its own Poisson(1) draws; null: if there are several."""
-    width: int = Field(default=256, ge=2)
+    bootstrap: bool | None = False
+    """Whether each member weighs the training simulations by its own Poisson(1) draws; null: if there are several
+    members."""
+    width: int = Field(default=128, ge=2)
     """Units of the first hidden layer."""
-    depth: int = Field(default=3, ge=1)
+    depth: int = Field(default=2, ge=1)
     """Hidden layers."""
     halving: bool = True
     """Whether each hidden layer has half of the units of the one before."""
     activation: Annotated[ActivationName, Branching()] = "silu"
     """Activation of the hidden layers; silu is also called swish."""
-    dropout: Annotated[float, Field(ge=0, lt=1), NUMERIC] = 0.0
+    dropout: Annotated[float, Field(ge=0, lt=1), NUMERIC] = 0.05
     """Share of the hidden units that a training step leaves out."""
 
     loss: Annotated[LossName, Branching()] = "nll"

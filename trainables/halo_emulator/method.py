@@ -48,8 +48,8 @@ class HaloEmulator(Method[Config]):
         """Return a small ensemble on a few generated simulations."""
         return Config(
             num_simulations=6, num_held_out=3, haloes_per_simulation=8, num_ratios=6, num_bins=5, gp_haloes=0,
-            members=2, width=8, depth=2, batch_size=32, steps=40, report_every=20, learning_rate=1e-2, dropout=0.05,
-            input_noise=0.02, smoothness_weight=0.01, mass_scaling_weight=0.01,
+            model="mlp", members=2, bootstrap=True, width=8, depth=2, batch_size=32, steps=40, report_every=20,
+            learning_rate=1e-2, dropout=0.05, input_noise=0.02, smoothness_weight=0.01, mass_scaling_weight=0.01,
         )  # fmt: skip
 
     def phases(self, config: Config) -> Sequence[Phase]:

@@ -8,6 +8,7 @@ from cluster.study.second_try import begun_problems
 from tests.methods.ripple.config import Config
 from tests.searching import quadratic, result
 from trainables._shared.config import NUMERIC
+from trainables.halo_emulator.config import Config as HaloEmulator
 from trainables.two_body.config import Config as TwoBody
 
 
@@ -98,6 +99,32 @@ def test_a_two_body_search_from_before_the_cosine_goes_on_in_the_source_s_settin
     another.config_type = TwoBody
     new = another.open().ask().config
     assert all(new[name] != value for name, value in kept.items())
+
+
+def test_a_halo_emulator_search_from_before_its_new_defaults_goes_on_as_it_began(make_search):
+    before = {
+        "learning_rate": 3e-4, "weight_decay": 1e-4, "steps": 4000, "report_every": 200, "model": "mlp", "depth": 3,
+        "dropout": 0.0, "bootstrap": None,
+    }  # fmt: skip
+    fields = HaloEmulator.model_fields
+    earlier = create_model("Config", __base__=HaloEmulator, **{n: (fields[n].annotation, before[n]) for n in before})
+    space = {"engineered": [False, True], "width": [16, 32]}
+    parts = {"trainable": "halo_emulator", "objective": {"metric": "val_nll"}, "space": space}
+    search = make_search(**parts, base={"gp_haloes": 0}, sampler={"name": "grid"}, budget={})
+    search.config_type = earlier
+    begun = search.open().ask().config
+    search.config_type = HaloEmulator
+    assert list(begun_problems(search.paths, HaloEmulator)) == []
+    study = search.open()
+    configs = [study.ask().config for _ in range(4)]
+    assert configs[0] == begun
+    assert [{name: config[name] for name in before} for config in configs] == [before] * 4
+    assert all(HaloEmulator.of_values(config).has_bootstrap for config in configs)
+    another = make_search(**parts, name="another")
+    another.config_type = HaloEmulator
+    new = HaloEmulator.of_values(another.open().ask().config)
+    assert all(getattr(new, name) != value for name, value in before.items())
+    assert not new.has_bootstrap
 
 
 class Extended(Config):

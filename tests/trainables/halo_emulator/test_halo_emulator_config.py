@@ -23,7 +23,7 @@ def test_config_lists_every_activation():
         ({"monotone_weight": 0.1, "transform": "asinh"}, "compensated apertures, need not decrease"),
         ({"clip_norm": 1.0}, "member_clip_norm instead"),
         ({"physics_start": 0.5}, "physics_full = 0.3: comes before physics_start, 0.5"),
-        ({"attention": True}, "attention = True: is a part of model grouped"),
+        ({"attention": True, "model": "mlp"}, "attention = True: is a part of model grouped"),
         ({"engineered": True, "density_columns": (0, 35)}, "there are 35 parameters"),
         ({"gp_haloes": 3}, "gp_haloes = 3: is too few (allowed: 0, or at least 10)"),
     ],
@@ -51,15 +51,16 @@ def test_generated_simulations_are_held_out_the_same_whatever_is_trained_on():
 
 
 def test_hidden_layers_halve_and_inputs_are_counted_by_group():
-    assert Config().widths == (256, 128, 64)
-    assert Config(halving=False, depth=2).widths == (256, 256)
+    assert Config(width=256, depth=3).widths == (256, 128, 64)
+    assert Config(width=256, halving=False, depth=2).widths == (256, 256)
     assert Config().groups == (35, 1, 79)
     assert Config(engineered=True).groups == (36, 2, 81)
 
 
-def test_only_an_ensemble_draws_simulations_unless_it_is_said():
-    assert Config().has_bootstrap
-    assert not Config(members=1).has_bootstrap
+def test_members_draw_simulations_if_that_is_said_or_left_to_their_number():
+    assert not Config().has_bootstrap
+    assert Config(bootstrap=None).has_bootstrap
+    assert not Config(bootstrap=None, members=1).has_bootstrap
     assert Config(members=1, bootstrap=True).has_bootstrap
 
 

@@ -17,7 +17,7 @@ from trainables.halo_emulator.model import Gaussian, members_in_dex, mixture
 
 TINY = {
     "num_simulations": 6, "num_held_out": 2, "haloes_per_simulation": 6, "num_ratios": 4, "num_bins": 4, "gp_haloes": 0,
-    "width": 8, "depth": 2, "batch_size": 16,
+    "model": "mlp", "width": 8, "depth": 2, "dropout": 0.0, "batch_size": 16,
 }  # fmt: skip
 
 
@@ -67,7 +67,8 @@ def test_a_known_noiseless_map_is_recovered_to_one_percent(tmp_path_factory, sto
     path = known_map(tmp_path_factory.getbasetemp())
     config = Config(
         dataset="file", file=str(path), num_parameters=3, num_ratios=2, num_bins=4, gp_haloes=0, loss="mse", width=48,
-        depth=2, halving=False, learning_rate=5e-3, weight_decay=0.0, batch_size=128, steps=1200, report_every=400,
+        depth=2, halving=False, learning_rate=5e-3, weight_decay=0.0, dropout=0.0, batch_size=128, steps=1200,
+        report_every=400,
         **fields,
     )  # fmt: skip
     training, _ = to_the_end(config, store)
@@ -84,8 +85,8 @@ def test_a_known_noiseless_map_is_recovered_to_one_percent(tmp_path_factory, sto
 def test_intervals_of_68_percent_cover_60_to_76_percent_where_the_noise_is_known(store):
     config = Config(
         num_simulations=64, num_held_out=24, haloes_per_simulation=40, scatter=0.15, num_ratios=10, num_bins=8,
-        gp_haloes=0, members=3, width=32, depth=2, learning_rate=2e-3, weight_decay=1e-2, batch_size=128, steps=900,
-        report_every=100,
+        gp_haloes=0, model="mlp", members=3, width=32, depth=2, learning_rate=2e-3, weight_decay=1e-2, dropout=0.0,
+        batch_size=128, steps=900, report_every=100,
     )  # fmt: skip
     training, _ = to_the_end(config, store)
     result = next(iter(training.test().values()))
