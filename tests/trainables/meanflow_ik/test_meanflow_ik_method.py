@@ -75,8 +75,10 @@ def test_where_the_output_is_a_sample_the_last_step_ends_there():
     assert np.allclose(pose, np.concatenate([wrist, seen.axis, np.sin(turns), np.cos(turns)], axis=1), atol=1e-4)
 
 
-def test_the_distance_of_one_step_solutions_is_added_with_its_weight():
-    config = config_of(joint_angles="relative", pose_share=0.5, pose_weight=3.0, weight_power=0.0, prediction="sample")
+def test_the_distance_of_one_step_solutions_is_added_with_its_weight_from_its_step_on():
+    config = config_of(
+        joint_angles="relative", pose_share=0.5, pose_weight=3.0, pose_from=7, weight_power=0.0, prediction="sample"
+    )
     model = _model(config)
     model = eqx.tree_at(lambda m: m.network, model, model.average)
     q, target, seen = _arms(64)
@@ -84,13 +86,16 @@ def test_the_distance_of_one_step_solutions_is_added_with_its_weight():
 
     @eqx.filter_jit
     @eqx.filter_value_and_grad(has_aux=True)
-    def loss(network):
+    def loss(network, step):
         changed = eqx.tree_at(lambda m: m.network, model, network)
         batch = q, *target, limits
-        found = method.loss(config, traced_numbers(config), changed, batch, jax.random.key(0), jnp.asarray(0))
+        found = method.loss(config, traced_numbers(config), changed, batch, jax.random.key(0), step)
         return found.value, found.components
 
-    (value, parts), slope = loss(model.network)
+    (value, parts), _ = loss(model.network, jnp.asarray(6))
+    assert float(value) == pytest.approx(float(parts["residual"]), rel=1e-5)
+    assert float(parts["pose"]) > 0
+    (value, parts), slope = loss(model.network, jnp.asarray(7))
     # The network's output is a constant, whatever the noise; of the batch, the second half is sampled.
     found = from_latent(np.full((64, 7), 0.3, np.float32), Scaling(*limits), seen)[32:]
     reached, posed = forward_kinematics(ROBOTS["panda"], found), Pose(*(part[32:] for part in target))
@@ -98,7 +103,7 @@ def test_the_distance_of_one_step_solutions_is_added_with_its_weight():
     assert float(parts["pose"]) == pytest.approx(expected, rel=1e-4)
     assert float(value) == pytest.approx(float(parts["residual"]) + 3 * expected, rel=1e-4)
     moved = eqx.tree_at(lambda n: n.last.bias, model.network, model.network.last.bias - 1e-2 * slope.last.bias)
-    assert float(loss(moved)[0][1]["pose"]) < float(parts["pose"])
+    assert float(loss(moved, jnp.asarray(7))[0][1]["pose"]) < float(parts["pose"])
 
 
 @pytest.mark.parametrize("by_average", [True, False])
