@@ -114,7 +114,9 @@ def numeric_change_compiles_nothing(case: Case) -> None:
     case.training().advance()
     before = case.program.compilations
     changes = {
-        name: value * 2 + 1 if name == "seed" else value * 0.9 for name, value in numeric(case.config).items() if value
+        name: value * 2 + 1 if isinstance(value, int) else value * 0.9
+        for name, value in numeric(case.config).items()
+        if value
     }
     config = case.changed(**changes)
     assert structural_key(config) == structural_key(case.config)
