@@ -5,9 +5,8 @@
         [--results FILE]
 
 Each objective is trained for each length, from the start and with its whole schedule: the middle of a longer training
-has another learning rate, and says little about a shorter one. What counts from a step on (`pose_from`) does so
-from the same share of the steps as in the preset. A length is a number of steps, or as many steps as take so many
-seconds, as a few of them say beforehand. Every training is in the results file once it is done, not made again.
+has another learning rate, and says little about a shorter one. A length is a number of steps, or as many steps as take
+so many seconds, as a few of them say beforehand. Every training is in the results file once it is done, not made again.
 The seconds are of the processor, of training and validation without compilation. The line through log(error)
 against log(seconds) is extrapolated to the published errors, which were reached on GPUs.
 """
@@ -57,8 +56,9 @@ def trained(config: Config, programs: ProgramCache, seconds: float | None = None
             ahead.advance()
             times.append(time.process_time())
         steps = steps_within(seconds, float(np.diff(times).min()) / PACE_STEPS)
-        shared = {"steps": steps, "pose_from": pose_from(config.pose_from, config.steps, steps)}
-        config = Config.of_values({**config.model_dump(mode="json"), **shared, "report_every": max(1, steps // 5)})
+        config = Config.of_values(
+            {**config.model_dump(mode="json"), "steps": steps, "report_every": max(1, steps // 5)}
+        )
     training = Training(programs.get(method, config), config, data)
     curve, began = [], time.process_time()
     while True:
@@ -75,11 +75,6 @@ def trained(config: Config, programs: ProgramCache, seconds: float | None = None
 def steps_within(seconds: float, each: float) -> int:
     """Return how many steps, of so many seconds each, take about so long: in hundreds, and at least one of them."""
     return max(100, 100 * round(seconds / each / 100))
-
-
-def pose_from(step: int, of: int, steps: int) -> int:
-    """Return the step of a shorter or longer training that is as far through it as `step` is through `of` steps."""
-    return step * steps // of
 
 
 def power_law(seconds: Sequence[float], errors: Sequence[float]) -> tuple[float, float]:
@@ -180,7 +175,6 @@ def main() -> None:
                 values = {**base, "objective": objective, "seed": seed}
                 if given.seconds is None:
                     values |= {"steps": length, "report_every": max(1, length // 4)}
-                    values["pose_from"] = pose_from(base.get("pose_from", 0), base["steps"], length)
                     # The same for all lengths, which share a program.
                     values["warmup_steps"] = min(base["warmup_steps"], min(given.steps) // 4)
                 values["test_steps"] = list(STEPS_OF.get(objective, (1, 2, 5)))

@@ -67,14 +67,14 @@ class Config(MethodConfig):
             "robot": "panda", "objective": "meanflow", "width": 128, "blocks": 3, "batch_size": 256,
             "learning_rate": 1e-2, "schedule": "cosine", "warmup_steps": 200, "weight_decay": 1e-5, "clip_norm": 1.0,
             "joint_angles": "relative", "prediction": "sample", "equal_share": 0.5, "pose_share": 0.25,
-            "pose_weight": 0.2, "pose_from": 8000, "ema_decay": 0.995, "steps": 16_000, "report_every": 1000,
+            "pose_weight": 0.2, "pose_start": 0.5, "ema_decay": 0.995, "steps": 16_000, "report_every": 1000,
         },
         # Within one turn each way to reach a pose occurs once, and not 64 times.
         "ur10": {
             "robot": "ur10", "limits": "one_turn", "objective": "meanflow", "width": 128, "blocks": 3,
             "batch_size": 256, "learning_rate": 1e-2, "schedule": "cosine", "warmup_steps": 200, "weight_decay": 1e-5,
             "clip_norm": 1.0, "joint_angles": "relative", "prediction": "sample", "equal_share": 0.5,
-            "pose_share": 0.25, "pose_weight": 0.2, "pose_from": 8000, "ema_decay": 0.995, "steps": 16_000,
+            "pose_share": 0.25, "pose_weight": 0.2, "pose_start": 0.5, "ema_decay": 0.995, "steps": 16_000,
             "report_every": 1000,
         },
         "quick_test": {
@@ -89,14 +89,14 @@ class Config(MethodConfig):
         "test_steps": ("test_*",),
         **dict.fromkeys(("objective", "equal_share", "latent_scale", "joint_angles"), TRAINING),
         **dict.fromkeys(("time_distribution", "time_mean", "time_std"), TRAINING),
-        **dict.fromkeys(("weight_power", "weight_offset", "pose_weight", "pose_from"), ("train_loss",)),
+        **dict.fromkeys(("weight_power", "weight_offset", "pose_weight", "pose_start"), ("train_loss",)),
         "pose_share": ("train_loss", "train_pose"),
     }
     predicts_by: ClassVar[Collection[str]] = (
         "sampling_steps", "latent_scale", "objective", "precision", "joint_angles", "prediction",
     )  # fmt: skip
     later_fields: ClassVar[Mapping[str, Any]] = {
-        "joint_angles": "absolute", "prediction": "velocity", "pose_share": 0.0, "pose_weight": 1.0, "pose_from": 0,
+        "joint_angles": "absolute", "prediction": "velocity", "pose_share": 0.0, "pose_weight": 1.0, "pose_start": 0.0,
     }  # fmt: skip
 
     learning_rate: Annotated[float, Field(gt=0), NUMERIC] = 1e-3
@@ -113,7 +113,7 @@ class Config(MethodConfig):
     """Largest global norm of a gradient; null leaves gradients as they are."""
     report_every: int = Field(default=1000, ge=1)
     """Optimiser steps between two reports (validation, early stopping, checkpoint)."""
-    steps: int = Field(default=20_000, ge=1)
+    steps: Annotated[int, Field(ge=1), NUMERIC] = 20_000
     """Optimiser steps."""
 
     robot: RobotName = "panda"
@@ -162,9 +162,9 @@ class Config(MethodConfig):
     pose_weight: Annotated[float, Field(ge=0), NUMERIC] = 1.0
     """Weight of that distance, in metres; a radian of rotation, or beyond a joint's limit, counts as 0.3 m."""
 
-    pose_from: Annotated[int, Field(ge=0), NUMERIC] = 0
-    """Step from which on that distance counts: from the first one on, the solutions of a pose become much alike before
-    the rest of the loss says how they differ."""
+    pose_start: Annotated[float, Field(ge=0, lt=1), NUMERIC] = 0.0
+    """Share of the steps after which that distance counts: from the first one on, the solutions of a pose become much
+    alike before the rest of the loss says how they differ."""
 
     joint_angles: JointAnglesName = "relative"
     """`absolute`: all joints scaled by their limits; `relative`: the first and the last one measured from the target's
@@ -204,9 +204,6 @@ class Config(MethodConfig):
         if self.warmup_steps >= self.steps:
             why = f"the learning rate would still rise when training ends, after {self.steps} steps"
             raise ConfigError("warmup_steps", self.warmup_steps, why, f"0..{self.steps - 1}")
-        if self.num_posed and self.pose_from >= self.steps:
-            why = f"the distance from the pose would not count before training ends, after {self.steps} steps"
-            raise ConfigError("pose_from", self.pose_from, why, f"0..{self.steps - 1}, or pose_share: 0")
         if len(set(self.test_steps)) < len(self.test_steps):
             raise ConfigError("test_steps", list(self.test_steps), "names a number twice", "each once")
         return self
@@ -281,11 +278,11 @@ class Config(MethodConfig):
         unused = {}
         if self.objective == "flow_matching":
             unused["equal_share"] = "objective flow_matching has r = t always"
-            posed = ("pose_share", "pose_weight", "pose_from")
+            posed = ("pose_share", "pose_weight", "pose_start")
             unused |= dict.fromkeys(posed, "objective flow_matching has no single step to data")
         elif self.num_posed == 0:
             unused |= dict.fromkeys(
-                ("pose_weight", "pose_from"), "with pose_share 0 no solutions are sampled in training"
+                ("pose_weight", "pose_start"), "with pose_share 0 no solutions are sampled in training"
             )
         if self.time_distribution == "uniform":
             unused |= dict.fromkeys(("time_mean", "time_std"), "times are uniform")

@@ -135,7 +135,7 @@ class MeanFlowIK(Method[Config]):
         # An average over as many steps as there have been, at first: it would remember the random start for long.
         decay = jnp.minimum(hyper["ema_decay"], (1.0 + step) / (10.0 + step))
         after = eqx.tree_at(lambda m: m.average, model, averaged(model.average, model.network, decay))
-        weight = jnp.where(step >= hyper["pose_from"], hyper["pose_weight"], 0.0)
+        weight = jnp.where(step >= hyper["pose_start"] * hyper["steps"], hyper["pose_weight"], 0.0)
         value = jnp.mean(weights * squares) + weight * distance
         return Loss(value, parts, jnp.asarray(True), after)
 

@@ -31,8 +31,8 @@ def test_checking_a_config_does_not_load_jax(tmp_path):
         ({"equal_share": 1.5}, ["equal_share", "less than or equal to 1", "1.5"]),
         ({"pose_share": 1.5}, ["pose_share", "less than or equal to 1", "1.5"]),
         ({"pose_weight": -1.0}, ["pose_weight", "greater than or equal to 0", "-1.0"]),
-        ({"pose_from": -1}, ["pose_from", "greater than or equal to 0", "-1"]),
-        ({"steps": 2000, "pose_from": 2000}, ["pose_from", "2000", "0..1999", "pose_share: 0"]),
+        ({"pose_start": -0.1}, ["pose_start", "greater than or equal to 0", "-0.1"]),
+        ({"pose_start": 1.0}, ["pose_start", "less than 1", "1.0"]),
         ({"joint_angles": "axes"}, ["joint_angles", "axes", "'absolute' or 'relative'"]),
         ({"prediction": "x"}, ["prediction", "x", "'velocity' or 'sample'"]),
         ({"weight_power": -1.0}, ["weight_power", "greater than or equal to 0", "-1.0"]),
@@ -114,9 +114,9 @@ def test_what_has_no_effect_is_said():
     assert "equal_share" in Config(objective="flow_matching").unused_fields()
     assert "limits" not in Config(robot="ur10").unused_fields()
     assert "weight_offset" in Config(weight_power=0.0).unused_fields()
-    assert {"pose_share", "pose_weight", "pose_from"} <= set(Config(objective="flow_matching").unused_fields())
-    assert {"pose_weight", "pose_from"} <= set(Config(pose_share=0.0).unused_fields())
-    assert not {"pose_weight", "pose_from"} & set(Config(pose_share=0.5, steps=2000, pose_from=1999).unused_fields())
+    assert {"pose_share", "pose_weight", "pose_start"} <= set(Config(objective="flow_matching").unused_fields())
+    assert {"pose_weight", "pose_start"} <= set(Config(pose_share=0.0).unused_fields())
+    assert not {"pose_weight", "pose_start"} & set(Config(pose_share=0.5, pose_start=0.9).unused_fields())
     assert {"time_mean", "time_std"} <= set(Config(time_distribution="uniform").unused_fields())
 
 
@@ -142,7 +142,7 @@ def test_an_earlier_record_has_what_was_in_effect_then():
     old = {name: value for name, value in Config().model_dump(mode="json").items() if name not in Config.later_fields}
     config = Config.of_values(Config.recorded(old))
     assert (config.joint_angles, config.prediction, config.num_posed) == ("absolute", "velocity", 0)
-    assert config.pose_from == 0
+    assert config.pose_start == 0
     assert Config(pose_share=0.3, batch_size=10).num_posed == 3
     assert Config(pose_share=0.3, objective="flow_matching").num_posed == 0
 

@@ -79,20 +79,3 @@ def test_settings_of_the_command_line_are_values_or_texts():
     given = ["learning_rate=2e-3", "blocks=3", "clip_norm=null", "objective=improved", "test_steps=[1,2]"]
     found = {"learning_rate": 0.002, "blocks": 3, "clip_norm": None, "objective": "improved", "test_steps": [1, 2]}
     assert benchmark._settings(given) == found
-
-
-@pytest.mark.parametrize(("given", "expected"), [([], [1500, 6000]), (["--set", "pose_from=0"], [0, 0])])
-def test_what_counts_from_a_step_on_does_so_after_the_same_share_of_every_length(
-    given, expected, tmp_path, monkeypatch
-):
-    seen = []
-
-    def trained(config, programs, seconds):
-        seen.append(config)
-        return {"ending": "diverged", "steps": config.steps, "seconds": 1.0, "metrics": {}, "curve": []}
-
-    monkeypatch.setattr(benchmark, "trained", trained)
-    options = ["--objectives", "meanflow", "--steps", "3000", "12000", "--results", str(tmp_path / "r.json")]
-    monkeypatch.setattr("sys.argv", ["meanflow_ik", *options, *given])
-    benchmark.main()
-    assert [(config.steps, config.pose_from) for config in seen] == list(zip([3000, 12000], expected, strict=True))

@@ -77,7 +77,14 @@ def test_where_the_output_is_a_sample_the_last_step_ends_there():
 
 def test_the_distance_of_one_step_solutions_is_added_with_its_weight_from_its_step_on():
     config = config_of(
-        joint_angles="relative", pose_share=0.5, pose_weight=3.0, pose_from=7, weight_power=0.0, prediction="sample"
+        joint_angles="relative",
+        pose_share=0.5,
+        pose_weight=3.0,
+        pose_start=0.25,
+        steps=28,
+        warmup_steps=0,
+        weight_power=0.0,
+        prediction="sample",
     )
     model = _model(config)
     model = eqx.tree_at(lambda m: m.network, model, model.average)
