@@ -9,6 +9,7 @@ import time
 
 import jax
 import pytest
+from jax.experimental.compilation_cache import compilation_cache
 
 from cluster.study.configurations import searched_branches
 from search_spaces.spec import Spec
@@ -125,6 +126,23 @@ def test_a_cache_that_cannot_be_locked_is_no_obstacle(tmp_path):
         assert Doubling("doubling").run("double", 2.0) == 4.0
     finally:
         jax.config.update("jax_compilation_cache_dir", before)
+
+
+def test_an_entry_of_the_cache_that_is_only_half_there_is_compiled_anew(tmp_path):
+    folder, before = tmp_path / "cache", jax.config.jax_compilation_cache_dir
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+    compilation_cache.reset_cache()
+    try:
+        assert Doubling("whole").run("triple", 2.0) == 6.0
+        entries = list(folder.glob("*-cache"))
+        assert entries
+        for entry in entries:
+            entry.write_bytes(entry.read_bytes()[:-20])
+        jax.clear_caches()
+        assert Doubling("half").run("triple", 2.0) == 6.0
+    finally:
+        jax.config.update("jax_compilation_cache_dir", before)
+        compilation_cache.reset_cache()
 
 
 class Scripted(Compiled):
