@@ -50,6 +50,8 @@ CHANGES: Mapping[str, Mapping[str, Any]] = {
     "segments of 36": {"segment_length": 36},
     "segments of 36, head unit": {"segment_length": 36, "head": "mlp_4D_unit"},
     "width 128": {"width": 128},
+    "width 128, head unit": {"width": 128, "head": "mlp_4D_unit"},
+    "rate 2e-2, head unit": {"learning_rate": 2e-2, "head": "mlp_4D_unit"},
 }
 """What is tried beside the preset cosine."""
 SOURCE, COSINE = ({"test_datasets": ["auto"], **Config.presets[name]} for name in ("source", "cosine"))
