@@ -33,26 +33,30 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 
 
 LONGEST = {
-    "test_chaos_faults.py": 980,
-    "test_search_runs.py": 950,
-    "test_searches.py": 730,
-    "test_bundle.py": 600,
-    "test_conformance.py": 550,
-    "test_rerun_process.py": 530,
-    "test_chaos_kills.py": 510,
-    "test_several_nodes.py": 440,
-    "test_scored_on.py": 350,
-    "test_shared_study.py": 230,
-    "test_*_method.py": 180,
-    "test_report.py": 170,
-    "test_report_page.py": 160,
-    "test_code.py": 150,
+    "test_chaos_faults.py": 880,
+    "test_search_runs.py": 660,
+    "test_chaos_kills.py": 590,
+    "test_searches.py": 560,
+    "test_conformance.py": 410,
+    "test_scored_on.py": 230,
+    "test_shared_study.py": 190,
     "test_testbed.py": 150,
-    "test_method_figures.py": 130,
-    "test_sync.py": 120,
-    "test_pages.py": 120,
-    "test_command_line.py": 100,
-    "test_actor.py": 100,
+    "test_several_nodes.py": 140,
+    "test_report_page.py": 140,
+    "test_resume_code.py": 120,
+    "test_*_method.py": 100,
+    "test_jacobian_ode_rollout.py": 90,
+    "test_sync.py": 90,
+    "test_rerun_process.py": 90,
+    "test_report.py": 90,
+    "test_tracker*.py": 80,
+    "test_check_models.py": 80,
+    "test_samplers.py": 80,
+    "test_launch.py": 70,
+    "test_command_line.py": 70,
+    "test_*_solvers.py": 60,
+    "test_pages.py": 60,
+    "test_actor.py": 60,
 }
 """Seconds of the files that take longest, by pattern, for a machine on which none has been timed yet."""
 SHORT = 10
@@ -93,7 +97,7 @@ def pytest_configure(config):
 def pytest_collection_modifyitems(config, items):
     """Put the longest files first; of those that compute and those that wait, each kind at an even pace.
 
-    Searches of four files at once leave the cores idle again and again, and four files that compute share two cores.
+    Searches of several files at once leave the cores idle again and again, and files that compute share two cores.
     """
     cache = getattr(config, "cache", None)
     timed = cache.get(SECONDS, {}) if cache is not None else {}
