@@ -3,9 +3,9 @@
     PJRT_NPROC=1 OMP_NUM_THREADS=1 python -m benchmarks.two_body_reference source --seeds 0 1 2 --data-seeds 0 1 2
 
 `source`: the settings of the source's tables, its values beside ours. `tuned`: the source's setting, the same with a
-cosine, preset cosine, and that with head unit, each at every rate of RATES; the one with the least mean validation error is marked, test
-errors choose nothing. `schedule`: activations and heads by schedule. `curve`: by the number of training orbits.
-`changes`: preset cosine with one change each.
+cosine, preset cosine, and that with head unit, each at every rate of RATES; the one with the least mean validation
+error is marked, test errors choose nothing. `schedule`: activations and heads by schedule. `curve`: by the number of
+training orbits. `changes`: preset cosine with one change each.
 
 All errors are mean pointwise acceleration errors in percent, on validation orbits and on the sets of 1, 10 and 100 test
 orbits, of the best model by validation error. A seed draws initialisation and batches, a data seed the training orbits.

@@ -113,6 +113,12 @@ def stopping_problems(spec: Spec, configs: Sequence[MethodConfig]) -> tuple[list
             f"early_stopping.grace_steps: {too_short} of {len(configs)} configurations train for no more than "
             f"{stopping.grace_steps} steps, and are never stopped early"
         )
+    rising = max((config.warmup_steps for config in configs if config.phase_steps()), default=0)
+    if rising >= stopping.grace_steps:
+        warnings.append(
+            f"early_stopping.grace_steps: {stopping.grace_steps} is no more than a warm-up of {rising} steps: trials "
+            "are judged before their learning rate is what they try; give more, or a shorter warm-up"
+        )
     slowest = max(config.report_every for config in configs)
     if slowest > stopping.grace_steps:
         warnings.append(

@@ -289,8 +289,8 @@ def test_a_bound_that_shuts_out_the_better_trials_is_warned_of(check_text):
 
 def test_early_stopping_and_a_bound_on_what_is_measured_at_the_end_are_warned_of(check_text):
     text = (
-        "space: {depth: [2, 4]}\nsampler: {name: grid}\nearly_stopping: {name: asha}\nconstraints:\n"
-        "  - {metric: val_outward_pct, max: 5}\n  - {metric: test_10_outward_mean_pct, max: 5}\n"
+        "base: {warmup_steps: 50}\nspace: {depth: [2, 4]}\nsampler: {name: grid}\nearly_stopping: {name: asha}\n"
+        "constraints:\n  - {metric: val_outward_pct, max: 5}\n  - {metric: test_10_outward_mean_pct, max: 5}\n"
     )
     assert check_text(text).warnings == (
         "constraints[1]: test_10_outward_mean_pct is measured once, after training: trials that are stopped early "
@@ -477,6 +477,15 @@ def test_a_warm_up_of_more_than_half_a_phase_is_warned_of(check_text):
     varied = "base: {steps: 100}\nspace: {warmup_steps: [0, 50, 51]}\nsampler: {name: grid}\n"
     (warning,) = check_text(varied).warnings
     assert warning.startswith("warmup_steps: in 1 of 3 configurations")
+
+
+def test_early_stopping_that_judges_within_the_warm_up_is_warned_of(check_text):
+    rest = "base: {steps: 2000}\nspace: {warmup_steps: [0, 50, 400]}\nsampler: {name: grid}\n"
+    assert check_text(f"{rest}early_stopping: {{name: asha, grace_steps: 401}}\n").warnings == ()
+    assert check_text(f"{rest}early_stopping: {{name: asha, grace_steps: 400}}\n").warnings == (
+        "early_stopping.grace_steps: 400 is no more than a warm-up of 400 steps: trials are judged before their "
+        "learning rate is what they try; give more, or a shorter warm-up",
+    )
 
 
 SERIES = """\
