@@ -1,6 +1,7 @@
 """The configuration of the recurrent dynamics model; imports no JAX."""
 
 from collections.abc import Collection, Mapping
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
@@ -217,7 +218,10 @@ class Config(MethodConfig):
 
     def check_data(self) -> None:
         """Raise ConfigError, with file, line and column, where a folder cannot be read or has too few trajectories."""
-        for folder in self.folders:
+        for index, folder in enumerate(self.folders):
+            earlier = [other for other in self.folders[:index] if Path(other).resolve() == Path(folder).resolve()]
+            if earlier:
+                raise ConfigError("folders", folder, f"is the same folder as {earlier[0]}", "each once")
             found = read_folder(folder, self.layout, self.folders[:1])
             lengths = [len(states) for states in found.states]
             source = Source(folder, "folders")

@@ -132,7 +132,7 @@ def _step(source: Source, table: Table, t: Float64[np.ndarray, " rows"]) -> floa
         unit = 10.0 ** -max(len(found[1]) for found in decimals)
         if unit <= float(t[-1] - t[0]) / (len(t) - 1) / 4:
             grain = max(grain, 0.5 * unit / max(float(np.abs(t).max()), unit))
-    return even_step(source, [t], grain, lambda row: f"line {table.lines[row]}, column {TIME},")
+    return even_step(source, [t], grain, lambda row: f"line {table.lines[row]}, column {TIME}")
 
 
 def _look_at(

@@ -19,6 +19,8 @@ SPLITS: Mapping[str, float] = {"train": 0.7, "val": 0.15, "test": 0.15}
 FEWEST_SIMULATIONS = 4
 NAMES = ("params", "mass", "pk_ratio", "profile", "sim")
 WANTED = "params (haloes, parameters), mass (haloes), pk_ratio (haloes, ratios), profile (haloes, bins), sim (haloes)"
+LARGEST_WHOLE = 2.0**53
+"""Beyond it float64 does not hold every whole number."""
 SMALLEST_MASS = 100.0
 """Solar masses below which all masses are probably logarithms."""
 
@@ -74,7 +76,7 @@ def _read(source: Source, wanted: Wanted) -> dict[str, np.ndarray]:
             raise ConfigError(field, getattr(wanted, field), why, str(columns))
     numbers = {name: _finite(source, name, held[name]) for name in NAMES}
     arrays = {"params": numbers["params"], "mass": numbers["mass"], "ratios": numbers["pk_ratio"]}
-    arrays |= {"profile": numbers["profile"], "sim": _simulations(source, numbers["sim"])}
+    arrays |= {"profile": numbers["profile"], "sim": _simulations(source, held["sim"], numbers["sim"])}
     _look_at(source, wanted, arrays, {name: resolution(held[name]) for name in NAMES})
     return arrays
 
@@ -91,7 +93,9 @@ def _read_hdf5(source: Source) -> dict[str, np.ndarray]:
                 source.warn(
                     f"its {', '.join(others[:5])} {'is' if len(others) == 1 else 'are'} not read, only {WANTED}"
                 )
-            source.held = ", ".join(f"{name} {node.shape}" for name, node in sorted(held.items())) or "nothing"
+            groups = [f"{name} (a group)" for name in sorted(set(file) - set(held))]
+            arrays = [f"{name} {node.shape}" for name, node in sorted(held.items())]
+            source.held = ", ".join([*arrays, *groups[:5]]) or "nothing"
             for name in sorted(held.keys() & set(NAMES)):
                 if held[name].size is None or held[name].size > LARGEST_ARRAY:
                     why = f"its {name} {held[name].shape} has {held[name].size} numbers"
@@ -117,15 +121,26 @@ def _place(index: np.ndarray) -> str:
     return f"row {row}" + (f", column {column[0]}" if column else "")
 
 
-def _simulations(source: Source, sim: Float64[np.ndarray, " n"]) -> Int[np.ndarray, " n"]:
-    whole = sim.round()
+def _simulations(source: Source, sim: np.ndarray, values: Float64[np.ndarray, " n"]) -> Int[np.ndarray, " n"]:
+    """Return the numbers of the haloes' simulations, integers of any size as they are; `values` are the same."""
+    if sim.dtype.kind in "iu":
+        return _require_several(source, sim.astype(np.int64 if sim.dtype.kind == "i" else np.uint64))
+    sim, whole = values, values.round()
     if len(bad := np.flatnonzero(whole != sim)):
         why = f"{len(bad)} values of its sim are no whole numbers, first {sim[bad[0]]:g} at row {bad[0] + 1}"
         raise source.error(why, "the number of each halo's simulation")
-    if (num := len(np.unique(whole))) < FEWEST_SIMULATIONS:
+    if len(bad := np.flatnonzero(np.abs(whole) > LARGEST_WHOLE)):
+        why = f"{len(bad)} values of its sim are floats too large to be told apart, first {sim[bad[0]]:g} at row "
+        raise source.error(f"{why}{bad[0] + 1}", "integers, or floats up to 2^53")
+    return _require_several(source, whole.astype(np.int64))
+
+
+def _require_several(source: Source, sim: Int[np.ndarray, " n"]) -> Int[np.ndarray, " n"]:
+    """Return the numbers of the haloes' simulations; raises ConfigError if there are too few simulations."""
+    if (num := len(np.unique(sim))) < FEWEST_SIMULATIONS:
         why = f"has haloes of {num} simulations, too few to train on some and to hold out others"
         raise source.error(why, f"at least {FEWEST_SIMULATIONS} simulations")
-    return whole.astype(np.int64)
+    return sim
 
 
 def _look_at(source: Source, wanted: Wanted, arrays: Mapping[str, np.ndarray], grain: Mapping[str, float]) -> None:

@@ -165,11 +165,11 @@ BAD = {
     ),
     "a gap": (
         lambda rows: rows[:9] + rows[10:],
-        "is not sampled every 0.0102632, its mean gap: line 10, column timestamp, is 0.02 after the one before",
+        "is not sampled every 0.0102632, its mean gap: line 10, column timestamp is 0.02 after the one before",
     ),
     "backwards": (
         lambda rows: [*rows[:9], rows[5], *rows[10:]],
-        "1 times are not later than the one before, first at line 10, column timestamp,",
+        "1 times are not later than the one before, first at line 10, column timestamp: ",
     ),
     "no rows": (lambda rows: rows[:1], "has 0 rows below its header"),
     "empty": (lambda rows: [], "is empty"),
@@ -209,6 +209,9 @@ def test_bad_folders_are_refused(tmp_path):
     slow = folder(tmp_path / "slow", dt=0.02)
     assert "is sampled every 0.02, and" in problem(of(folder(tmp_path / "fast"), slow))
     assert "at most 39" in problem(of(tmp_path / "fast", horizons=(40,)))
+    (tmp_path / "link").symlink_to(tmp_path / "fast")
+    for again in (f"{tmp_path / 'fast'}/", tmp_path / "slow" / ".." / "fast", tmp_path / "link"):
+        assert f"is the same folder as {tmp_path / 'fast'}" in problem(of(tmp_path / "fast", again))
     for one in ("nowhere", "empty", "pictures"):
         with pytest.raises(ConfigError) as caught:
             of(tmp_path / one).data_warnings()

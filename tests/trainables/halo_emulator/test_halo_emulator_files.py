@@ -65,6 +65,23 @@ def test_splits_share_no_simulation_and_every_halo_is_in_one(npz):
     np.testing.assert_allclose(np.sort(masses), np.sort(np.log10(arrays["mass"])), rtol=1e-6)
 
 
+@pytest.mark.parametrize("first", [np.int64(2**53), np.int64(-(2**62)), np.uint64(2**64 - 60), np.int32(-5), 3.0])
+def test_simulations_keep_apart_whatever_their_numbers_are(npz, first):
+    sim = first + np.repeat(np.arange(10), 4).astype(np.asarray(first).dtype)
+    wanted = config_of(npz(sim=sim)).wanted
+    parts = [read_file(wanted, split, 0)["sim"] for split in ("train", "val", "test")]
+    assert [len(np.unique(part)) for part in parts] == [6, 2, 2]
+    assert sorted(np.concatenate(parts)) == np.repeat(np.arange(10), 4).tolist()
+
+
+def test_the_groups_of_an_hdf5_file_are_told(tmp_path):
+    with h5py.File(tmp_path / "haloes.h5", "w") as file:
+        for name, array in haloes().items():
+            file[f"data/{name}"] = array
+    with pytest.raises(ConfigError, match=r"but it has data \(a group\)"):
+        config_of(tmp_path / "haloes.h5").check_data()
+
+
 def bad(name, row, column, value):
     array = haloes()[name].astype(float)
     array[(row, column) if column is not None else row] = value
@@ -79,6 +96,10 @@ def bad(name, row, column, value):
         (bad("mass", 5, None, -1.0), "1 values of its mass are not positive, first -1 at row 6"),
         (bad("profile", 7, 3, 0.0), "1 values of its profile are not positive, first 0 at row 8, column 4"),
         (bad("sim", 0, None, 0.5), "1 values of its sim are no whole numbers, first 0.5 at row 1"),
+        (
+            bad("sim", 2, None, 1e300),
+            "1 values of its sim are floats too large to be told apart, first 1e.300 at row 3",
+        ),
         ({"params": haloes()["params"] + 1j}, "its params is of complex128"),
         ({"profile": np.ones((40, 4))}, "its profile never changes"),
         ({"pk_ratio": None}, "must hold params .* but it has mass .40,., params .40, 3., profile .40, 4., sim .40,."),
