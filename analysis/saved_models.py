@@ -48,18 +48,12 @@ def saved_model(paths: SearchPaths, trial: int, step: Step = None, *, shares_pro
     search's models that training has one program for. Raises ModelError if it is not kept, damaged or unfinished, or if
     its method or config is not what it was.
     """
-    from pydantic import ValidationError
-
     from trainables._shared.checkpoint import CheckpointError
-    from trainables._shared.discovery import UnknownMethodError
     from trainables._shared.saved import load_model
 
     try:
         searched = read_json(paths.branches) if shares_programs else None
         return load_model(kept_model(paths, trial, step), *method_folders(paths), searched=searched)
-    except ValidationError as error:
-        fields = ", ".join(".".join(map(str, one["loc"])) for one in error.errors())
-        why = f"its config is not one of this version of the method: {fields or error}"
-    except (CheckpointError, UnknownMethodError) as error:
+    except CheckpointError as error:
         why = f"{error} (swell rerun {paths.name} {trial} trains it again)"
     raise ModelError(f"the model of trial {trial} of {paths.name} cannot be loaded: {why}") from None

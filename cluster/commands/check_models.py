@@ -121,8 +121,8 @@ def model_problems(
 ) -> list[Problem]:
     """Return one problem per model that configurations start from and cannot: of another method, or of other shapes.
 
-    Shapes are compared in a process of its own, which loads JAX, and only where a configuration differs from the saved
-    one in what its evaluation reads.
+    Shapes and types are compared in a process of its own, which loads JAX, and only where a configuration differs from
+    the saved one in what its evaluation reads, or either may compute in 64 bits.
     """
     problems: dict[str, Problem] = {}
     unsure: dict[str, tuple[Configuration, ModelFile]] = {}
@@ -144,7 +144,7 @@ def model_problems(
             refuse(f"is a model of {file.trainable}, and this is a search of {spec.trainable}")
             continue
         key = structural_key(one.config.for_evaluation())
-        if key != _recorded_key(type(one.config), file):
+        if key != _recorded_key(type(one.config), file) or _may_be_of_other_types(file):
             unsure.setdefault(f"{name} {key}", (one, file))
     problems |= {
         str(one.config.init_from): Problem(written.value((FIELD,), one.params), why, one.config.init_from)
@@ -161,10 +161,15 @@ def _recorded_key(config_type: type[MethodConfig], file: ModelFile) -> str:
         return ""
 
 
+def _may_be_of_other_types(file: ModelFile) -> bool:
+    """Return whether a model with the structure of the file's may have other types of numbers here: 64 bits or 32."""
+    return "JAX_ENABLE_X64" in os.environ or any("64" in type_ for type_ in file.types)
+
+
 def _misfits(
     spec: Spec, unsure: Sequence[tuple[Configuration, ModelFile]], code: Path | None
 ) -> Iterator[tuple[Configuration, str]]:
-    """Yield the configurations whose models have other shapes than their files, and how they differ."""
+    """Yield the configurations whose models have other arrays than their files, and how they differ."""
     if not unsure:
         return
     try:
@@ -180,4 +185,4 @@ def _misfits(
 def _shapes(spec: Spec, configs: Sequence[MethodConfig], code: Path | None) -> list[list[Leaf]]:
     request = {"trainable": spec.trainable, "configs": [config.model_dump(mode="json") for config in configs]}
     found = run_apart("cluster.commands.shapes_worker", request, spec.resources, code)
-    return [[(name, tuple(shape)) for name, shape in leaves] for leaves in found]
+    return [[Leaf(name, tuple(shape), type_) for name, shape, type_ in leaves] for leaves in found]

@@ -1,4 +1,4 @@
-"""Tells the arrays of models: reads {trainable, configs} on stdin, writes each config's names and shapes on stdout."""
+"""Tells the arrays of models: reads {trainable, configs} on stdin, writes each config's, with types, on stdout."""
 
 import contextlib
 import json
@@ -13,7 +13,7 @@ from trainables._shared.program import Evaluation
 
 
 def shapes(trainable: str, configs: list[dict[str, Any]]) -> list[list[Leaf]]:
-    """Return the names and shapes of the arrays of each config's model; nothing is computed."""
+    """Return the names, shapes and types of the arrays of each config's model; nothing is computed."""
     enter_working_directory()
     method = load_method(trainable)
     found = []

@@ -1,4 +1,5 @@
 import json
+from importlib.metadata import version
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ from tests.training import begin, to_the_end
 from trainables._shared import program as program_module
 from trainables._shared.checkpoint import read_checkpoint
 from trainables._shared.config import ConfigError, structural_key
-from trainables._shared.model_file import ModelFile, misfit
+from trainables._shared.model_file import CheckpointError, Leaf, ModelFile, misfit, read_model_file
 from trainables._shared.program import ProgramCache
 from trainables._shared.saved import load_model
 
@@ -78,13 +79,61 @@ def test_a_start_from_another_methods_model_is_refused(start):
 def test_arrays_that_differ_are_told_by_name_and_the_first_few_alone():
     names = ("a", "b", "c", "d", "e")
     there = ModelFile("m", {}, 1, {}, ((2, 3), (), (4,), (5,), (6,)), names)
-    assert misfit(there, [(name, shape) for name, shape in zip(names, there.shapes, strict=True)]) == ""
-    assert misfit(there, [("a", (2, 3)), ("b", ()), ("c", (4,)), ("x", (5,))]) == (
+    assert misfit(there, [Leaf(*leaf) for leaf in zip(names, there.shapes, strict=True)]) == ""
+    assert misfit(there, [Leaf("a", (2, 3)), Leaf("b", ()), Leaf("c", (4,)), Leaf("x", (5,))]) == (
         "has d 5 there and x 5 here; e is there alone"
     )
-    assert misfit(there._replace(names=()), [(name, (1,)) for name in "abcdef"]) == (
+    assert misfit(there._replace(names=()), [Leaf(name, (1,)) for name in "abcdef"]) == (
         "a is 2 x 3 there and 1 here; b is a number there and 1 here; c is 4 there and 1 here, and 3 arrays more"
     )
+
+
+def test_arrays_of_other_types_are_told_with_the_variable_that_makes_them_alike():
+    there = ModelFile("m", {}, 1, {}, ((2,), (3,)), ("a", "b"), ("float64", ""))
+    assert misfit(there, [Leaf("a", (2,), "float64"), Leaf("b", (3,), "int32")]) == ""
+    assert misfit(there, [Leaf("a", (2,), "float32"), Leaf("b", (3,), "int32")]) == (
+        "a is of float64 there and of float32 here: set JAX_ENABLE_X64=1, as it was there"
+    )
+    assert misfit(there, [Leaf("a", (2,), "int32"), Leaf("b", (3,))]) == "a is of float64 there and of int32 here"
+
+
+@pytest.mark.parametrize("kind", [object, "U3", "M8[s]"])
+def test_a_model_of_arrays_that_are_no_numbers_is_refused_before_they_are_read(start, kind):
+    with np.load(start) as file:
+        arrays = dict(file)
+    arrays["best/0"] = np.zeros(arrays["best/0"].shape).astype(int).astype(kind)
+    np.savez(start, **arrays)
+    with pytest.raises(CheckpointError, match=r"start\.npz: array 0 of its model is of .*, which are no numbers$"):
+        read_model_file(start)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        {"extra": []},
+        {"extra": {"trainable": 3}},
+        {"bests": {"best": 3}},
+        {"bests": {"best": {"step": 3}}},
+        {"config": 3},
+    ],
+)
+def test_a_header_that_is_no_models_is_refused_however_it_is_read(start, header):
+    rewritten(start, **header)
+    for read in (read_model_file, load_model):
+        with pytest.raises(CheckpointError, match=r"start\.npz: holds no finished model$"):
+            read(start)
+
+
+def test_a_model_of_another_version_or_of_a_method_that_is_not_there_is_refused(start):
+    with np.load(start) as file:
+        values = json.loads(file["meta"].tobytes())["config"]
+    rewritten(start, config=values | {"depth_of_later": 3}, swell="7.1")
+    said = rf"its config is not one of .*\(depth_of_later\); written by swell 7\.1, read by swell {version('swell')}$"
+    with pytest.raises(CheckpointError, match=said):
+        load_model(start)
+    rewritten(start, config=values, extra={"trainable": "no_such.method"})
+    with pytest.raises(CheckpointError, match=r"start\.npz: is a model of no_such\.method: .*is not found"):
+        load_model(start)
 
 
 def test_a_start_is_no_part_of_a_program():

@@ -11,13 +11,18 @@ import numpy as np
 from jaxtyping import PyTree
 
 from trainables._shared.config import MethodConfig
-from trainables._shared.model_file import FORMAT, CheckpointError, Leaf, own_version, require_format
+from trainables._shared.model_file import FORMAT, CheckpointError, Leaf, own_version, require_format, type_name
 
 
 def leaves_of(tree: PyTree[Any]) -> list[Leaf]:
-    """Return the names and shapes of a tree's arrays, in the order in which a checkpoint has them."""
+    """Return the names, shapes and types of a tree's arrays, in the order in which a checkpoint has them."""
     found, _ = jax.tree_util.tree_flatten_with_path(tree)
-    return [(jax.tree_util.keystr(path).lstrip("."), tuple(np.shape(leaf))) for path, leaf in found]
+    return [Leaf(jax.tree_util.keystr(path).lstrip("."), tuple(np.shape(leaf)), _type_of(leaf)) for path, leaf in found]
+
+
+def _type_of(leaf: Any) -> str:
+    dtype = getattr(leaf, "dtype", None)
+    return type_name(dtype) if isinstance(dtype, np.dtype) else ""
 
 
 def write_checkpoint(path: Path, trees: Mapping[str, PyTree[Any]], meta: Mapping[str, Any]) -> None:

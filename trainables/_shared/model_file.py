@@ -15,10 +15,17 @@ BEFORE_RECOVERY = 2
 """Format of the checkpoints whose state ends before `TrainState.recovery`; they are still read."""
 READ = (BEFORE_RECOVERY, FORMAT)
 
-Leaf = tuple[str, tuple[int, ...]]
-"""The name of one of a model's arrays, and its shape."""
 MOST_NAMED = 3
 """Arrays that differ that are named."""
+
+
+class Leaf(NamedTuple):
+    """One of a model's arrays."""
+
+    name: str
+    shape: tuple[int, ...]
+    type: str = ""
+    """Of its numbers, as NumPy names it; empty if it is not told."""
 
 
 class CheckpointError(ValueError):
@@ -39,6 +46,8 @@ class ModelFile(NamedTuple):
     """Of its arrays, in the order of their leaves."""
     names: tuple[str, ...]
     """Likewise their names; empty if an earlier version wrote the file."""
+    types: tuple[str, ...] = ()
+    """Likewise the types of their numbers, as NumPy names them; an empty one is not told."""
 
 
 def own_version() -> str:
@@ -70,8 +79,21 @@ def require_format(path: Path, meta: dict[str, Any]) -> None:
 
 def require_model(path: Path, meta: dict[str, Any]) -> None:
     """Raise CheckpointError if a file's header is not that of a finished model."""
-    if "trainable" not in meta.get("extra", {}) or "best" not in meta.get("bests", {}) or "config" not in meta:
+
+    def has(held: Any, **kinds: type) -> bool:
+        return isinstance(held, dict) and all(isinstance(held.get(name), kind) for name, kind in kinds.items())
+
+    if not (
+        has(meta, extra=dict, bests=dict, config=dict)
+        and has(meta["extra"], trainable=str)
+        and has(meta["bests"].get("best"), step=int, metrics=dict)
+    ):
         raise CheckpointError(f"{path}: holds no finished model")
+
+
+def type_name(dtype: Any) -> str:
+    """Return what NumPy calls a type of numbers; empty for one that it does not have, such as bfloat16."""
+    return "" if dtype.kind == "V" else str(dtype.name)
 
 
 def read_model_file(path: Path) -> ModelFile:
@@ -87,22 +109,26 @@ def read_model_file(path: Path) -> ModelFile:
                 meta = json.loads(_array(member).tobytes())
             if not isinstance(meta, dict):
                 raise TypeError("its header is no JSON object")
-            shapes = []
-            while (name := f"best/{len(shapes)}.npy") in names:
+            headers = []
+            while (name := f"best/{len(headers)}.npy") in names:
                 with file.open(name) as member:
-                    shapes.append(read_header(member)[0])
+                    headers.append(read_header(member))
     except Exception as error:  # what damaged bytes make zipfile and NumPy raise is no closed list
         raise CheckpointError(f"{path}: not a readable model file ({error})") from error
     require_format(path, meta)
     require_model(path, meta)
+    for index, (_, dtype) in enumerate(headers):
+        if dtype.kind not in "biufcV":
+            raise CheckpointError(f"{path}: array {index} of its model is of {dtype}, which are no numbers")
     best = meta["bests"]["best"]
     return ModelFile(
         meta["extra"]["trainable"],
         meta["config"],
         best["step"],
         best["metrics"],
-        tuple(shapes),
+        tuple(shape for shape, _ in headers),
         tuple(meta.get("leaves", ())),
+        tuple(type_name(dtype) for _, dtype in headers),
     )
 
 
@@ -115,23 +141,29 @@ def _array(member: IO[bytes]) -> Any:
 def misfit(there: ModelFile, here: Sequence[Leaf]) -> str:
     """Return how a file's arrays differ from those of a model here, by name; empty if they do not."""
     names = there.names if len(there.names) == len(there.shapes) else ()
+    types = there.types if len(there.types) == len(there.shapes) else ("",) * len(there.shapes)
     # Without names the arrays are told by their place.
-    own = [names[i] if names else here[i][0] if i < len(here) else f"array {i}" for i in range(len(there.shapes))]
-    found = [
-        said for old, new in zip_longest(zip(own, there.shapes, strict=True), here) if (said := _difference(old, new))
-    ]
+    own = [names[i] if names else here[i].name if i < len(here) else f"array {i}" for i in range(len(there.shapes))]
+    leaves = [Leaf(*leaf) for leaf in zip(own, there.shapes, types, strict=True)]
+    found = [said for old, new in zip_longest(leaves, here) if (said := _difference(old, new))]
     more = f", and {len(found) - MOST_NAMED} arrays more" if len(found) > MOST_NAMED else ""
     return "; ".join(found[:MOST_NAMED]) + more
 
 
 def _difference(there: Leaf | None, here: Leaf | None) -> str:
     if there is None or here is None:
-        name = (there or here or ("", ()))[0]
+        name = (there or here or Leaf("", ())).name
         return f"{name} is {'there' if there else 'here'} alone"
-    if there[0] != here[0]:
-        return f"has {there[0]} {_shown(there[1])} there and {here[0]} {_shown(here[1])} here"
-    if there[1] != here[1]:
-        return f"{here[0]} is {_shown(there[1])} there and {_shown(here[1])} here"
+    if there.name != here.name:
+        return f"has {there.name} {_shown(there.shape)} there and {here.name} {_shown(here.shape)} here"
+    if there.shape != here.shape:
+        return f"{here.name} is {_shown(there.shape)} there and {_shown(here.shape)} here"
+    if there.type and here.type and there.type != here.type:
+        wide = {"float64": 1, "float32": 0}
+        advice = (
+            f": set JAX_ENABLE_X64={wide[there.type]}, as it was there" if {there.type, here.type} == {*wide} else ""
+        )
+        return f"{here.name} is of {there.type} there and of {here.type} here{advice}"
     return ""
 
 

@@ -8,13 +8,14 @@ import equinox as eqx
 import jax
 import numpy as np
 from jaxtyping import Array, PyTree
+from pydantic import ValidationError
 
 from trainables._shared.checkpoint import leaves_of, read_checkpoint
 from trainables._shared.choice import is_choice
 from trainables._shared.config import ConfigError, MethodConfig, branches_of
 from trainables._shared.contract import Method
-from trainables._shared.discovery import add_folders, is_name_of, load_method
-from trainables._shared.model_file import CheckpointError, misfit, read_model_file, require_model
+from trainables._shared.discovery import UnknownMethodError, add_folders, is_name_of, load_method
+from trainables._shared.model_file import CheckpointError, misfit, own_version, read_model_file, require_model
 from trainables._shared.program import Evaluation, Program, traced_numbers
 
 
@@ -33,14 +34,24 @@ def load_model(path: Path, *folders: Path, searched: Mapping[str, Collection[Any
     A method of the user's own is found in `folders` too: in the `code` that was exported with the model, for instance.
     With `searched`, the values that a search gives fields (see `branches_of`), the model chooses among their branches
     by traced indices: a function that is compiled for one such model is compiled for all of the same structure.
-    Raises CheckpointError for a file that is damaged, or holds no finished model.
+    Raises CheckpointError for a file that is damaged, holds no finished model, or one of a method or of a config that
+    this version does not have.
     """
     checkpoint = read_checkpoint(path)
     meta = checkpoint.meta
     require_model(path, meta)
     add_folders(*(folder.resolve() for folder in folders))
-    method = load_method(meta["extra"]["trainable"])
-    config = method.config_type.of_values(method.config_type.recorded(meta["config"]))
+    name = meta["extra"]["trainable"]
+    try:
+        method = load_method(name)
+        config = method.config_type.of_values(method.config_type.recorded(meta["config"]))
+    except UnknownMethodError as error:
+        raise CheckpointError(f"{path}: is a model of {name}: {error}") from None
+    except ValidationError as error:
+        fields = ", ".join(".".join(map(str, one["loc"])) for one in error.errors(include_url=False))
+        why = f"its config is not one of this version of {name} ({fields or error})"
+        versions = f"written by swell {meta.get('swell') or 'of an earlier version'}, read by swell {own_version()}"
+        raise CheckpointError(f"{path}: {why}; {versions}") from None
     branches = branches_of(config, searched or {})
     evaluation = Evaluation(method, config, branches)
     model = evaluation.model(checkpoint.tree("best", evaluation.shapes), traced_numbers(config, branches))

@@ -212,7 +212,7 @@ class Training:
                 "report": report._asdict() if (report := self._again or self._last) else None,
                 "settings": number_settings(),
                 "origin": list(self.origin),
-                "leaves": [name for name, _ in leaves_of(self.state.params)],
+                "leaves": [leaf.name for leaf in leaves_of(self.state.params)],
                 "bests": {
                     name: {"value": best.value, "step": best.step, "metrics": best.metrics}
                     for name, best in bests.items()
@@ -234,7 +234,7 @@ class Training:
                 "step": self.step,
                 "settings": number_settings(),
                 "origin": list(self.origin),
-                "leaves": [name for name, _ in leaves_of(self.state.params)],
+                "leaves": [leaf.name for leaf in leaves_of(self.state.params)],
                 "bests": {"best": {"value": value, "step": self.step, "metrics": self._last.metrics}},
                 "extra": {"trainable": trainable},
             },

@@ -19,11 +19,12 @@ import numpy as np
 from jaxtyping import Float
 
 from trainables._shared.config import ConfigError
-from trainables._shared.model_file import CheckpointError
+from trainables._shared.discovery import is_name_of
+from trainables._shared.model_file import CheckpointError, read_model_file
 from trainables._shared.saved import SavedModel, load_model
 from trainables.meanflow_ik.data import Limits
 from trainables.meanflow_ik.kinematics import Pose
-from trainables.meanflow_ik.method import MeanFlowIK, polish_all, solutions
+from trainables.meanflow_ik.method import method, polish_all, solutions
 from trainables.meanflow_ik.metric_names import REACHED_DEG, REACHED_MM, SUCCESS_DEG, SUCCESS_MM
 from trainables.meanflow_ik.metrics import Errors, best_of, errors_of, is_outside
 from trainables.meanflow_ik.poses import read_poses
@@ -121,6 +122,13 @@ def _positive(text: str) -> int:
     return value
 
 
+def _natural(text: str) -> int:
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"{text} is negative")
+    return value
+
+
 def _arguments(given: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m trainables.meanflow_ik.solve", description="Solve poses with a trained model of meanflow_ik."
@@ -130,16 +138,29 @@ def _arguments(given: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--solutions", type=_positive, default=8, help="solutions of each pose (8)")
     parser.add_argument("--steps", type=_positive, default=1, help="sampling steps (1)")
     parser.add_argument("--polish", action="store_true", help="polish them by damped Gauss-Newton steps")
-    parser.add_argument("--seed", type=int, default=0, help="seed of the noise that solutions are made from (0)")
+    parser.add_argument("--seed", type=_natural, default=0, help="seed of the noise that solutions are made from (0)")
     parser.add_argument("--output", type=Path, help="CSV file to write the solutions to")
     return parser.parse_args(given)
 
 
 def _loaded(path: Path) -> SavedModel:
-    saved = load_model(path)
-    if not isinstance(saved.method, MeanFlowIK):
-        raise CheckpointError(f"{path}: is a model of another method, {type(saved.method).__name__}")
-    return saved
+    """Return a model of this method; raises CheckpointError for any other, which is not loaded."""
+    trainable = read_model_file(path).trainable
+    if not is_name_of(trainable, method):
+        raise CheckpointError(f"{path}: is a model of {trainable}, and meanflow_ik is wanted")
+    return load_model(path)
+
+
+def _require_place(output: Path, poses: Path) -> None:
+    """Raise ConfigError if solutions cannot be written to a file: told before they are computed."""
+    if output.is_dir():
+        raise ConfigError("output", str(output), "is a folder", "a CSV file to be written")
+    if not output.parent.is_dir():
+        raise ConfigError(
+            "output", str(output), f"there is no folder {output.parent}", "a file in a folder that exists"
+        )
+    if output.exists() and output.samefile(poses):
+        raise ConfigError("output", str(output), "is the file of the poses", "another file")
 
 
 def main(given: Sequence[str] | None = None) -> int:
@@ -147,6 +168,8 @@ def main(given: Sequence[str] | None = None) -> int:
     arguments = _arguments(given)
     try:
         pose = read_poses(arguments.poses)
+        if arguments.output:
+            _require_place(arguments.output, arguments.poses)
         saved = _loaded(arguments.model)
     except (ConfigError, CheckpointError) as error:
         print(error, file=sys.stderr)

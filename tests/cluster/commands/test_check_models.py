@@ -187,6 +187,17 @@ def test_a_file_that_is_no_model_of_the_method_is_refused(lab, model, change, sa
     assert line.startswith("s.yaml:5: base.init_from = 'other.npz': not a readable model file (")
 
 
+def test_a_model_of_the_other_precision_is_refused_before_the_launch(lab, model, monkeypatch):
+    text = "base: {init_from: other.npz}\nspace: {shift: [0.0]}\n"
+    with np.load(model) as file:
+        arrays = dict(file)
+    np.savez("other.npz", **(arrays | {"best/0": arrays["best/0"].astype(np.float64)}))
+    said = "does not fit this model: x is of float64 there and of float32 here: set JAX_ENABLE_X64=1, as it was there"
+    assert refused(lab, text) == [f"s.yaml:5: base.init_from = 'other.npz': {said}"]
+    monkeypatch.setenv("JAX_ENABLE_X64", "1")
+    assert checked(lab, text).num_checked == 1
+
+
 def test_a_model_is_read_without_jax(model):
     code = (
         "import sys; from pathlib import Path; from trainables._shared.model_file import read_model_file; "

@@ -6,6 +6,8 @@ import math
 import numpy as np
 import pytest
 
+from tests.methods.ripple.method import Config
+from tests.methods.ripple.method import method as ripple
 from trainables._shared.config import ConfigError
 from trainables._shared.datasets import DatasetStore
 from trainables._shared.program import Program
@@ -133,6 +135,33 @@ def test_what_is_no_model_ends_with_status_2(poses, tmp_path, capsys):
     (tmp_path / "bad.npz").write_bytes(b"nothing")
     assert main([str(tmp_path / "bad.npz"), str(poses)]) == 2
     assert "bad.npz" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("wrong", [("--solutions", "0"), ("--steps", "0"), ("--seed", "-1"), ("--seed", "a")])
+def test_a_wrong_option_ends_with_status_2(tmp_path, capsys, wrong):
     with pytest.raises(SystemExit) as caught:
-        main([str(tmp_path), str(poses), "--solutions", "0"])
+        main([str(tmp_path), str(tmp_path), *wrong])
     assert caught.value.code == 2
+    assert f"error: argument {wrong[0]}: " in capsys.readouterr().err
+
+
+def test_a_model_of_another_method_is_refused_by_its_name(poses, tmp_path, capsys):
+    config = Config(steps=10)
+    training = Training(Program(ripple, config), config, ripple.data(config, DatasetStore()))
+    while not training.advance().ending:
+        pass
+    training.save(tmp_path / "ripple.npz", {"trainable": "tests.methods.ripple"})
+    assert main([str(tmp_path / "ripple.npz"), str(poses)]) == 2
+    assert "ripple.npz: is a model of tests.methods.ripple, and meanflow_ik is wanted" in capsys.readouterr().err
+
+
+def test_a_place_that_solutions_cannot_be_written_to_is_told_before_they_are_computed(poses, tmp_path, capsys):
+    before = poses.read_bytes()
+    for output, said in (
+        (tmp_path, "is a folder"),
+        (tmp_path / "none" / "solutions.csv", f"there is no folder {tmp_path / 'none'}"),
+        (poses, "is the file of the poses"),
+    ):
+        assert main([str(tmp_path / "unread.npz"), str(poses), "--output", str(output)]) == 2
+        assert capsys.readouterr().err.startswith(f"output = '{output}': {said}")
+    assert poses.read_bytes() == before
