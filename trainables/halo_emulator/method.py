@@ -13,6 +13,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 from trainables._shared.contract import Hyper, Loss, Method, Phase, TestResult, TrialData, UnknownTestSetError
 from trainables._shared.datasets import DatasetStore
+from trainables._shared.statistics import kept
 from trainables.halo_emulator import losses
 from trainables.halo_emulator.baselines import predictions
 from trainables.halo_emulator.config import Config
@@ -24,6 +25,7 @@ from trainables.halo_emulator.model import (
     Ensemble,
     Gaussian,
     activation,
+    empty_statistics,
     member_keys,
     members_in_dex,
     mixture,
@@ -114,7 +116,8 @@ class HaloEmulator(Method[Config]):
         self, config: Config, hyper: Hyper, model: Any, batch: PyTree[Array], key: PRNGKeyArray, step: Int[Array, ""]
     ) -> Loss:
         """Return the mean of the members' losses, each with the gradient that it would have alone."""
-        stats = Statistics(*batch["statistics"])
+        drawn = empty_statistics(len(model.statistics.logged), len(model.statistics.center), config.num_bins)
+        stats = kept(model.statistics, drawn, Statistics(*batch["statistics"]))
         model = eqx.tree_at(lambda m: m.statistics, model, stats)
         inputs = inputs_of(config, stats.logged, batch["params"], batch["log_mass"], batch["ratios"], jnp)
         x, target = (inputs - stats.center) / stats.scale, (batch["target"] - stats.target_center) / stats.target_scale

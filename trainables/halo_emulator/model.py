@@ -129,10 +129,13 @@ class Ensemble(eqx.Module):
         self.networks = jax.vmap(lambda key: draw(config, key))(keys)
         self.numbers = numbers
         self.draws = jax.vmap(lambda key: jax.random.key_data(jax.random.fold_in(key, BOOTSTRAP_STREAM)))(keys)
-        num, bins = sum(config.groups), config.num_bins
-        self.statistics = Statistics(
-            jnp.zeros(config.num_parameters), jnp.zeros(num), jnp.ones(num), jnp.zeros(bins), jnp.ones(bins)
-        )
+        self.statistics = empty_statistics(config.num_parameters, sum(config.groups), config.num_bins)
+
+
+def empty_statistics(num_parameters: int, num_inputs: int, num_bins: int) -> Statistics:
+    """Return what stands in place of statistics in a model that has seen no data."""
+    zeros, ones = jnp.zeros, jnp.ones
+    return Statistics(zeros(num_parameters), zeros(num_inputs), ones(num_inputs), zeros(num_bins), ones(num_bins))
 
 
 def draw(config: Config, key: PRNGKeyArray) -> Network:

@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 from trainables._shared.contract import Hyper, Loss, Method, Phase, TestResult, TrialData
 from trainables._shared.datasets import DatasetStore
+from trainables._shared.statistics import kept
 from trainables.jacobian_ode import forcing, losses
 from trainables.jacobian_ode.baselines import one_step
 from trainables.jacobian_ode.config import Config
@@ -18,7 +19,16 @@ from trainables.jacobian_ode.data import TASK_STREAM, HeldOut, Scaling, Test, Tr
 from trainables.jacobian_ode.lyapunov import spectrum
 from trainables.jacobian_ode.metric_names import LARGEST_SPECTRUM, SPECTRA, exponent_name, free_running_name
 from trainables.jacobian_ode.metrics import by_trajectory, eigenvalue_share, frobenius, jacobian_errors, mean_square
-from trainables.jacobian_ode.model import AnchoredModel, Model, Network, Untrained, VectorFieldModel, make_model
+from trainables.jacobian_ode.model import (
+    AnchoredModel,
+    Model,
+    Network,
+    States,
+    Untrained,
+    VectorFieldModel,
+    empty_statistics,
+    make_model,
+)
 from trainables.jacobian_ode.quadrature import RuleName
 from trainables.jacobian_ode.rollout import (
     Anchored,
@@ -118,9 +128,8 @@ class JacobianODE(Method[Config]):
     ) -> Loss:
         """Return the error of the forced run after the given samples, with loop closure and penalties."""
         z, noise, scaling = batch
+        model, z = _in_own_units(model, z + hyper["noise"] * noise, Scaling(*scaling))
         alpha = model.untrained.alpha
-        model = eqx.tree_at(lambda tree: tree.untrained, model, Untrained(alpha, *scaling))
-        z = z + hyper["noise"] * noise
         given, observed = z[:, : config.traj_init_steps], z[:, config.traj_init_steps :]
         states = z.reshape(-1, z.shape[-1])
         step_ahead, first = _run(config, model, given)
@@ -289,6 +298,19 @@ class JacobianODE(Method[Config]):
 
 def _trial_data(training: Training, validation: HeldOut, test: Test) -> TrialData:
     return TrialData([training], validation, {TEST_SET: {"test": test, "scaling": training.scaling}})
+
+
+def _in_own_units(model: Model, z: States, scaling: Any) -> tuple[Model, States]:
+    """Return a model with the statistics that it trains by, and states of these data, z, standardised by them.
+
+    `scaling` is the Scaling of the data, in traced arrays; a model that has seen no data takes that. With it z stays as
+    it is, to the last bit.
+    """
+    old, drawn = model.untrained, empty_statistics(z.shape[-1])
+    own, new = (old.mean, old.std, old.time), (scaling.mean, scaling.std, scaling.time)
+    mean, std, time = kept(own, (drawn.mean, drawn.std, drawn.time), new)
+    model = eqx.tree_at(lambda tree: tree.untrained, model, Untrained(old.alpha, mean, std, scaling.dt, time))
+    return model, z * (scaling.std / std) + (scaling.mean - mean) / std
 
 
 def _run(config: Config, model: Model, given: Float[Array, "batch samples n"]) -> tuple[Step, Float[Array, "batch n"]]:

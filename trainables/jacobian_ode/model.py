@@ -185,9 +185,14 @@ class VectorFieldModel(Model):
         return flat.reshape(*z.shape, z.shape[-1])
 
 
+def empty_statistics(num: int) -> Untrained:
+    """Return alpha as it begins, and what stands in place of statistics in a model that has seen no data."""
+    return Untrained(jnp.ones(()), jnp.zeros(num), jnp.ones(num), jnp.ones(()), jnp.ones(()))
+
+
 def make_model(kind: str, num: int, widths: tuple[int, ...], key: PRNGKeyArray, anchor: str = "window") -> Any:
     """Return the initial model of n components; its statistics are filled in by the first batch."""
-    untrained = Untrained(jnp.ones(()), jnp.zeros(num), jnp.ones(num), jnp.ones(()), jnp.ones(()))
+    untrained = empty_statistics(num)
     make, outputs = (VectorFieldModel, num) if kind == "neural_ode" else (JacobianModel, num * num)
     network = Network((num, *widths, outputs), key)
     if kind == "jacobian" and anchor == "learned":

@@ -13,6 +13,7 @@ from jaxtyping import Array, Float, Float32, Int, PRNGKeyArray, PyTree
 
 from trainables._shared.contract import Hyper, Loss, Method, Phase, TestResult, TrialData, UnknownTestSetError
 from trainables._shared.datasets import DatasetStore
+from trainables._shared.statistics import kept
 from trainables.latent_ode import losses
 from trainables.latent_ode.config import Config
 from trainables.latent_ode.data import HeldOut, Series, Span, Statistics, load, origin, statistics
@@ -23,7 +24,7 @@ from trainables.latent_ode.metrics import (
     score_metrics,
     series_table,
 )
-from trainables.latent_ode.model import LatentODE, Mask, Samples, Times
+from trainables.latent_ode.model import LatentODE, Mask, Samples, Times, empty_statistics
 from trainables.latent_ode.solvers import solve
 
 
@@ -105,14 +106,16 @@ class LatentODEMethod(Method[Config]):
         self, config: Config, hyper: Hyper, model: Any, batch: PyTree[Array], key: PRNGKeyArray, step: Int[Array, ""]
     ) -> Loss:
         """Return reconstruction + beta KL, each a mean over the series of the batch."""
-        series, stats = _series(batch[0]), Statistics(*batch[1])
-        model = eqx.tree_at(lambda m: (m.mean, m.scale, m.time_scale), model, tuple(stats))
-        x, t, mask = normalised(model, series.observed, hyper["noise"])
+        series, units = _series(batch[0]), Statistics(*batch[1])
+        own = model.mean, model.scale, model.time_scale
+        stats = kept(own, empty_statistics(len(model.mean)), tuple(units))
+        model = eqx.tree_at(lambda m: (m.mean, m.scale, m.time_scale), model, stats)
+        x, t, mask = _noisy(model, units, series.observed, hyper["noise"])
         num = t.shape[1]
         mean, log_std = model.encode(x, t, mask)
         z0 = mean if log_std is None else mean + jnp.exp(log_std) * jax.random.normal(key, mean.shape)
         if config.target == "whole":
-            later = normalised(model, series.later, hyper["noise"])
+            later = _noisy(model, units, series.later, hyper["noise"])
             x, t, mask = (jnp.concatenate(pair) for pair in zip((x, t, mask), later, strict=True))
         num_observed = series.observed.t.shape[1]
         solution = solve(config, hyper["rtol"], hyper["atol"], model.field, model.start(z0), t, num_observed)

@@ -129,6 +129,11 @@ class PrefixMLP(eqx.Module):
         return self.mlp(x.reshape(-1, x.shape[-1]))
 
 
+def empty_statistics(num_components: int) -> tuple[Array, Array, Array]:
+    """Return what stands in place of mean, scale and time scale in a model that has seen no data."""
+    return jnp.zeros(num_components), jnp.ones(num_components), jnp.ones(())
+
+
 class LatentODE(eqx.Module):
     """q(z0 | series), z' = field(z), yhat = decoder(z), in normalised observations and times.
 
@@ -170,7 +175,7 @@ class LatentODE(eqx.Module):
         self.field = _field(config, layers[num_encoder:num_field])
         self.decoder = MLP(layers[num_field:num_decoder], config.activation)
         self.lift = None if config.state is None else MLP(layers[num_decoder:], config.activation)
-        self.mean, self.scale, self.time_scale = jnp.zeros(d), jnp.ones(d), jnp.ones(())
+        self.mean, self.scale, self.time_scale = empty_statistics(d)
 
     def encode(
         self, x: Samples, t: Times, mask: Mask

@@ -83,8 +83,13 @@ class MeanFlowIK(Method[Config]):
         return eqx.tree_at(lambda m: m.network, none, super().trained(model).network)
 
     def start_from(self, saved: Model, fresh: Model) -> Model:
-        """Return the saved model, whose joints are scaled by the limits of the config."""
-        return eqx.tree_at(lambda m: (m.low, m.high), saved, (fresh.low, fresh.high))
+        """Return the saved model's average, to be trained on; its joints are scaled by the limits of the config.
+
+        The average is what was validated and kept. The network that it is of is farther from the targets, and in the
+        first steps of a training the average is little more than the network.
+        """
+        known = saved.average, saved.average, fresh.low, fresh.high
+        return eqx.tree_at(lambda m: (m.network, m.average, m.low, m.high), saved, known)
 
     def batch(self, config: Config, data: PyTree[Array], key: PRNGKeyArray) -> PyTree[Array]:
         """Return joint angles, the poses that they reach and the limits; drawn from the examples, or in the limits."""
