@@ -52,6 +52,7 @@ CHANGES: Mapping[str, Mapping[str, Any]] = {
     "width 128": {"width": 128},
     "width 128, head unit": {"width": 128, "head": "mlp_4D_unit"},
     "rate 2e-2, head unit": {"learning_rate": 2e-2, "head": "mlp_4D_unit"},
+    "rate 3e-2, head unit": {"learning_rate": 3e-2, "head": "mlp_4D_unit"},
 }
 """What is tried beside the preset cosine."""
 SOURCE, COSINE = ({"test_datasets": ["auto"], **Config.presets[name]} for name in ("source", "cosine"))
@@ -107,8 +108,9 @@ def schedule_table() -> Iterator[Setting]:
 
 
 def curve_table() -> Iterator[Setting]:
-    """Yield the source's setting and the preset cosine at every number of training orbits."""
-    for (name, values), num_orbits in itertools.product((("source", SOURCE), ("cosine", COSINE)), STEPS):
+    """Yield the source's setting, the preset cosine and the defaults at every number of training orbits."""
+    own = {"source": SOURCE, "cosine": COSINE, "default": {"test_datasets": ["auto"]}}
+    for (name, values), num_orbits in itertools.product(own.items(), STEPS):
         yield Setting(num_orbits, name, values)
 
 
