@@ -53,6 +53,8 @@ CHANGES: Mapping[str, Mapping[str, Any]] = {
     "width 128, head unit": {"width": 128, "head": "mlp_4D_unit"},
     "rate 2e-2, head unit": {"learning_rate": 2e-2, "head": "mlp_4D_unit"},
     "rate 3e-2, head unit": {"learning_rate": 3e-2, "head": "mlp_4D_unit"},
+    "rate 2e-2, head signed": {"learning_rate": 2e-2, "head": "mlp_4D_signed"},
+    "rate 3e-2, head signed": {"learning_rate": 3e-2, "head": "mlp_4D_signed"},
 }
 """What is tried beside the preset cosine."""
 SOURCE, COSINE = ({"test_datasets": ["auto"], **Config.presets[name]} for name in ("source", "cosine"))
