@@ -3,12 +3,12 @@
     swell run search_spaces/jacobian_ode_rivals_lorenz.yaml
     python -m benchmarks.jacobian_ode_rivals jacobian-ode-rivals-lorenz [SEARCH ...] [--seeds 5] [--data-seeds 4]
 
-Of each search, noise level and model (of the learned Jacobian also each anchor, if the search varies it) the winner is
-the feasible trial with the least free-running error on validation trajectories: noisy ones, as recordings are, or clean
-ones, which only generated data have. Each winner is trained with `--seeds` seeds on the search's own data, and once on
-the data of each further data seed. A training is kept in the results file, and not made again; the Jacobians that it
-learned are kept beside. The table has the mean over seeds, and the range, and the error of the mean of the seeds'
-Jacobians; with one row for each selection.
+Of each search (`--together`: of all of them), noise level and model (of the learned Jacobian also each anchor, if the
+search varies it) the winner is the feasible trial with the least free-running error on validation trajectories: noisy
+ones, as recordings are, or clean ones, which only generated data have. Each winner is trained with `--seeds` seeds on
+the search's own data, and once on the data of each further data seed. A training is kept in the results file, and not
+made again; the Jacobians that it learned are kept beside. The table has the mean over seeds, and the range, and the
+error of the mean of the seeds' Jacobians; with one row for each selection.
 """
 
 import argparse
@@ -65,26 +65,29 @@ class Winner(NamedTuple):
     fields: dict[str, Any]
 
 
-def winners(search: "Search", selections: Sequence[str]) -> list[Winner]:
-    """Return the winner of each noise level, selection and model of a search; none where no trial is feasible."""
-    assert search.read_config is not None
-    varied = {factor.column for factor in search.factors}
-    groups: dict[tuple[float, str], list[dict[str, Any]]] = {}
-    for trial in search.trials.to_dict("records"):
-        if trial["outcome"] == "completed":
-            groups.setdefault((float(trial["noise"]), _model(trial, varied)), []).append(dict(trial))
+def winners(searches: Sequence["Search"], selections: Sequence[str]) -> list[Winner]:
+    """Return the winner of each noise level, selection and model of searches together; none if no trial is feasible."""
+    varied = {factor.column for search in searches for factor in search.factors}
+    groups: dict[tuple[float, str], list[tuple[dict[str, Any], dict[str, Any]]]] = {}
+    for search in searches:
+        assert search.read_config is not None
+        for trial in search.trials.to_dict("records"):
+            if trial["outcome"] == "completed":
+                fields = dict(search.read_config(int(trial["trial"])))
+                groups.setdefault((float(trial["noise"]), _model(trial, varied)), []).append((dict(trial), fields))
+    shown = [name for name in SHOWN if _differs(name, [fields for group in groups.values() for _, fields in group])]
     found = []
     for (noise, model), trials in sorted(groups.items()):
-        feasible = [trial for trial in trials if trial["feasible"]]
+        feasible = [(trial, fields) for trial, fields in trials if trial["feasible"]]
         for selection in selections:
             if not feasible:
-                print(f"{search.name}: at noise {noise:g} no {MODELS[model]} of {len(trials)} is feasible")
+                names = ", ".join(search.name for search in searches)
+                print(f"{names}: at noise {noise:g} no {MODELS[model]} of {len(trials)} is feasible")
                 continue
-            best = min(feasible, key=lambda trial: float(trial[SELECTIONS[selection]]))
-            told = [name for name in SHOWN if name in varied and _is_told(best[name])]
-            setting = ", ".join(f"{name} {best[name]}" for name in told)
-            fields = {**search.read_config(int(best["trial"])), "validation": selection}
-            found.append(Winner(noise, selection, model, len(feasible), len(trials), setting, fields))
+            _, fields = min(feasible, key=lambda one: float(one[0][SELECTIONS[selection]]))
+            setting = ", ".join(f"{name} {_told(fields[name])}" for name in shown if fields.get(name) is not None)
+            own = {**fields, "validation": selection}
+            found.append(Winner(noise, selection, model, len(feasible), len(trials), setting, own))
     return found
 
 
@@ -93,8 +96,12 @@ def _model(trial: Mapping[str, Any], varied: Collection[str]) -> str:
     return str(trial["anchor"]) if model == "jacobian" and "anchor" in varied else model
 
 
-def _is_told(value: object) -> bool:
-    return value is not None and value == value
+def _differs(name: str, configs: Sequence[Mapping[str, Any]]) -> bool:
+    return len({json.dumps(fields.get(name)) for fields in configs}) > 1
+
+
+def _told(value: object) -> str:
+    return " x ".join(map(str, value)) if isinstance(value, list | tuple) else f"{value}"
 
 
 def runs_of(winner: Winner, seeds: int, data_seeds: int | None = None) -> list[tuple[str, dict[str, Any]]]:
@@ -179,6 +186,9 @@ def row(winner: Winner, found: Sequence[tuple[str, Mapping[str, float]]], of_mea
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("searches", nargs="+", metavar="SEARCH")
+    parser.add_argument(
+        "--together", action="store_true", help="one winner of all searches, of one system, for each row"
+    )
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--data-seeds", type=int, help="further data seeds; one less than seeds unless it is said")
     parser.add_argument("--minutes", type=float, default=math.inf, help="start no training after these")
@@ -196,9 +206,10 @@ def main() -> None:
     folder = options.results.parent / "jacobian_ode_rivals_data"
     folder.mkdir(parents=True, exist_ok=True)
     end = time.monotonic() + 60 * options.minutes
-    for name in options.searches:
+    for names in [options.searches] if options.together else [[name] for name in options.searches]:
+        name = ", ".join(names)
         rows, missing = [], 0
-        for winner in winners(analysis.load(name), options.selection):
+        for winner in winners([analysis.load(one) for one in names], options.selection):
             if options.noise and winner.noise not in options.noise:
                 continue
             found, matrices = [], []

@@ -255,7 +255,7 @@ def test_each_model_and_noise_has_a_feasible_winner_by_either_error(capsys):
         (0.1, "neural_ode", 3e-3, "completed", True, 3.0, 0.3),
         (0.2, "neural_ode", 3e-3, "completed", False, 3.0, 0.3),
     )
-    found = jacobian_ode_rivals.winners(search, ["noisy", "clean"])
+    found = jacobian_ode_rivals.winners([search], ["noisy", "clean"])
     assert [(one.noise, one.selection, one.model, one.fields["learning_rate"]) for one in found] == [
         (0.1, "noisy", "jacobian", 3e-3),
         (0.1, "clean", "jacobian", 1e-3),
@@ -267,19 +267,32 @@ def test_each_model_and_noise_has_a_feasible_winner_by_either_error(capsys):
     assert "at noise 0.2 no neural ODE of 1 is feasible" in capsys.readouterr().out
 
 
+def test_several_searches_of_one_system_have_one_winner_and_it_says_where_they_differ():
+    narrow = rivals((0.1, "jacobian", 1e-3, "completed", True, 2.0, 0.1))
+    wide = rivals((0.1, "jacobian", 1e-3, "completed", True, 1.0, 0.2))
+    assert narrow.read_config is not None
+    configs = [{**narrow.read_config(0), "hidden": hidden} for hidden in ([64, 64], [128, 128])]
+    both = [
+        dataclasses.replace(search, read_config=[config].__getitem__)
+        for search, config in zip((narrow, wide), configs, strict=True)
+    ]
+    found = jacobian_ode_rivals.winners(both, ["noisy", "clean"])
+    assert [(one.of, one.setting) for one in found] == [(2, "hidden 128 x 128"), (2, "hidden 64 x 64")]
+
+
 def test_the_anchors_of_a_learned_jacobian_are_models_of_their_own_if_both_were_searched():
     rows = [(0.1, "jacobian", 1e-3, "completed", True, value, 0.1) for value in (1.0, 2.0)]
     search = rivals(*rows, (0.1, "neural_ode", 1e-3, "completed", True, 3.0, 0.3))
     search.trials["anchor"] = ["window", "learned", None]
-    assert [one.model for one in jacobian_ode_rivals.winners(search, ["noisy"])] == ["jacobian", "neural_ode"]
+    assert [one.model for one in jacobian_ode_rivals.winners([search], ["noisy"])] == ["jacobian", "neural_ode"]
     both = dataclasses.replace(search, factors=(*search.factors, Factor("anchor", levels=())))
-    found = jacobian_ode_rivals.winners(both, ["noisy"])
+    found = jacobian_ode_rivals.winners([both], ["noisy"])
     assert [(one.model, one.of) for one in found] == [("learned", 1), ("neural_ode", 1), ("window", 1)]
 
 
 def test_a_winner_is_trained_on_its_own_data_and_on_others():
     (winner, _) = jacobian_ode_rivals.winners(
-        rivals((0.1, "jacobian", 1e-3, "completed", True, 2.0, 0.1)), ["noisy", "clean"]
+        [rivals((0.1, "jacobian", 1e-3, "completed", True, 2.0, 0.1))], ["noisy", "clean"]
     )
     runs = [(kind, of["seed"], of["data_seed"]) for kind, of in jacobian_ode_rivals.runs_of(winner, 3)]
     assert runs == [("seed", 0, 0), ("seed", 1, 0), ("seed", 2, 0), ("data", 1, 1), ("data", 2, 2)]
