@@ -25,7 +25,7 @@ def test_checking_a_config_does_not_load_jax():
 
 
 def test_default_is_one_phase_over_whole_orbits():
-    assert Config().resolved_phases() == (ResolvedPhase(1000, 1e-2, (0.0, 1.0), 18),)
+    assert Config().resolved_phases() == (ResolvedPhase(1000, 2e-2, (0.0, 1.0), 18),)
 
 
 def test_phases_take_what_they_omit_from_the_top_level():
@@ -71,8 +71,8 @@ def test_other_names_stand_for_values_of_their_fields():
             assert not needs or needs in Config.model_fields
 
 
-def test_the_defaults_are_the_preset_cosine_but_for_the_head_and_before_they_were_the_preset_source():
-    assert Config.of_values({**Config.presets["cosine"], "head": "mlp_4D_unit"}) == Config()
+def test_the_defaults_are_the_preset_cosine_but_for_head_and_rate_and_before_they_were_the_preset_source():
+    assert Config.of_values({**Config.presets["cosine"], "head": "mlp_4D_unit", "learning_rate": 2e-2}) == Config()
     before = json.loads((ROOT / "tests" / "golden" / "earlier_configs.json").read_text())["two_body"]
     source = Config.of_values(Config.presets["source"]).model_dump(mode="json")
     assert {name: source[name] for name in before} == before

@@ -52,7 +52,7 @@ def test_each_phase_gets_segments_of_its_own(store):
     )
     data = method.data(config, store)
     assert [phase.y.shape for phase in data.phases] == [(16, 9, 6), (80, 18, 6)]
-    assert [tuple(phase) for phase in method.phases(config)] == [(5, 1e-2), (1000, 0.1)]
+    assert [tuple(phase) for phase in method.phases(config)] == [(5, 2e-2), (1000, 0.1)]
     assert data.validation.y.shape == (16, 360, 6)
     assert [test["orbits"].y.shape[0] for test in data.tests.values()] == [1, 10, 100]
 
