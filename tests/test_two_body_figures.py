@@ -109,7 +109,7 @@ def test_trained_models_of_a_search_share_a_program(tmp_path, monkeypatch):
         model = method.init(config, traced_numbers(config), jax.random.key(1))
         path = tmp_path / f"{head}.npz"
         params = eqx.filter(model, eqx.is_array, is_leaf=is_choice)
-        meta = {"config": config.model_dump(mode="json"), "bests": {"best": {"metrics": {}}}}
+        meta = {"config": config.model_dump(mode="json"), "bests": {"best": {"step": 1, "metrics": {}}}}
         write_checkpoint(path, {"best": params}, {**meta, "extra": {"trainable": "two_body"}})
         shared = pictures.orbits(load_model(path, searched=searched))
         count = len(traced)
