@@ -61,7 +61,8 @@ packages:
 		[ "$$(id -u)" != 0 ] && [ -z "$$CI" ] && \
 		echo "make test: not run by root, so the tests that need what is missing are skipped" >&2; }
 
-# Five at once on two cores (four leave a quarter of them idle): many of these tests wait, for SLURM, for a disk, for a process to die.
+# Five at once on two cores, a quarter of which four leave idle: many of these tests wait, for SLURM, for a disk, for a
+# process to die.
 test:
 	@$(MAKE) --no-print-directory -j 3 packages lint $(VENV)/.compiled
 	$(BIN)/python -m pytest -n 5 $(BY_FILE)
