@@ -4,10 +4,10 @@
 
 `--set` changes the base of `search_spaces/gru_double_cart_pole.yaml`. A seed draws initialisation and batches, a data
 seed the training trajectories; of each training the step with the least validation error is tested (free runs of 9
-steps). `--keep FILE` has one line for each training, and what is there is not trained again; `--save FOLDER` writes the
-models. The linear baseline reads as many rows as the model, with the ridge that validates best; `--rows` are further
-numbers of rows for which it is shown; `--ridges` shows only these, with each ridge, and trains nothing. Exits 1 if the
-mean over the trainings is not below each baseline at each step.
+steps). `--keep FILE` has one line for each training, and what is there is not trained again, unless its model is
+wanted: `--save FOLDER` writes those that are not there. The linear baseline reads as many rows as the model, with the
+ridge that validates best; `--rows` are further numbers of rows for which it is shown; `--ridges` shows only these, with
+each ridge, and trains nothing. Exits 1 if the mean over the trainings is not below each baseline at each step.
 """
 
 import argparse
@@ -23,7 +23,9 @@ from typing import Any
 import numpy as np
 import yaml
 
+from benchmarks.settings import add_set, config_of, tells_mistakes, values_of
 from trainables._shared.datasets import DatasetStore
+from trainables._shared.model_file import read_model_file
 from trainables._shared.program import ProgramCache
 from trainables._shared.training import Training
 from trainables.gru_dynamics.baselines import fits, linear
@@ -37,18 +39,17 @@ SEARCH = Path(__file__).parents[1] / "search_spaces" / "gru_double_cart_pole.yam
 PARTS = ("coordinate_rmse", "angle_rmse_deg", "velocity_rmse")
 
 
-def measure(config: Config, programs: ProgramCache, save: Path | None) -> dict[str, float]:
-    """Train one model, and return its metrics, validation's and the test's."""
+def measure(config: Config, programs: ProgramCache, file: Path | None) -> dict[str, float]:
+    """Train one model, write it to a file if there is one, and return its metrics, validation's and the test's."""
     training = Training(programs.get(method, config), config, method.data(config, DatasetStore()))
     began = time.process_time()
     while not (report := training.advance()).ending:
         pass
     if report.ending != "completed" or training.best is None:
         sys.exit(f"seed {config.seed}: {report.ending}")
-    if save is not None:
-        save.mkdir(parents=True, exist_ok=True)
-        name = f"data-{config.data_seed}-seed-{config.seed}.npz" if config.data_seed else f"seed-{config.seed}.npz"
-        training.save(save / name, {"trainable": "gru_dynamics"})
+    if file is not None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        training.save(file, {"trainable": "gru_dynamics"})
     ((_, result),) = training.test().items()
     return {**training.best.metrics, **result.metrics, "cpu_s": time.process_time() - began}
 
@@ -98,13 +99,12 @@ def table(found: list[dict[str, float]], errors: dict[str, np.ndarray]) -> str:
     return "\n".join(lines)
 
 
-def _value(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text
+def _holds(file: Path, config: Config) -> bool:
+    """Return whether a file holds the model of a training of this config."""
+    return file.exists() and Config.of_values(Config.recorded(read_model_file(file).config)) == config
 
 
+@tells_mistakes
 def main() -> int:
     """Train every seed, and print the table and the errors by kind."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -113,22 +113,24 @@ def main() -> int:
     parser.add_argument("--keep", type=Path, default=Path(tempfile.gettempdir()) / "gru_dynamics.jsonl")
     parser.add_argument("--save", type=Path)
     parser.add_argument("--rows", type=int, nargs="*", default=[11])
-    parser.add_argument("--set", nargs="*", default=[], metavar="FIELD=VALUE", help="fields unlike the search's base")
+    add_set(parser, "the search's base")
     parser.add_argument("--ridges", action="store_true")
     args = parser.parse_args()
     base: dict[str, Any] = yaml.safe_load(SEARCH.read_text())["base"]
-    base |= {name: _value(text) for name, _, text in (field.partition("=") for field in args.set)}
-    programs, found, config = ProgramCache(), [], Config.of_values(base)
+    base |= values_of(args.set, elsewhere={"seed": "--seeds", "data_seed": "--data-seeds"})
+    programs, found, config = ProgramCache(), [], config_of(Config, base)
     if args.ridges:
         print(ridge_table(config, args.rows))
         return 0
     for data_seed, seed in itertools.product(args.data_seeds, args.seeds):
-        config = Config.of_values({**base, "seed": seed, "data_seed": data_seed})
+        config = config_of(Config, {**base, "seed": seed, "data_seed": data_seed})
         key = config.model_dump_json(exclude_defaults=True)
         known = [json.loads(line) for line in args.keep.read_text().splitlines()] if args.keep.exists() else []
         done = next((one["metrics"] for one in known if one["key"] == key), None)
-        if done is None:
-            done = measure(config, programs, args.save)
+        name = f"data-{data_seed}-seed-{seed}.npz" if data_seed else f"seed-{seed}.npz"
+        file = args.save / name if args.save else None
+        if done is None or (file is not None and not _holds(file, config)):
+            done = measure(config, programs, file)
             with args.keep.open("a") as kept:
                 kept.write(json.dumps({"key": key, "metrics": done}) + "\n")
         found.append(done)

@@ -11,16 +11,14 @@ table is Markdown, for the docs, with the CPU time of each row, compilation incl
 """
 
 import argparse
-import json
 import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import yaml
 
+from benchmarks.settings import add_set, config_of, tells_mistakes, values_of
 from trainables._shared.datasets import DatasetStore
 from trainables._shared.program import ProgramCache
 from trainables._shared.training import Training
@@ -64,26 +62,16 @@ def row(name: str, metrics: Mapping[str, float], seconds: float | None = None, p
     return f"| {name} | {' | '.join(values)} | {'' if seconds is None else f'{seconds:.0f}'} |"
 
 
-def _value(text: str) -> Any:
-    """Return a value as a spec gives it; 1e-3 is a number, as it is in JSON."""
-    try:
-        return json.loads(text)
-    except ValueError:
-        return yaml.safe_load(text)
-
-
+@tells_mistakes
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, nargs="*", default=[0, 1, 2])
-    parser.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE")
+    add_set(parser, "the defaults")
     parser.add_argument("--gp-haloes", type=int, nargs="*", default=[])
     arguments = parser.parse_args()
-    changed: dict[str, Any] = {}
-    for one in arguments.set:
-        name, _, value = one.partition("=")
-        changed[name] = _value(value)
+    changed = values_of(arguments.set, elsewhere={"seed": "--seeds"})
     programs, store = ProgramCache(), DatasetStore()
-    config = Config.of_values(changed)
+    config = config_of(Config, changed)
     start = time.process_time()
     training, validation, test = (load(config, split, store) for split in ("train", "val", "test"))
     print(f"data: {time.process_time() - start:.0f} s of CPU\n", flush=True)
@@ -100,7 +88,7 @@ def main() -> None:
     metrics: dict[str, float] = {}
     for seed in arguments.seeds:
         start = time.process_time()
-        metrics = trained(Config.of_values({**changed, "seed": seed}), programs, store)
+        metrics = trained(config_of(Config, {**changed, "seed": seed}), programs, store)
         found = f"validation NLL {metrics['val_nll']:.4f} at step {metrics['best_step']:.0f}"
         name = f"{config.model}, {config.members} members, seed {seed} ({found})"
         print(row(name, metrics, time.process_time() - start, "test_"), flush=True)

@@ -24,6 +24,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from benchmarks.settings import tells_mistakes
+
 if TYPE_CHECKING:
     from analysis.search import Search
 
@@ -183,6 +185,7 @@ def row(winner: Winner, found: Sequence[tuple[str, Mapping[str, float]]], of_mea
     return f"| {' | '.join(cells)} |"
 
 
+@tells_mistakes
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("searches", nargs="+", metavar="SEARCH")
@@ -203,13 +206,14 @@ def main() -> None:
     lines = options.results.read_text().splitlines() if options.results.exists() else []
     known = {json.dumps(fields, sort_keys=True): metrics for fields, metrics in map(json.loads, lines)}
     programs = ProgramCache()
+    searches = {name: analysis.load(name) for name in options.searches}
     folder = options.results.parent / "jacobian_ode_rivals_data"
     folder.mkdir(parents=True, exist_ok=True)
     end = time.monotonic() + 60 * options.minutes
     for names in [options.searches] if options.together else [[name] for name in options.searches]:
         name = ", ".join(names)
         rows, missing = [], 0
-        for winner in winners([analysis.load(one) for one in names], options.selection):
+        for winner in winners([searches[one] for one in names], options.selection):
             if options.noise and winner.noise not in options.noise:
                 continue
             found, matrices = [], []

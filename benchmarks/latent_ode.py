@@ -29,6 +29,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from benchmarks.settings import tells_mistakes
 from benchmarks.step_speed import CASES
 from trainables._shared.datasets import DatasetStore
 from trainables._shared.program import ProgramCache, Span, traced_numbers
@@ -255,6 +256,7 @@ def farthest(path: Path) -> None:
     )
 
 
+@tells_mistakes
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     cases = CASES["latent_ode"]

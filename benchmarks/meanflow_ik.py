@@ -6,7 +6,8 @@
 
 Each objective is trained for each length, from the start and with its whole schedule: the middle of a longer training
 has another learning rate, and says little about a shorter one. A length is a number of steps, or as many steps as take
-so many seconds, as a few of them say beforehand. Every training is in the results file once it is done, not made again.
+so many seconds, as a few of them say beforehand. `--set` changes other fields than those that these options say; a
+warm-up is at most a quarter of the fewest steps. Every training is in the results file once it is done, not made again.
 The seconds are of the processor, of training and validation without compilation. The line through log(error)
 against log(seconds) is extrapolated to the published errors, which were reached on GPUs.
 """
@@ -20,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.settings import add_set, config_of, tells_mistakes, values_of
 from trainables._shared.datasets import DatasetStore
 from trainables._shared.program import ProgramCache
 from trainables._shared.training import Training
@@ -143,22 +145,21 @@ def report(results: Mapping[str, Any]) -> str:
     return "\n".join([*lines, "", *[f"- {sentence}" for sentence in extrapolated(results)]])
 
 
-def _settings(given: Sequence[str]) -> dict[str, Any]:
-    """Return fields by name; a value that is no JSON is a text."""
-    found: dict[str, Any] = {}
-    for name, _, value in (one.partition("=") for one in given):
-        try:
-            found[name] = json.loads(value)
-        except json.JSONDecodeError:
-            found[name] = value
-    return found
+SAID_BY = {
+    **dict.fromkeys(("steps", "report_every"), "--steps or --seconds"),
+    "objective": "--objectives",
+    "seed": "--seeds",
+    **dict.fromkeys(("test_steps", "sampling_steps"), "--objectives"),
+}
+"""Fields that each training has from another option than `--set`, and that option."""
 
 
+@tells_mistakes
 def main() -> None:
     """Train what the results file does not hold, and print the report."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--preset", choices=list(Config.presets), default="panda")
-    parser.add_argument("--set", nargs="*", default=[], metavar="FIELD=VALUE", help="fields unlike the preset's")
+    add_set(parser, "the preset's")
     parser.add_argument("--objectives", nargs="+", default=["meanflow", "improved", "flow_matching"])
     lengths = parser.add_mutually_exclusive_group()
     lengths.add_argument("--steps", nargs="+", type=int, default=[1000, 2000, 4000])
@@ -168,7 +169,8 @@ def main() -> None:
     given = parser.parse_args()
     results: dict[str, Any] = json.loads(given.results.read_text()) if given.results.exists() else {}
     programs = ProgramCache()
-    base = {**Config.presets[given.preset], **_settings(given.set)}
+    base = {**Config.presets[given.preset], **values_of(given.set, elsewhere=SAID_BY)}
+    config_of(Config, base)
     for length in given.seconds or given.steps:
         for objective in given.objectives:
             for seed in range(given.seeds):
@@ -179,7 +181,7 @@ def main() -> None:
                     values["warmup_steps"] = min(base["warmup_steps"], min(given.steps) // 4)
                 values["test_steps"] = list(STEPS_OF.get(objective, (1, 2, 5)))
                 values["sampling_steps"] = max(values["test_steps"]) if objective == "flow_matching" else 1
-                config = Config.of_values(values)
+                config = config_of(Config, values)
                 key = json.dumps({**values, "seconds": length} if given.seconds else values, sort_keys=True)
                 if key not in results:
                     results[key] = {

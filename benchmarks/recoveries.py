@@ -24,6 +24,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from benchmarks.settings import config_of, tells_mistakes
 from benchmarks.specs import launched
 from trainables._shared import recovery
 from trainables._shared.config import MethodConfig
@@ -110,7 +111,7 @@ def measure(options: argparse.Namespace) -> int:
     for name, trainable, values in cells(options):
         begin = time.perf_counter()
         method = load_method(trainable)
-        config = method.config_type.of_values(values)
+        config = config_of(method.config_type, values)
         found[name] = train(method, config, options.seeds, DatasetStore())
         print(row(name, found[name]), flush=True)
         print(f"{name}: {time.perf_counter() - begin:.0f} s", file=sys.stderr, flush=True)
@@ -143,6 +144,7 @@ def compare(before: Path, after: Path) -> int:
     return int(changed > 0)
 
 
+@tells_mistakes
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=20, metavar="NUMBER")

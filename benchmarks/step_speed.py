@@ -10,13 +10,14 @@ dataset=orbits width=64.
 """
 
 import argparse
+import itertools
 import tempfile
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from benchmarks.in_turn import ROOT, Side, compare, header
+from benchmarks.settings import config_of, tells_mistakes, values_of
+from trainables._shared.discovery import load_config_type
 
 _SPIRALS = {"dataset": "spirals", "noise": 0.1, "noise_variance": 0.01}
 _ORBITS = {"dataset": "orbits", "noise": 0.05, "noise_variance": 0.0025, "decoder": "mlp", "hidden": 32, "latent": 8}
@@ -36,11 +37,7 @@ CASES: dict[str, dict[str, dict[str, Any]]] = {
 """Of each method, what its searches in search_spaces/ try; a method that is not here has its defaults alone."""
 
 
-def values_of(settings: list[str]) -> dict[str, Any]:
-    """Return the values of settings such as `width=64`, read as in a spec."""
-    return {name: yaml.safe_load(value) for name, value in (setting.split("=", 1) for setting in settings)}
-
-
+@tells_mistakes
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--method", required=True)
@@ -54,23 +51,24 @@ def main() -> None:
     options = parser.parse_args()
     if sum(given is not None for given in (options.settings, options.against, options.xla_flags)) != 1:
         parser.error("--settings for two settings, --against for two checkouts, or --xla-flags for the second side")
-    cases = CASES.get(options.method, {"default": {}}) | {name: values_of(rest) for name, *rest in options.case}
+    own = load_config_type(options.method)
+    given = {name: values_of(rest, "--case") for name, *rest in options.case}
+    cases = CASES.get(options.method, {"default": {}}) | given
+    settings = [values_of([one], "--settings") for one in options.settings] if options.settings else [{}, {}]
     flags = {} if options.xla_flags is None else {"XLA_FLAGS": options.xla_flags}
     names = options.settings or (
         ("as it is", "with the flags") if flags else (options.against.resolve().name, "this checkout")
     )
+    chosen = {name: values for name, values in cases.items() if not options.only or name in options.only}
+    for values, more in itertools.product(chosen.values(), settings):
+        config_of(own, values | more)
     print(header(*names))
-    for name, values in cases.items():
-        if options.only and name not in options.only:
-            continue
+    for name, values in chosen.items():
         with tempfile.TemporaryDirectory() as folder:
             sides = [
-                Side(options.method, values | values_of(more), Path(folder), checkout, environment)
+                Side(options.method, values | more, Path(folder), checkout, environment)
                 for more, checkout, environment in zip(
-                    [[setting] for setting in options.settings] if options.settings else ([], []),
-                    (options.against or ROOT, ROOT),
-                    ({}, flags),
-                    strict=True,
+                    settings, (options.against or ROOT, ROOT), ({}, flags), strict=True
                 )
             ]
             print(compare(sides, options.steps, options.rounds).row(name), flush=True)

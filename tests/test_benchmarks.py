@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from analysis.search import Factor, Objective, Search
-from benchmarks import bench, in_turn, jacobian_ode_rivals, sweep
+from benchmarks import bench, in_turn, jacobian_ode_rivals, settings, sweep
 from benchmarks.rivals.contenders import CONTENDERS, Lines, environment_in, told_in
 from benchmarks.rivals.measured import Measured, Seen, Told
 from benchmarks.rivals.task import METRIC, TASK, Task, make_task, note, spec_values
@@ -23,6 +23,7 @@ from cluster.state.paths import SearchPaths
 from cluster.study.study import SearchStudy
 from search_spaces.spec import load_spec
 from tests.conftest import ROOT
+from trainables._shared import extras
 from trainables._shared.discovery import load_config_type
 from trainables._shared.program import ProgramCache
 from trainables.jacobian_ode.method import JacobianODE
@@ -323,3 +324,73 @@ def test_the_jacobian_that_is_kept_of_a_training_is_the_one_that_was_tested(tmp_
         assert arrays["learned"].shape == arrays["exact"].shape
         error = jacobian_ode_rivals.error_of_mean([dict(arrays)])
     assert error == pytest.approx(metrics["test_frobenius_error_pct"], rel=1e-4)
+
+
+WRONG_SETTINGS = {
+    "meanflow_ik --set widht=3": ["widht = 3", "unknown key", "did you mean 'width'?"],
+    "meanflow_ik --set width=wide": ["width = 'wide'", "must be a whole number"],
+    "meanflow_ik --set warmup_steps=few": ["warmup_steps = 'few'", "must be a whole number"],
+    "meanflow_ik --set width=0": ["width = 0", "must be at least 1"],
+    "meanflow_ik --set steps=0": ["steps = 0", "is not taken from --set", "--steps or --seconds"],
+    "meanflow_ik --set seed=1": ["seed = 1", "--seeds"],
+    "meanflow_ik --objectives best": ["objective = 'best'", "flow_matching"],
+    "meanflow_ik --set width": ["--set = 'width'", "Allowed: FIELD=VALUE"],
+    "meanflow_ik --set width=[1": ["width = '[1'", "not valid YAML"],
+    "gru_dynamics --set loss_space=deltas": ["loss_space = 'deltas'", "Allowed: delta, state", "did you mean 'delta'?"],
+    "gru_dynamics --set history=1 --set history=4": ["history", "1 and 4"],
+    "gru_dynamics --set data_seed=1": ["data_seed = 1", "--data-seeds"],
+    "gru_dynamics --set horizons=[1,9] shares=[1]": ["shares = [1", "there are 2 horizons"],
+    "halo_emulator --set members=0": ["members = 0", "must be at least 1"],
+    "halo_emulator --set seed=1": ["seed = 1", "--seeds"],
+    "step_speed --method latent_ode --settings solver=euler9 solver=mesh": ["solver = 'euler9'", "mesh"],
+    "step_speed --method latent_ode --settings solver solver=mesh": ["--settings = 'solver'", "FIELD=VALUE"],
+    "step_speed --method latent_ode --settings solver=mesh solver=tsit5 --case own widht=3": ["widht = 3", "width"],
+    "step_speed --method latent --settings width=1 width=2": ["'latent'"],
+    "recoveries --heads round": ["head = 'round'", "mlp_cartesian"],
+    "latent_ode --farthest none.npz": ["none.npz"],
+    "jacobian_ode_rivals none-such": ["none-such"],
+}
+"""Commands that ask for what there is not, and what the message has."""
+
+
+@pytest.mark.parametrize("command", WRONG_SETTINGS)
+def test_a_wrong_setting_ends_a_benchmark_with_one_message(command, tmp_path, monkeypatch, capsys):
+    module, *options = shlex.split(command)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", [module, *options])
+    with pytest.raises(SystemExit) as ended:
+        importlib.import_module(f"benchmarks.{module}").main()
+    said = capsys.readouterr().err
+    assert ended.value.code == 2
+    assert [piece for piece in WRONG_SETTINGS[command] if piece not in said] == []
+    assert said.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("module", "package", "extra"), [("gru_dynamics", "mujoco", "mujoco"), ("halo_emulator", "colossus", "halo")]
+)
+def test_a_benchmark_that_lacks_a_package_says_how_to_install_it(module, package, extra, monkeypatch, capsys):
+    monkeypatch.setattr(extras, "is_installed", lambda name: name != package)
+    monkeypatch.setattr(sys, "argv", [module])
+    with pytest.raises(SystemExit) as ended:
+        importlib.import_module(f"benchmarks.{module}").main()
+    assert ended.value.code == 2
+    said = f"needs {package}, which is not installed: pip install 'swell[{extra}]'\n"
+    assert capsys.readouterr().err.endswith(said)
+
+
+def test_settings_are_read_as_in_a_spec_at_once_or_one_by_one():
+    parser = argparse.ArgumentParser()
+    settings.add_set(parser, "the defaults")
+    given = parser.parse_args(["--set", "a=1e-3", "b=[1,9]", "--set", "c=on", "d=true", "--set", "e=null", "f=x=y"]).set
+    assert settings.values_of(given) == {"a": 1e-3, "b": [1, 9], "c": "on", "d": True, "e": None, "f": "x=y"}
+
+
+def test_only_mistakes_of_the_user_are_told_without_a_traceback():
+    @settings.tells_mistakes
+    def faulty():
+        raise ValueError("ours")
+
+    with pytest.raises(ValueError, match="ours"):
+        faulty()
