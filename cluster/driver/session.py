@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from cluster.driver.board import Board
 from cluster.driver.deadline import Deadline
+from cluster.driver.kept import Kept
 from cluster.driver.lost import LostWorkers
 from cluster.driver.nodes import Nodes
 from cluster.driver.ray_head import LOOPBACK, num_ray_nodes, start_ray
@@ -94,6 +95,7 @@ class Session:
         """Run wave after wave until the search ends, is stopped, or needs a new Ray; return which."""
         self._tick()
         if reason := self._study.finished():
+            Kept(self._study, self._paths)  # what the last driver had not yet deleted when it was killed
             return self._conclude(finished=reason)
         self._board.write(doing="starting Ray")
         address = address_for_others() if self._num_nodes > 1 else LOOPBACK

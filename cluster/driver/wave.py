@@ -3,18 +3,17 @@
 import json
 import logging
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from cluster.driver.deadline import Deadline
+from cluster.driver.kept import Kept
 from cluster.machine.capacity import Capacity
 from cluster.machine.files import read_json
 from cluster.state.figures import MEASURED
 from cluster.state.outcomes import Outcome
 from cluster.state.paths import LAST, SearchPaths
-from cluster.state.records import TrialRecord, ranked_trials
 from cluster.study.study import SearchStudy
 from cluster.wire.orders import Order
 
@@ -81,7 +80,7 @@ class Wave:
         self._began: float | None = None
         self._ended = 0.0
         self._refused: float | None = None
-        self._kept = _Kept(study, paths)
+        self._kept = Kept(study, paths)
 
     def drain(self, reason: str, outcome: Outcome = Outcome.STOPPED) -> None:
         """Start no more trials, and stop each running one at its next checkpoint, with this outcome and reason."""
@@ -346,50 +345,3 @@ class _Loss:
     outcome: Outcome
     usage: Mapping[str, Any]
     until: float
-
-
-class _Kept:
-    """Deletes all but the best few trials' checkpoints and models, by the spec's `keep`: a long search stays small."""
-
-    def __init__(self, study: SearchStudy, paths: SearchPaths) -> None:
-        self._spec = study.spec
-        self._paths = paths
-        self._kept: list[TrialRecord] = []
-        self._num_ended: Counter[int] = Counter()
-        self._counted: set[int] = set()
-        with_models = {int(file.name[6:12]) for file in paths.checkpoints.glob("trial-??????-*.npz")}
-        for record in study.records():
-            if not record.is_open:
-                self._counted.add(record.number)
-                self._num_ended[record.configuration] += 1
-            if record.outcome is Outcome.COMPLETED and paths.checkpoint(record.number).exists():
-                self._kept.append(record)
-            elif not record.is_open and study.spec.keep.checkpoints != "all":  # its driver died before deleting it
-                self._delete(record.number, models=record.number in with_models)
-
-    def after(self, record: TrialRecord) -> None:
-        keep = self._spec.keep
-        if keep.checkpoints == "all" or record.is_open or record.number in self._counted:
-            return
-        self._counted.add(record.number)
-        self._num_ended[record.configuration] += 1
-        if record.outcome is not Outcome.COMPLETED or keep.checkpoints == "none":
-            self._delete(record.number)
-        else:
-            self._kept.append(record)
-        self._drop()
-
-    def _delete(self, number: int, *, models: bool = True) -> None:
-        self._paths.checkpoint(number).unlink(missing_ok=True)
-        if models and self._spec.keep.further_models:
-            for step in self._paths.kept_steps(number):
-                self._paths.model(number, step).unlink(missing_ok=True)
-
-    def _drop(self) -> None:
-        """Delete the worst checkpoints beyond the spec's number; a set of seeds is judged once all of it has ended."""
-        judged = [record for record in self._kept if self._num_ended[record.configuration] == len(self._spec.seeds)]
-        if len(judged) <= self._spec.keep.top:
-            return
-        for record in ranked_trials(self._spec, judged)[self._spec.keep.top :]:
-            self._kept.remove(record)
-            self._delete(record.number)

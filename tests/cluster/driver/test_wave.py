@@ -418,8 +418,18 @@ def test_what_a_killed_driver_kept_too_much_is_dropped(given):
         here.complete(value)
     here.paths.checkpoint(0).write_bytes(b"model")  # told, but not yet dropped
     here.reopen(2)
+    assert here.kept() == [1, 2]  # also if no further trial ends
     here.complete(5.0)
     assert here.kept() == [1, 2]
+
+
+@pytest.mark.parametrize(("keep", "left"), [("all", [0]), ("none", [])])
+def test_a_checkpoint_that_a_killed_driver_left_goes_if_none_are_kept(given, keep, left):
+    here = given(keep={"checkpoints": keep, "top": 1})
+    number = here.complete(1.0)
+    here.paths.checkpoint(number).write_bytes(b"half")  # of the way to its end, told but not yet deleted
+    here.reopen(2)
+    assert here.kept() == left
 
 
 @pytest.mark.parametrize(("keep", "left"), [("all", [0, 1]), ("none", [])])
