@@ -1,22 +1,31 @@
-"""Holds a double cart-pole up in MuJoCo, sampling with a learnt model: cart_pole_mpc.py MODEL [SECONDS [START]]."""
+"""Holds a double cart-pole up in MuJoCo, sampling with a learnt model; START is a seed of leans of up to 0.05 rad."""
 
-import sys
+import argparse
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
-import mujoco
 import numpy as np
 
-from trainables._shared.saved import load_model
-from trainables.gru_dynamics.controller import dynamics, followed
-from trainables.gru_dynamics.simulator import MODEL
+from trainables._shared.extras import MissingPackageError, require
+from trainables._shared.model_file import CheckpointError
+from trainables.gru_dynamics.controller import followed, load_dynamics
+from trainables.gru_dynamics.simulator import LAYOUT, MODEL
 
 HORIZON, KNOTS, SAMPLES, WIDTHS = 50, 6, 128, (0.4, 0.15, 0.05)
-learnt = dynamics(load_model(Path(sys.argv[1])))
+parser = argparse.ArgumentParser(description=__doc__)
+for name, kind, default in (("model", Path, None), ("seconds", float, 3.0), ("start", int, None)):
+    parser.add_argument(name, type=kind, nargs=None if name == "model" else "?", default=default)
+given = parser.parse_args()
+try:
+    mujoco, learnt = require("mujoco"), load_dynamics(given.model)
+except (CheckpointError, MissingPackageError) as error:
+    parser.error(str(error))
+if learnt.layout != LAYOUT or not 0 < given.seconds < np.inf or (given.start or 0) < 0:
+    parser.error("a model of the double cart-pole is wanted, seconds above 0, and a start of 0 or more")
 system = mujoco.MjModel.from_xml_string(MODEL)
 data = mujoco.MjData(system)
-leans = np.random.default_rng(int(sys.argv[3])).uniform(-0.05, 0.05, 2) if sys.argv[3:] else (-0.05, 0.0)
+leans = (-0.05, 0.0) if given.start is None else np.random.default_rng(given.start).uniform(-0.05, 0.05, 2)
 data.qpos[:] = 0.0, np.pi + leans[0], leans[1] - leans[0]  # both poles nearly up
 knot, line = jnp.arange(KNOTS), jnp.linspace(0, KNOTS - 1, HORIZON)
 
@@ -47,7 +56,7 @@ def plan(history, knots, key):
 
 
 knots, history = jnp.zeros(KNOTS), learnt.begin(learnt.layout.state_of(data.qpos, data.qvel))
-for k in range(round(float((sys.argv[2:] or [3])[0]) / learnt.dt)):
+for k in range(max(1, round(given.seconds / learnt.dt))):
     knots = plan(history, knots, jax.random.key(k))
     data.ctrl[:] = np.asarray(knots[:1])
     mujoco.mj_step(system, data)

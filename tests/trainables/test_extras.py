@@ -3,6 +3,7 @@
 import json
 import sys
 
+import numpy as np
 import pytest
 
 from cluster.commands.check import check
@@ -11,7 +12,7 @@ from search_spaces.errors import SpecError
 from search_spaces.spec import load_spec
 from trainables._shared import extras
 from trainables._shared.config import MethodConfig
-from trainables._shared.extras import MissingPackageError, install_command, require, require_needed
+from trainables._shared.extras import MissingPackageError, install_command, require, require_needed, required_version
 
 METHOD = """
 from collections.abc import Mapping
@@ -86,6 +87,9 @@ def test_what_needs_a_missing_package_is_told_by_whoever_uses_it():
     assert require("importlib.metadata") is sys.modules["importlib.metadata"]
     with pytest.raises(MissingPackageError, match=r"^no_such_cosmology\.bias is not installed"):
         require("no_such_cosmology.bias")
+    with pytest.raises(MissingPackageError, match=f"^no_such_cosmology {HOW}$"):
+        required_version("no_such_cosmology")
+    assert required_version("numpy") == np.__version__
 
 
 def test_the_command_names_the_extra_that_brings_the_package():

@@ -4,7 +4,7 @@ import importlib
 import importlib.util
 import re
 from collections.abc import Iterable, Iterator
-from importlib.metadata import PackageNotFoundError, requires
+from importlib.metadata import PackageNotFoundError, requires, version
 from types import ModuleType
 
 from trainables._shared.config import ConfigError, MethodConfig
@@ -77,6 +77,17 @@ def require(package: str) -> ModuleType:
     if not is_installed(package):
         raise MissingPackageError(package)
     return importlib.import_module(package)
+
+
+def required_version(package: str) -> str:
+    """Return the version of a package that not everybody has installed, of the same name; it is not imported.
+
+    Raises MissingPackageError as `require` does.
+    """
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        raise MissingPackageError(package) from None
 
 
 def require_needed(config: MethodConfig) -> None:

@@ -58,6 +58,18 @@ def load_model(path: Path, *folders: Path, searched: Mapping[str, Collection[Any
     return SavedModel(method, config, eqx.nn.inference_mode(model), meta["bests"]["best"]["metrics"])
 
 
+def load_model_of(method: Method[Any], path: Path) -> SavedModel:
+    """Return the best model of a file as `load_model` does, if it is one of this method.
+
+    Raises CheckpointError, as `load_model` does, and for a model of another method, which is not loaded.
+    """
+    trainable = read_model_file(path).trainable
+    if not is_name_of(trainable, method):
+        wanted = type(method).__module__.removeprefix("trainables.").removesuffix(".method")
+        raise CheckpointError(f"{path}: is a model of {trainable}, and {wanted} is wanted")
+    return load_model(path)
+
+
 def start_params(
     program: Program, config: MethodConfig, hyper: Mapping[str, Any], fresh: PyTree[Array]
 ) -> PyTree[np.ndarray]:

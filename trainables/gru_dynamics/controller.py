@@ -1,15 +1,17 @@
 """A trained model as a pure function of history and action, for whoever plans with it."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from trainables._shared.choice import choices
-from trainables._shared.saved import SavedModel
+from trainables._shared.saved import SavedModel, load_model_of
 from trainables.gru_dynamics.config import Config
 from trainables.gru_dynamics.layout import Layout
+from trainables.gru_dynamics.method import method
 
 State = Float[Array, " states"]
 Action = Float[Array, " controls"]
@@ -61,6 +63,14 @@ def dynamics(saved: SavedModel) -> Dynamics:
         return following[0]
 
     return Dynamics(step, config.history, config.layout, float(model.dt))
+
+
+def load_dynamics(path: Path) -> Dynamics:
+    """Return the model of a file, such as `swell best` writes, as a pure step function.
+
+    Raises CheckpointError for a file that holds no model of gru_dynamics.
+    """
+    return dynamics(load_model_of(method, path))
 
 
 def followed(history: History, action: Action, state: State) -> History:

@@ -7,15 +7,14 @@ the poles hang; both point up at (pi, 0), as the second angle is relative to the
 import csv
 import hashlib
 from collections.abc import Mapping
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float64
 
-from trainables._shared.extras import require
-from trainables.gru_dynamics.layout import TIME
+from trainables._shared.extras import require, required_version
+from trainables.gru_dynamics.layout import TIME, Layout
 
 STEP_S = 0.01
 GEAR = 20.0
@@ -44,6 +43,8 @@ MODEL = f"""
   <actuator><motor joint="slider" gear="{GEAR:g}" ctrllimited="true" ctrlrange="-1 1"/></actuator>
 </mujoco>
 """
+LAYOUT = Layout(coordinates=(0,), angles=(1, 2), velocities=(0, 1, 2), controls=(0,))
+"""Of its states and actions; that of a config without other columns."""
 NUM_WAVES = 4
 SLOWEST_HZ, FASTEST_HZ = 0.5, 3.0
 """Frequencies of the sines that make a control."""
@@ -57,8 +58,8 @@ Trajectories = dict[str, np.ndarray]
 
 
 def recipe(num: int, samples: int, stream: str) -> str:
-    """Return what makes other trajectories if it changes, for the cache."""
-    return f"{_GENERATOR_VERSION} mujoco {version('mujoco')} {num} {samples} {stream}"
+    """Return what makes other trajectories if it changes, for the cache; raises MissingPackageError without MuJoCo."""
+    return f"{_GENERATOR_VERSION} mujoco {required_version('mujoco')} {num} {samples} {stream}"
 
 
 def smooth_controls(rng: np.random.Generator, samples: int) -> tuple[Float64[np.ndarray, " samples"], float]:

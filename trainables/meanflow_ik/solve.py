@@ -8,6 +8,7 @@ quaternion qw, qx, qy, qz of the flange in the frame of the robot's base.
 
 import argparse
 import csv
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,9 +20,8 @@ import numpy as np
 from jaxtyping import Float
 
 from trainables._shared.config import ConfigError
-from trainables._shared.discovery import is_name_of
-from trainables._shared.model_file import CheckpointError, read_model_file
-from trainables._shared.saved import SavedModel, load_model
+from trainables._shared.model_file import CheckpointError
+from trainables._shared.saved import SavedModel, load_model_of
 from trainables.meanflow_ik.data import Limits
 from trainables.meanflow_ik.kinematics import Pose
 from trainables.meanflow_ik.method import method, polish_all, solutions
@@ -115,18 +115,18 @@ def write(path: Path, solved: Solved) -> None:
                 writer.writerow([i + 1, k + 1, *angles, *errors, int(not solved.is_outside[i, k])])
 
 
+def _whole(text: str, least: int) -> int:
+    if not re.fullmatch(r"[+-]?[0-9]{1,18}", text) or int(text) < least:
+        raise argparse.ArgumentTypeError(f"{text} is no whole number of at least {least}")
+    return int(text)
+
+
 def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not at least 1")
-    return value
+    return _whole(text, 1)
 
 
 def _natural(text: str) -> int:
-    value = int(text)
-    if value < 0:
-        raise argparse.ArgumentTypeError(f"{text} is negative")
-    return value
+    return _whole(text, 0)
 
 
 def _arguments(given: Sequence[str] | None) -> argparse.Namespace:
@@ -143,15 +143,7 @@ def _arguments(given: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(given)
 
 
-def _loaded(path: Path) -> SavedModel:
-    """Return a model of this method; raises CheckpointError for any other, which is not loaded."""
-    trainable = read_model_file(path).trainable
-    if not is_name_of(trainable, method):
-        raise CheckpointError(f"{path}: is a model of {trainable}, and meanflow_ik is wanted")
-    return load_model(path)
-
-
-def _require_place(output: Path, poses: Path) -> None:
+def _require_place(output: Path, poses: Path, model: Path) -> None:
     """Raise ConfigError if solutions cannot be written to a file: told before they are computed."""
     if output.is_dir():
         raise ConfigError("output", str(output), "is a folder", "a CSV file to be written")
@@ -159,8 +151,9 @@ def _require_place(output: Path, poses: Path) -> None:
         raise ConfigError(
             "output", str(output), f"there is no folder {output.parent}", "a file in a folder that exists"
         )
-    if output.exists() and output.samefile(poses):
-        raise ConfigError("output", str(output), "is the file of the poses", "another file")
+    for file, what in ((poses, "poses"), (model, "model")):
+        if output.exists() and file.exists() and output.samefile(file):
+            raise ConfigError("output", str(output), f"is the file of the {what}", "another file")
 
 
 def main(given: Sequence[str] | None = None) -> int:
@@ -169,8 +162,8 @@ def main(given: Sequence[str] | None = None) -> int:
     try:
         pose = read_poses(arguments.poses)
         if arguments.output:
-            _require_place(arguments.output, arguments.poses)
-        saved = _loaded(arguments.model)
+            _require_place(arguments.output, arguments.poses, arguments.model)
+        saved = load_model_of(method, arguments.model)
     except (ConfigError, CheckpointError) as error:
         print(error, file=sys.stderr)
         return WRONG_INPUT

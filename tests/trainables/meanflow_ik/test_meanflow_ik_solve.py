@@ -142,7 +142,8 @@ def test_a_wrong_option_ends_with_status_2(tmp_path, capsys, wrong):
     with pytest.raises(SystemExit) as caught:
         main([str(tmp_path), str(tmp_path), *wrong])
     assert caught.value.code == 2
-    assert f"error: argument {wrong[0]}: " in capsys.readouterr().err
+    said = f"error: argument {wrong[0]}: {wrong[1]} is no whole number of at least {int(wrong[0] != '--seed')}\n"
+    assert capsys.readouterr().err.endswith(said)
 
 
 def test_a_model_of_another_method_is_refused_by_its_name(poses, tmp_path, capsys):
@@ -156,12 +157,15 @@ def test_a_model_of_another_method_is_refused_by_its_name(poses, tmp_path, capsy
 
 
 def test_a_place_that_solutions_cannot_be_written_to_is_told_before_they_are_computed(poses, tmp_path, capsys):
-    before = poses.read_bytes()
+    before, unread = poses.read_bytes(), tmp_path / "unread.npz"
+    unread.write_bytes(b"unread")
     for output, said in (
         (tmp_path, "is a folder"),
         (tmp_path / "none" / "solutions.csv", f"there is no folder {tmp_path / 'none'}"),
         (poses, "is the file of the poses"),
+        (unread, "is the file of the model"),
     ):
-        assert main([str(tmp_path / "unread.npz"), str(poses), "--output", str(output)]) == 2
+        assert main([str(unread), str(poses), "--output", str(output)]) == 2
         assert capsys.readouterr().err.startswith(f"output = '{output}': {said}")
+    assert unread.read_bytes() == b"unread"
     assert poses.read_bytes() == before
