@@ -70,16 +70,20 @@ def picture(search: Search, trial: int, part: str) -> dict[str, np.ndarray]:
 def _computed(root: Path, trial: int, changed: int, trainable: str, part: str) -> dict[str, np.ndarray]:
     """Compute a part once for each state of a checkpoint, which the time of its last change tells."""
     saved = _loaded(root, trial, changed)
+    from trainables._shared.config import ConfigError
     from trainables._shared.datasets import NotFetchedError
     from trainables._shared.discovery import load_pictures
+    from trainables._shared.extras import MissingPackageError
 
     module = load_pictures(trainable)
     if module is None:
         raise NothingToShowError(f"{trainable} has no module `pictures`")
     try:
         return getattr(module, part)(saved)
-    except NotFetchedError as error:
+    except (NotFetchedError, MissingPackageError) as error:
         raise NothingToShowError(str(error)) from None
+    except ConfigError as error:
+        raise NothingToShowError(f"the data that it shows cannot be used: {error}") from None
 
 
 @functools.lru_cache(maxsize=8)

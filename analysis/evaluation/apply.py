@@ -34,22 +34,26 @@ class Model:
     def apply(self, name: str) -> Applied:
         """Return what the model gives on a test set that its method knows by name, or that is a file.
 
-        Raises EvaluationError if there is no such set.
+        Raises EvaluationError if there is no such set, or if it lacks a package or the model's own data.
         """
         import jax
         import jax.numpy as jnp
         import numpy as np
 
         from trainables._shared import returned
+        from trainables._shared.config import ConfigError
         from trainables._shared.contract import UnknownTestSetError
-        from trainables._shared.datasets import DatasetStore
+        from trainables._shared.datasets import DatasetStore, NotFetchedError
+        from trainables._shared.extras import MissingPackageError
         from trainables._shared.program import traced_numbers
 
         method, config, model = self._saved.method, self._saved.config, self._saved.model
         try:
             tests = {name: method.test_set(config, DatasetStore(), name)}
-        except UnknownTestSetError as error:
+        except (UnknownTestSetError, NotFetchedError, MissingPackageError) as error:
             raise EvaluationError(f"--on {name}: {error}") from None
+        except ConfigError as error:  # of the model's own data: baselines and units are those
+            raise EvaluationError(f"--on {name}: cannot be scored, as {error}") from None
         config = config.task()
         hyper = traced_numbers(config)
         predict = jax.jit(lambda on_device: method.predict(config, hyper, model, on_device))

@@ -8,15 +8,18 @@ from typer.testing import CliRunner
 
 import analysis
 import swell
+from analysis.drawing import models
 from analysis.drawing.figure import NothingToShowError
 from analysis.drawing.models import pictures
 from analysis.evaluation import evaluate as evaluation
-from analysis.evaluation.apply import EvaluationError
+from analysis.evaluation.apply import EvaluationError, Model
 from analysis.evaluation.evaluate import chosen_columns, evaluate
 from analysis.kept_evaluations import Kept, all_kept, find, keep
 from cluster.state.paths import SearchPaths
 from tests.searching import Search, make_spec
 from tests.test_method_figures import small, train
+from trainables._shared import extras
+from trainables._shared.saved import SavedModel
 
 OWN = "complex_TBP_planar_3_test"
 
@@ -134,6 +137,39 @@ def test_a_trial_without_a_checkpoint_is_said(make_search):
     with pytest.raises(EvaluationError, match="has no completed trial whose checkpoint was kept"):
         evaluate(bare, ["x"])
     assert len(bare.evaluations()) == 0
+
+
+def test_a_model_whose_own_data_are_not_there_is_not_scored(tmp_path, monkeypatch):
+    from trainables.gru_dynamics.config import Config
+    from trainables.gru_dynamics.method import method
+
+    monkeypatch.setenv("SWELL_CACHE", str(tmp_path))
+    model = Model.__new__(Model)
+    model._saved = SavedModel(method, Config(dataset="csv", folders=(str(tmp_path / "gone"),)), None, {})
+    with pytest.raises(EvaluationError, match=r"--on x: cannot be scored, as folders = .*gone'.*: there is no such"):
+        model.apply("x")
+    monkeypatch.setattr(extras, "is_installed", lambda package: package != "mujoco")
+    model._saved = SavedModel(method, Config(num_trajectories=10, samples=15), None, {})
+    with pytest.raises(EvaluationError, match=r"^--on x: mujoco is not installed: pip install 'swell\[mujoco\]'$"):
+        model.apply("x")
+
+
+def test_a_figure_of_a_model_whose_own_data_are_not_there_is_not_drawn(tmp_path, monkeypatch):
+    from trainables.gru_dynamics.config import Config
+    from trainables.gru_dynamics.method import method
+
+    monkeypatch.setenv("SWELL_CACHE", str(tmp_path))
+    saved = SavedModel(method, Config(dataset="csv", folders=(str(tmp_path / "gone"),)), None, {})
+    monkeypatch.setattr(models, "saved_model", lambda *args, **options: saved)
+    models._loaded.cache_clear()
+    with pytest.raises(NothingToShowError, match=r"^the data that it shows cannot be used: folders = .*no such folder"):
+        models._computed(tmp_path, 0, 0, "gru_dynamics", "error_growth")
+    saved = SavedModel(method, Config(num_trajectories=10, samples=15), None, {})
+    monkeypatch.setattr(extras, "is_installed", lambda package: package != "mujoco")
+    models._loaded.cache_clear()
+    with pytest.raises(NothingToShowError, match=r"^mujoco is not installed: pip install 'swell\[mujoco\]'$"):
+        models._computed(tmp_path, 0, 0, "gru_dynamics", "error_growth")
+    models._loaded.cache_clear()
 
 
 def test_before_a_trial_has_completed_that_is_what_is_said(make_search):

@@ -189,8 +189,7 @@ class MethodConfig(FrozenModel):
         try:
             return self.of_values({**self.model_dump(mode="json"), **self.scored_on, "scored_on": {}})
         except ValidationError as error:
-            said = "; ".join(_said(one) for one in error.errors(include_url=False))
-            why = f"with it there is no such task: {said}"
+            why = f"with it there is no such task: {reason(error)}"
             raise ConfigError("scored_on", self.scored_on, why, "values that fit the others") from None
 
     def check_task(self, task: Any) -> None:
@@ -273,6 +272,13 @@ def check_all_data(config: MethodConfig) -> None:
             config.task().check_data()
         except ConfigError as error:
             raise ConfigError("scored_on", config.scored_on, str(error)) from None
+
+
+def reason(error: Exception) -> str:
+    """Return what an error says; of values that make no config without pydantic's words around it."""
+    if isinstance(error, ValidationError):
+        return "; ".join(_said(one) for one in error.errors(include_url=False))
+    return str(error)
 
 
 def _said(error: Any) -> str:

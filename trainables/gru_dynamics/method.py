@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
-from trainables._shared.config import ConfigError
+from trainables._shared.config import ConfigError, reason
 from trainables._shared.contract import Hyper, Loss, Method, Phase, TestResult, TrialData, UnknownTestSetError
 from trainables._shared.data_numbers import EVEN
 from trainables._shared.datasets import DatasetStore
@@ -94,7 +94,7 @@ class GRUDynamicsMethod(Method[Config]):
             other = config.of_values({**config.model_dump(mode="json"), **values})
             found = whole_folder(other)
         except (ValueError, OSError) as error:
-            raise UnknownTestSetError(f"{name} is no test set for this model: {error}") from None
+            raise UnknownTestSetError(f"{name} is no test set for this model: {reason(error)}") from None
         test = next(iter(own.values()))
         if abs(found.dt - float(test.runs.dt)) > EVEN * found.dt:
             raise UnknownTestSetError(

@@ -77,8 +77,17 @@ def folder_state(folder: str) -> FolderState:
     except OSError as error:
         raise source.error(f"cannot be read: {error.strerror}", "a folder of CSV files") from None
     if not files:
-        raise source.error("holds no .csv file", "a CSV file for each trajectory")
+        inside = _folders_with_csv(path)
+        where = f"; there are some in its {inside}, which are folders of their own" if inside else ""
+        raise source.error(f"holds no .csv file{where}", "a CSV file for each trajectory, in the folder itself")
     return tuple((file.name, *file_state(Source(str(file), FIELD))) for file in files)
+
+
+def _folders_with_csv(path: Path) -> str:
+    """Return which folders in a folder hold CSV files, some of them by name."""
+    found = sorted(file.parent.name for file in path.glob("*/*") if file.suffix.lower() == ".csv")
+    names = list(dict.fromkeys(found))
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} others" if len(names) > 5 else "")
 
 
 @functools.lru_cache(maxsize=16)

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
+from trainables._shared.config import reason
 from trainables._shared.contract import Hyper, Loss, Method, Phase, TestResult, TrialData, UnknownTestSetError
 from trainables._shared.datasets import DatasetStore
 from trainables._shared.statistics import kept
@@ -84,7 +85,7 @@ class HaloEmulator(Method[Config]):
             found = other.data_warnings()  # no check of a search has seen this file
             test = load(other, "test", store)
         except (ValueError, OSError) as error:
-            raise UnknownTestSetError(f"there is no test set {name!r} for this model: {error}") from None
+            raise UnknownTestSetError(f"there is no test set {name!r} for this model: {reason(error)}") from None
         for warning in found:
             warnings.warn(warning, stacklevel=2)
         task = config.task()

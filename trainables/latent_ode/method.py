@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Float32, Int, PRNGKeyArray, PyTree
 
+from trainables._shared.config import reason
 from trainables._shared.contract import Hyper, Loss, Method, Phase, TestResult, TrialData, UnknownTestSetError
 from trainables._shared.datasets import DatasetStore
 from trainables._shared.statistics import kept
@@ -74,7 +75,7 @@ class LatentODEMethod(Method[Config]):
             other = config.of_values({**config.task().model_dump(mode="json"), **values})
             series = load(other, "test", store)
         except (ValueError, OSError) as error:
-            raise UnknownTestSetError(f"there is no test set {name!r} for this model: {error}") from None
+            raise UnknownTestSetError(f"there is no test set {name!r} for this model: {reason(error)}") from None
         (test,) = own.values()
         num = test["series"].observed.y.shape[-1]
         if series.observed.y.shape[-1] != num:

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
+from trainables._shared.config import reason
 from trainables._shared.contract import Hyper, Loss, Method, Phase, TestResult, TrialData, UnknownTestSetError
 from trainables._shared.datasets import DatasetStore
 from trainables.meanflow_ik import losses
@@ -61,7 +62,7 @@ class MeanFlowIK(Method[Config]):
         path, task = Path(name), config.task()
         training = load(config, "train", store)
         try:
-            if path.suffix == ".csv":
+            if path.suffix.lower() == ".csv":
                 return held_out_test(task, training, *read_poses(path))
             if path.suffix == ".npz":
                 values = {"dataset": "file", "file": str(path.resolve()), "scored_on": {}}
@@ -69,7 +70,7 @@ class MeanFlowIK(Method[Config]):
                 task.check_data()
                 return held_out_test(task, training, *load(task, "test", store)[1:])
         except (ValueError, OSError) as error:
-            raise UnknownTestSetError(f"there is no test set {name!r} for this model: {error}") from None
+            raise UnknownTestSetError(f"there is no test set {name!r} for this model: {reason(error)}") from None
         there = f"{', '.join(own)}, an .npz file of joint angles and poses, a .csv file of poses"
         raise UnknownTestSetError(f"there is no test set {name!r} for this model; there are: {there}")
 

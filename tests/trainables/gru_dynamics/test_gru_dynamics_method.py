@@ -1,4 +1,5 @@
 import functools
+import re
 from pathlib import Path
 
 import equinox as eqx
@@ -366,8 +367,14 @@ def test_a_saved_model_is_evaluated_on_a_folder_of_recordings(folders, trained, 
     assert 0 < result.metrics["test_mse"] < 10
     with pytest.raises(UnknownTestSetError, match="no test set 'nowhere' for this model, and no folder"):
         method.test_set(saved.config, store, "nowhere")
-    with pytest.raises(UnknownTestSetError, match=r"holds no \.csv file"):
+    with pytest.raises(UnknownTestSetError, match=r"holds no \.csv file \("):
         method.test_set(saved.config, store, str(tmp_path))
+    for name in ("run_2", "run_1"):
+        (tmp_path / "runs" / name).mkdir(parents=True)
+        (tmp_path / "runs" / name / "a.CSV").touch()
+    why = "holds no .csv file; there are some in its run_1, run_2, which are folders of their own"
+    with pytest.raises(UnknownTestSetError, match=re.escape(why)):
+        method.test_set(saved.config, store, str(tmp_path / "runs"))
     with pytest.raises(
         UnknownTestSetError, match=r"is sampled every 0.02, and what the model was trained on every 0.01"
     ):

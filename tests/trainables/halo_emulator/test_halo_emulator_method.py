@@ -7,8 +7,12 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
+from analysis.evaluation.apply import EvaluationError, Model
+from trainables._shared import extras
+from trainables._shared.contract import UnknownTestSetError
 from trainables._shared.datasets import DatasetStore
 from trainables._shared.program import Program, traced_numbers
+from trainables._shared.saved import SavedModel
 from trainables._shared.training import Training
 from trainables.halo_emulator import losses
 from trainables.halo_emulator.config import Config
@@ -327,7 +331,14 @@ def test_dropout_and_input_noise_are_of_the_size_that_is_asked_for():
     assert (none.kept[0] == 1).all()
 
 
-def test_a_model_of_another_file_is_tested_on_it_by_its_own_statistics(tmp_path, store):
+def applied(config):
+    """What applies a model of this config to test sets, before the model itself is used."""
+    model = Model.__new__(Model)
+    model._saved = SavedModel(method, config, None, {})
+    return model
+
+
+def test_a_model_of_another_file_is_tested_on_it_by_its_own_statistics(tmp_path, store, monkeypatch):
     path = known_map(tmp_path)
     fields = {"num_parameters": 3, "num_ratios": 2, "num_bins": 4, "gp_haloes": 0, "width": 8, "members": 2}
     config = Config(dataset="file", file=str(path), **fields)
@@ -341,3 +352,11 @@ def test_a_model_of_another_file_is_tested_on_it_by_its_own_statistics(tmp_path,
     for name in ("unknown", str(tmp_path / "none.npz")):
         with pytest.raises(ValueError, match="there is no test set"):
             method.test_set(config, store, name)
+    with pytest.raises(UnknownTestSetError, match=r"there is no test set 'a.csv' for this model: file = ") as raised:
+        method.test_set(config, store, "a.csv")
+    assert "validation error" not in str(raised.value)  # pydantic's own words
+    assert "an absolute path that ends with .npz" in str(raised.value)
+    monkeypatch.setattr(extras, "is_installed", lambda package: package != "h5py")
+    (tmp_path / "other.h5").touch()
+    with pytest.raises(EvaluationError, match=r"other\.h5: h5py is not installed: pip install 'swell\[halo\]'$"):
+        applied(config).apply(str(tmp_path / "other.h5"))
