@@ -160,14 +160,13 @@ class Search:
         """Return a trial's trained model with its method and config, as `trainables._shared.saved.load_model` does.
 
         It is the best one, or that after `step` steps or the `last`, if the search has kept it. It needs JAX. Raises
-        NotThereError if the search has not kept the trial's checkpoint, and ModelError if no model can be loaded from
-        it.
+        NotThereError if the search has not kept the trial's checkpoint, which holds the best one, and ModelError if
+        another one was not kept, or if no model can be loaded from the file.
         """
         self.row(trial)
         if self.paths is None:
             raise NotThereError(f"{self.name} is no search directory: it holds no models")
-        checkpoint = self.paths.checkpoint(trial)
-        if not checkpoint.exists():
+        if step is None and not self.paths.checkpoint(trial).exists():
             raise NotThereError(
                 f"{self.name} has not kept the checkpoint of trial {trial} (keep: in the spec says whose stay); "
                 f"swell rerun {self.name} {trial} trains it again"

@@ -171,7 +171,8 @@ class Keep(SpecModel):
     """What stays on disk of a finished trial."""
 
     checkpoints: Literal["best", "all", "none"] = "best"
-    """Whose checkpoints stay: the best trials', everyone's, nobody's."""
+    """Whose checkpoints stay: the best trials', everyone's, nobody's. A best model is in that of a completed trial
+    alone; one that was stopped early has those on the way."""
     top: int = Field(default=10, ge=1)
     """How many trials count as best."""
     last: bool = False

@@ -44,7 +44,7 @@ def evaluate(
     """
     if not on:
         raise EvaluationError("name a test set or a file: --on NAME")
-    numbers = _with_models(search, trials)
+    numbers = _with_models(search, trials, step)
     assert search.paths is not None
     assert search.spec is not None
     method = method_digest(search.spec.trainable)
@@ -64,14 +64,15 @@ def evaluate(
     return Evaluation(table_of(found), examples_of(found))
 
 
-def _with_models(search: Search, trials: Sequence[int] | None) -> list[int]:
+def _with_models(search: Search, trials: Sequence[int] | None, step: Step) -> list[int]:
     if search.paths is None:
         raise EvaluationError(f"{search.name} is no search directory: it holds no models")
     checkpoint = search.paths.checkpoint
     if trials is not None:
         for number in trials:
             search.row(number)  # says what is not there
-            if not checkpoint(number).exists():
+            # Of a trial that was stopped early, a step's may have stayed alone; `kept_model` says if it has not.
+            if step is None and not checkpoint(number).exists():
                 there = [int(one) for one in search.trials["trial"] if checkpoint(int(one)).exists()]
                 some = ", ".join(map(str, sorted(there)[:20])) or "none"
                 raise EvaluationError(
@@ -87,7 +88,9 @@ def _with_models(search: Search, trials: Sequence[int] | None) -> list[int]:
 
 
 def chosen_columns(table: pd.DataFrame, columns: str | None) -> pd.DataFrame:
-    """Return a table with some statistics: those named, separated by commas, `all`, or those that are no shapes.
+    """Return a table with some statistics: those named, separated by commas, `all`, or six of the model's own.
+
+    Of its own are those that are no baseline's; first come means, medians and standard deviations, if there are any.
 
     Raises EvaluationError if there is no such statistic.
     """
@@ -95,7 +98,8 @@ def chosen_columns(table: pd.DataFrame, columns: str | None) -> pd.DataFrame:
     if columns == "all":
         return table
     if columns is None:
-        named = [name for name in statistics if "_mean" in name or "_median" in name or "_std" in name] or statistics
+        own = [name for name in statistics if not name.startswith("baseline_")] or statistics
+        named = [name for name in own if "_mean" in name or "_median" in name or "_std" in name] or own
         return table.filter(items=["trial", "step", "test_set", *named[:6]])
     names = [name.strip() for name in columns.split(",")]
     for name in names:

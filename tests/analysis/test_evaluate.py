@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
@@ -15,6 +16,7 @@ from analysis.evaluation import evaluate as evaluation
 from analysis.evaluation.apply import EvaluationError, Model
 from analysis.evaluation.evaluate import chosen_columns, evaluate
 from analysis.kept_evaluations import Kept, all_kept, find, keep
+from analysis.saved_models import ModelError
 from cluster.state.paths import SearchPaths
 from tests.searching import Search, make_spec
 from tests.test_method_figures import small, train
@@ -114,6 +116,15 @@ def test_the_command_prints_trials_by_sets_by_statistics(trained, monkeypatch):
     assert "outward\\_mean\\_pct" in latex
 
 
+def test_without_columns_the_models_own_statistics_are_shown_and_no_baselines():
+    own = ["nll", "rmse_dex", "median_error_pct"]
+    table = pd.DataFrame(columns=["trial", "test_set", "baseline_mean_profile_nll", *own])
+    assert list(chosen_columns(table, None).columns) == ["trial", "test_set", *own]
+    assert list(chosen_columns(table, "all").columns) == list(table.columns)
+    several = pd.DataFrame(columns=["trial", "test_set", "beaten", "baseline_mean_nll", "error_mean_pct"])
+    assert list(chosen_columns(several, None).columns) == ["trial", "test_set", "error_mean_pct"]
+
+
 @pytest.mark.slow
 def test_what_is_not_there_is_said(trained):
     with pytest.raises(
@@ -126,6 +137,26 @@ def test_what_is_not_there_is_said(trained):
         evaluate(trained, [])
     with pytest.raises(EvaluationError, match=r"no such statistic\. Did you mean 'outward_mean_pct'"):
         chosen_columns(evaluate(trained, [OWN], [0]).table, "outward_man_pct")
+
+
+@pytest.mark.slow
+def test_a_model_on_the_way_of_a_trial_that_was_stopped_early_is_applied(trained):
+    on_the_way, best, config = trained.paths.model(1, 40), trained.paths.checkpoint(1), trained.model(1).config
+    aside = best.rename(best.with_suffix(".aside"))
+    on_the_way.write_bytes(aside.read_bytes())
+    try:
+        found = evaluate(trained, [OWN], [1], step=40).table
+        assert trained.model(1, 40).config == config
+        with pytest.raises(EvaluationError, match="the checkpoint of trial 1 was not kept"):
+            evaluate(trained, [OWN], [1])
+        with pytest.raises(ModelError, match=r"no model of trial 1 at step 41 .* there are: 40"):
+            evaluate(trained, [OWN], [1], step=41)
+    finally:
+        aside.rename(best)
+        on_the_way.unlink()
+    assert found["accel_error_mean_pct"][0] == pytest.approx(
+        evaluate(trained, [OWN], [1]).table["accel_error_mean_pct"][0]
+    )
 
 
 def test_a_trial_without_a_checkpoint_is_said(make_search):
