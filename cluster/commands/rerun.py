@@ -7,11 +7,13 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from time import monotonic
 from typing import Any
+
+from pydantic import ValidationError
 
 from cluster.commands.rerun_comparison import Run, describe
 from cluster.commands.search import CURRENT
@@ -27,8 +29,9 @@ from search_spaces.errors import UserError
 from search_spaces.sections import Budget, EarlyStopping, Keep, Sampler
 from search_spaces.spec import Spec
 from trainables._shared.artifact_names import ARTIFACTS
-from trainables._shared.config import MethodConfig
+from trainables._shared.config import ConfigError, MethodConfig
 from trainables._shared.discovery import found_in, load_config_type
+from trainables._shared.extras import MissingPackageError, require_needed
 from trainables._shared.frozen import copies_imported
 
 FAILED, INTERRUPTED = 1, 130
@@ -59,6 +62,7 @@ def rerun_command(paths: SearchPaths, trial: int, *, here: bool, code: str = "",
     folder = None if code == CURRENT else code_of_trial(paths, record.code)
     config_type = require_method(spec.trainable, method_folders(paths), folder)
     record = replace(record, config=config_type.recorded(record.config))
+    _require_packages(record, config_type)
     _print(console, explain_code(record, folder))
     _print(console, [f"{sentence}: it runs with the new one" for sentence in changed_inputs(paths)])
     recorded = Run.of(paths, record)
@@ -106,6 +110,16 @@ def require_method(trainable: str, folders: Sequence[Path], code: Path | None = 
     except (Exception, SystemExit) as error:  # a user's own module may raise anything
         said, places = f"{type(error).__name__}: {error}", ", ".join(map(str, folders))
         raise RerunError(f"{trainable} can no longer be imported, from {places} or from here: {said}") from error
+
+
+def _require_packages(record: TrialRecord, config_type: type[MethodConfig]) -> None:
+    """Raise RerunError if a package that the trial's configuration needs is not installed here."""
+    with suppress(ValidationError):  # what is ruled out is ruled out again, by the worker
+        config = config_type.of_values(record.config)
+        try:
+            require_needed(config)
+        except (ConfigError, MissingPackageError) as error:
+            raise RerunError(f"trial {record.number} cannot be run again here: {error}") from None
 
 
 # -- as a search

@@ -5,10 +5,11 @@ import shutil
 import pytest
 
 from cluster.commands import rerun_worker
-from cluster.commands.rerun import create_rerun
+from cluster.commands.rerun import RerunError, create_rerun
 from cluster.machine.files import read_json, write_json
 from cluster.state.outcomes import Outcome
 from cluster.state.records import load_history, load_spec, load_trials
+from tests.methods.ripple.config import Config
 from tests.rerunning import TRACEBACK, change_history, content, table
 from trainables._shared.program import Program
 
@@ -133,6 +134,15 @@ def test_a_configuration_that_is_ruled_out_is_ruled_out_again(make_search, quick
     assert "ended as before: invalid_config at step 0" in done.lines
     assert "its error is the same" in done.lines
     assert done.err.startswith("Traceback")
+
+
+@pytest.mark.parametrize("field", ["shift", ""])
+def test_a_package_that_is_missing_here_is_told_before_the_trial_is_run(recorded, quick_rerun, monkeypatch, field):
+    paths = recorded()
+    monkeypatch.setattr(Config, "needs", lambda self: {"no_such_cosmology": field})
+    said = r"^trial 0 cannot be run again here: .*no_such_cosmology.* is not installed: pip install no_such_cosmology$"
+    with pytest.raises(RerunError, match=said):
+        quick_rerun(paths)
 
 
 def test_an_objective_that_is_not_measured_is_the_methods_failure_whatever_was_recorded_before(recorded, quick_rerun):
