@@ -130,9 +130,11 @@ def main() -> int:
         name = f"data-{data_seed}-seed-{seed}.npz" if data_seed else f"seed-{seed}.npz"
         file = args.save / name if args.save else None
         if done is None or (file is not None and not _holds(file, config)):
-            done = measure(config, programs, file)
-            with args.keep.open("a") as kept:
-                kept.write(json.dumps({"key": key, "metrics": done}) + "\n")
+            measured = measure(config, programs, file)
+            if done is None:
+                done = measured
+                with args.keep.open("a") as kept:
+                    kept.write(json.dumps({"key": key, "metrics": done}) + "\n")
         found.append(done)
         parts = ", ".join(f"{name} {done[f'test_{name}']:.3g}" for name in PARTS)
         print(

@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from analysis.search import Factor, Objective, Search
-from benchmarks import bench, in_turn, jacobian_ode_rivals, settings, sweep
+from benchmarks import bench, gru_dynamics, in_turn, jacobian_ode_rivals, settings, sweep
 from benchmarks.rivals.contenders import CONTENDERS, Lines, environment_in, told_in
 from benchmarks.rivals.measured import Measured, Seen, Told
 from benchmarks.rivals.task import METRIC, TASK, Task, make_task, note, spec_values
@@ -25,6 +25,7 @@ from search_spaces.spec import load_spec
 from tests.conftest import ROOT
 from trainables._shared import extras
 from trainables._shared.discovery import load_config_type
+from trainables._shared.model_file import read_model_file
 from trainables._shared.program import ProgramCache
 from trainables.jacobian_ode.method import JacobianODE
 
@@ -378,6 +379,31 @@ def test_a_benchmark_that_lacks_a_package_says_how_to_install_it(module, package
     assert ended.value.code == 2
     said = f"needs {package}, which is not installed: pip install 'swell[{extra}]'\n"
     assert capsys.readouterr().err.endswith(said)
+
+
+def test_a_model_that_is_wanted_is_trained_again_if_only_its_figures_are_kept(tmp_path, monkeypatch):
+    sizes = ["num_trajectories=10", "samples=15", "history=1", "hidden=2", "horizons=[1]", "steps=2", "report_every=2"]
+    keep, model = tmp_path / "keep.jsonl", tmp_path / "models" / "seed-0.npz"
+
+    def run(*options):
+        given = ["gru_dynamics", "--seeds", "0", "--rows", "--keep", str(keep), *options, "--set", *sizes]
+        monkeypatch.setattr(sys, "argv", given)
+        gru_dynamics.main()
+
+    run()
+    figures = keep.read_text()
+    run("--save", str(model.parent))
+    written = model.stat().st_mtime_ns
+    run("--save", str(model.parent))
+    assert model.stat().st_mtime_ns == written
+    sizes[3] = "hidden=3"
+    run("--save", str(model.parent))
+    assert read_model_file(model).config["hidden"] == 3
+    sizes[3] = "hidden=2"
+    run("--save", str(model.parent))
+    assert read_model_file(model).config["hidden"] == 2
+    assert keep.read_text().startswith(figures)
+    assert keep.read_text().count("\n") == 2
 
 
 def test_settings_are_read_as_in_a_spec_at_once_or_one_by_one():
