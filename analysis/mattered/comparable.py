@@ -42,13 +42,22 @@ class Comparable:
 
     @property
     def what(self) -> str:
-        """Which trials the numbers are from, for instance "24 completed trials"."""
+        """Which trials the numbers are from, for instance "24 completed trials; 3 more break a constraint"."""
+        infeasible = len(self.units) - len(self.feasible)
+        return f"{self._counted}; {infeasible} more break a constraint" if infeasible else self._counted
+
+    @property
+    def subject(self) -> str:
+        """The same as the subject of a sentence, for instance "24 completed trials that keep the constraints"."""
+        return self._counted if len(self.feasible) == len(self.units) else f"{self._counted} that keep the constraints"
+
+    @property
+    def _counted(self) -> str:
         kept = self.feasible
         text = count(len(kept), self.noun)
         if self.noun == SETS:
             text += f" with all seeds ({count(sum(map(len, kept['trials'])), 'trial')}; a value is the mean over seeds)"
-        infeasible = len(self.units) - len(kept)
-        return f"{text}; {infeasible} more break a constraint" if infeasible else text
+        return text
 
 
 def comparable(search: Search) -> Comparable:

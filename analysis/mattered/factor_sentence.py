@@ -54,7 +54,7 @@ def _no_difference(
         by = gap(second["worse_by"], second["low"], second["high"], is_ratio=held.is_ratio)
         ahead = f"; {first['level']} is ahead of {second['level']} {by} in {search.objective.column}"
     return (
-        f"{column}: {among.what} do not support a difference between its {len(units.names[column])} levels "
+        f"{column}: {among.subject} do not support a difference between its {len(units.names[column])} levels "
         f"({p_text(chance.p_corrected)}{_corrected(units)}){ahead}."
     )
 

@@ -106,6 +106,14 @@ def test_infeasible_trials_are_in_no_score_and_have_a_share():
     assert "18 completed trials; 6 more break a constraint" in found.sentences[0]
 
 
+def test_a_sentence_without_a_claim_names_the_trials_that_keep_the_constraints():
+    trials = pd.DataFrame({"head": ["a", "b"] * 12, "error": np.random.default_rng(0).normal(size=24)})
+    trials["loss"] = [0.0] * 20 + [2.0] * 4
+    found = compare(table(trials, (Factor("head", ("a", "b")),), constraints=(Bound("loss", max=1.0),)))
+    said = "head: 20 completed trials that keep the constraints do not support a difference between its 2 levels"
+    assert any(one.startswith(said) for one in found.sentences)
+
+
 def test_several_objectives_have_a_front_and_a_view_each():
     search = drawn(1, effect=0.9, noise=0.1, grid=True)
     trials = search.trials.assign(gain=search.trials["error"] + (search.trials["data"] == "x") * 3.0)
