@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # Every trial's worker imports a few thousand modules. Where Python may not write what it has compiled (container images
 # often say so), each process would compile all of them, which takes it longer than to import them.
 unexport PYTHONDONTWRITEBYTECODE
-SELDOM := /(torch|sympy)/|__editable__
+SELDOM := /(torch|sympy|tests)/|__editable__
 INSTALL := $(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check --constraint constraints.txt
 INSTALL += --editable
 COMPILE := $(BIN)/python -m compileall -q -j 0 -x '$(SELDOM)' $(VENV)/lib
