@@ -51,6 +51,23 @@ def _result(objective, steps, seconds, error):
     }  # fmt: skip
 
 
+def test_seeds_of_one_length_are_not_extrapolated():
+    names = [f"test_1_step_{kind}_position_error_mm" for kind in ("median", "mean")]
+    one = {
+        "objective": "improved",
+        "test_steps": [1],
+        "steps": 100,
+        "seconds": 82.0,
+        "metrics": dict.fromkeys(names, 30.0),
+    }
+    again = {**one, "seconds": 83.0, "metrics": dict.fromkeys(names, 35.0)}
+    assert benchmark.extrapolated({"a": one, "b": again}) == []
+    longer = {**again, "steps": 400, "seconds": 330.0}
+    median, mean = benchmark.extrapolated({"a": one, "b": longer})
+    assert median.endswith("; 40 mm not within 30 years")  # it grows
+    assert "7.7 mm (IKFlow) not within 30 years" in mean
+
+
 def test_the_line_through_trainings_of_several_lengths_is_extrapolated():
     law = benchmark.power_law([100.0, 400.0, 1600.0], [200.0, 100.0, 50.0])
     assert law == pytest.approx((2000.0, 0.5))
