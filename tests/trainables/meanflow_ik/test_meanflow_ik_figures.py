@@ -90,9 +90,3 @@ def test_a_length_in_seconds_is_as_many_hundred_steps_as_take_so_long():
 def test_a_training_that_failed_is_a_row_without_numbers():
     failed = {**_result("improved", 10, 1.0, 1.0), "metrics": {}, "ending": "diverged"}
     assert "| improved | 10 | 0 | 1 | 1 | diverged |" in benchmark.report({"a": failed})
-
-
-def test_settings_of_the_command_line_are_values_or_texts():
-    given = ["learning_rate=2e-3", "blocks=3", "clip_norm=null", "objective=improved", "test_steps=[1,2]"]
-    found = {"learning_rate": 0.002, "blocks": 3, "clip_norm": None, "objective": "improved", "test_steps": [1, 2]}
-    assert benchmark._settings(given) == found
